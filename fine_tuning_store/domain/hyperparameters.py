@@ -1,0 +1,148 @@
+"""The rules of hyperparameters: what a caller may ask for (contract 1.3) and what can be kept of what came from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final
+
+from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters
+from fine_tuning_store.domain.values import LARGEST_INTEGER, WORD_LENGTH, json_object, text
+from fine_tuning_store.errors import InvalidValueError
+
+EFFORTS: Final = ("default", "low", "medium", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a number may be: whole or not, above or from `low`, up to `high`."""
+
+    low: float
+    high: float
+    whole: bool = True
+    open: bool = False  # whether `low` itself is outside
+
+    def holds(self, number: float) -> bool:
+        """Whether the number lies within."""
+        return (number > self.low if self.open else number >= self.low) and number <= self.high
+
+    def __str__(self) -> str:
+        start = f"above {self.low:g}" if self.open else f"at least {self.low:g}"
+        end = f" and at most {self.high:g}" if self.high < LARGEST_INTEGER else ""
+        return f'must be "auto" or {"an integer" if self.whole else "a number"} {start}{end}'
+
+
+#: What `create` accepts, by name, in the order of the columns.
+ASKED: Mapping[str, Range] = MappingProxyType(
+    {
+        "n_epochs": Range(1, 50),
+        "batch_size": Range(1, 256),
+        "learning_rate_multiplier": Range(0, math.inf, whole=False, open=True),
+        "beta": Range(0, 2, whole=False, open=True),
+        "compute_multiplier": Range(0.00001, 10, whole=False, open=True),
+        "eval_interval": Range(1, LARGEST_INTEGER),
+        "eval_samples": Range(1, LARGEST_INTEGER),
+    }
+)
+#: What a column can hold: any positive number of its kind.
+KEPT: Mapping[str, Range] = MappingProxyType(
+    {name: Range(1, LARGEST_INTEGER) if asked.whole else Range(0, math.inf, whole=False, open=True) for name, asked in ASKED.items()}
+)
+
+
+def _fits(value: object, allowed: Range) -> Any:
+    """The value as a column of that range keeps it, or None if it cannot. Never a boolean, an infinity or a rounded number."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    number = int(value) if allowed.whole else _as_float(value)
+    return number if number == value and allowed.holds(number) else None
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond every float
+        return math.inf
+
+
+def _checked(given: Hyperparameters, ranges: Mapping[str, Range]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, allowed in ranges.items():
+        value = getattr(given, name)
+        if value is not None:
+            members[name] = _fits(value, allowed)
+            if members[name] is None:
+                raise InvalidValueError(f"hyperparameters.{name}", value, str(allowed))
+    if given.reasoning_effort is not None:
+        members["reasoning_effort"] = text("hyperparameters.reasoning_effort", given.reasoning_effort, WORD_LENGTH, 1)
+    return members
+
+
+@cache
+def _defaults(method: str) -> Hyperparameters:
+    names = METHOD_HYPERPARAMETERS[method]
+    return Hyperparameters(**{name: "auto" if name in ASKED else EFFORTS[0] for name in names})  # type: ignore[arg-type]
+
+
+def asked_hyperparameters(given: Hyperparameters | None, method: str) -> Hyperparameters:
+    """What a new job of that method starts with: what was given, held to the contract's ranges, and the method's defaults for the rest.
+
+    Raises InvalidValueError for a value out of range and for a hyperparameter that the method does not have.
+    """
+    if given is None:
+        return _defaults(method)
+    if not isinstance(given, Hyperparameters):
+        raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
+    for name in given.extra:
+        raise InvalidValueError(f"hyperparameters.{name}", given.extra[name], "is not a hyperparameter")
+    members = _checked(given, ASKED)
+    for name, value in members.items():
+        if name not in METHOD_HYPERPARAMETERS[method]:
+            raise InvalidValueError(f"hyperparameters.{name}", value, f"is not a hyperparameter of the {method} method")
+    if members.get("reasoning_effort", EFFORTS[0]) not in EFFORTS:
+        raise InvalidValueError("hyperparameters.reasoning_effort", given.reasoning_effort, f"must be one of {', '.join(EFFORTS)}")
+    return replace(_defaults(method), **members)
+
+
+def kept_hyperparameters(given: object) -> Hyperparameters:
+    """Hyperparameters as they can be stored, of whatever size: positive numbers, `"auto"` or absent, the rest in `extra`."""
+    if not isinstance(given, Hyperparameters):
+        raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
+    extra = json_object("hyperparameters.extra", {name: value for name, value in given.extra.items() if value is not None})
+    for name in extra:
+        if name in _WORDS and (getattr(given, name) is not None or _column_value(name, extra[name]) is not None):
+            raise InvalidValueError(f"hyperparameters.extra.{name}", extra[name], f"belongs into hyperparameters.{name}")
+    return Hyperparameters(**_checked(given, KEPT), extra=extra)
+
+
+def read_hyperparameters(members: Mapping[str, Any]) -> Hyperparameters:
+    """Hyperparameters from a payload's object: -1 is `"auto"`, null is absent, and what no column can hold goes to `extra`."""
+    columns: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in members.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) and name in KEPT:
+            raise InvalidValueError(f"hyperparameters.{name}", value, str(KEPT[name]))
+        column = "auto" if name in KEPT and value == -1 else _column_value(name, value)
+        if column is None:
+            extra[name] = value
+        else:
+            columns[name] = column
+    return Hyperparameters(**columns, extra=json_object("hyperparameters", extra))
+
+
+_WORDS: Final = (*KEPT, "reasoning_effort")
+
+
+def _column_value(name: str, value: object) -> Any:
+    if name in KEPT:
+        return _fits(value, KEPT[name])
+    if name == "reasoning_effort" and isinstance(value, str) and 1 <= len(value) <= WORD_LENGTH:
+        return value
+    return None

@@ -1,0 +1,117 @@
+"""What a fine-tuning job is. Plain values: frozen, slotted, compared by content; nothing here knows SQL or JSON text.
+
+Times are Unix seconds. Members that the API leaves null while a job runs are None. Objects of free form (graders, usage
+metrics, unknown members) are plain Python values as `json.loads` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from fine_tuning_store.domain.lifecycle import JobStatus
+
+Auto = Literal["auto"]
+
+#: The hyperparameters of each training method, in the API's order (contract 1.3).
+METHOD_HYPERPARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "supervised": ("n_epochs", "batch_size", "learning_rate_multiplier"),
+        "dpo": ("n_epochs", "batch_size", "learning_rate_multiplier", "beta"),
+        "reinforcement": (
+            "n_epochs",
+            "batch_size",
+            "learning_rate_multiplier",
+            "compute_multiplier",
+            "eval_interval",
+            "eval_samples",
+            "reasoning_effort",
+        ),
+    }
+)
+
+
+def _json() -> Any:
+    """A member of free form: equal by value, left out of the hash because it holds dicts."""
+    return field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a job failed: a machine-readable `code`, a `message` for people, the parameter at fault.
+
+    `extra` keeps members that the API never documented.
+    """
+
+    code: str | None = None
+    message: str | None = None
+    param: str | None = None
+    extra: Mapping[str, Any] = _json()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameters:
+    """The settings of a training run, those of every method. Each is `"auto"`, a number, or None where it is absent.
+
+    `reasoning_effort` is a word. `extra` keeps what no column can hold: unknown names, and imported values of another kind.
+    """
+
+    n_epochs: int | Auto | None = None
+    batch_size: int | Auto | None = None
+    learning_rate_multiplier: float | Auto | None = None
+    beta: float | Auto | None = None
+    compute_multiplier: float | Auto | None = None
+    eval_interval: int | Auto | None = None
+    eval_samples: int | Auto | None = None
+    reasoning_effort: str | None = None
+    extra: Mapping[str, Any] = _json()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How a model is trained: `supervised`, `dpo` or `reinforcement` (which has a grader). Its settings are the job's hyperparameters."""
+
+    type: str = "supervised"
+    grader: Any = field(default=None, hash=False)
+    response_format: Any = field(default=None, hash=False)
+    extra: Mapping[str, Any] = _json()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuningJob:
+    """A fine-tuning job: the 14 members of the API object first, then what the API added later.
+
+    `organization_id` is None only on a job that was read from a payload without one; every stored job has it.
+    `method` is None on jobs from before methods existed. `extra` holds top-level members that this release does not know.
+    """
+
+    id: str
+    created_at: int
+    finished_at: int | None = None
+    error: JobError | None = None
+    fine_tuned_model: str | None = None
+    hyperparameters: Hyperparameters = Hyperparameters()
+    model: str
+    organization_id: str | None = None
+    result_files: tuple[str, ...] = ()
+    status: JobStatus = JobStatus.VALIDATING_FILES
+    trained_tokens: int | None = None
+    training_file: str
+    validation_file: str | None = None
+    seed: int | None = None
+    integrations: tuple[Any, ...] = field(default=(), hash=False)
+    metadata: Mapping[str, str] | None = field(default=None, hash=False)
+    method: Method | None = None
+    suffix: str | None = None
+    estimated_finish: int | None = None
+    usage_metrics: Any = field(default=None, hash=False)
+    shared_with_openai: bool | None = None
+    eval_id: str | None = None
+    extra: Mapping[str, Any] = _json()
+
+    @property
+    def object(self) -> str:
+        """The API's name of this kind of object, always `fine_tuning.job`."""
+        return "fine_tuning.job"

@@ -1,0 +1,65 @@
+"""The life of a job: its statuses and the one table of legal moves.
+
+The guarded UPDATEs, the CHECK constraints, the errors and the diagram in the docs are all derived from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class JobStatus(StrEnum):
+    """The seven statuses of a fine-tuning job. A member equals its string."""
+
+    VALIDATING_FILES = "validating_files"  #: created; its files are being checked
+    QUEUED = "queued"  #: waits for a worker
+    RUNNING = "running"  #: a worker trains
+    PAUSED = "paused"  #: stopped by its user, may be resumed
+    SUCCEEDED = "succeeded"  #: ended with a model
+    FAILED = "failed"  #: ended with an error
+    CANCELLED = "cancelled"  #: ended by its user
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether no move leaves this status."""
+        return self in ENDED
+
+
+ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+OPEN = tuple(status for status in JobStatus if status not in ENDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One legal move: a job in one of `sources` goes to `target`."""
+
+    verb: str
+    sources: tuple[JobStatus, ...]
+    target: JobStatus
+
+
+MOVES = MappingProxyType(
+    {
+        move.verb: move
+        for move in (
+            Move("enqueue", (JobStatus.VALIDATING_FILES,), JobStatus.QUEUED),
+            Move("start", (JobStatus.VALIDATING_FILES, JobStatus.QUEUED), JobStatus.RUNNING),
+            Move("give_back", (JobStatus.RUNNING,), JobStatus.QUEUED),
+            Move("pause", (JobStatus.QUEUED, JobStatus.RUNNING), JobStatus.PAUSED),
+            Move("resume", (JobStatus.PAUSED,), JobStatus.QUEUED),
+            Move("succeed", (JobStatus.RUNNING,), JobStatus.SUCCEEDED),
+            Move("fail", OPEN, JobStatus.FAILED),
+            Move("cancel", OPEN, JobStatus.CANCELLED),
+        )
+    }
+)
+
+
+def as_mermaid() -> str:
+    """The table of moves as a Mermaid state diagram; `docs/lifecycle.md` shows it and a test compares the two."""
+    lines = ["stateDiagram-v2", f"    [*] --> {JobStatus.VALIDATING_FILES}: create"]
+    lines += [f"    {source} --> {move.target}: {move.verb}" for move in MOVES.values() for source in move.sources]
+    lines += [f"    {status} --> [*]" for status in ENDED]
+    return "\n".join(lines)

@@ -1,0 +1,128 @@
+"""Every error that this library raises on purpose.
+
+Each says what happened, to which job, and what to do about it. Its arguments are its attributes, so an error
+survives pickling. What SQLAlchemy and the driver raise passes through untouched.
+"""
+
+from __future__ import annotations
+
+import reprlib
+
+
+class FineTuningStoreError(Exception):
+    """The base of every error of this library."""
+
+
+class JobNotFoundError(FineTuningStoreError):
+    """No job has this id, or none that this store may see."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"no fine-tuning job has the id {self.job_id!r}"
+
+
+class JobAlreadyExistsError(FineTuningStoreError):
+    """The id of an added job is taken, here or in another organization. Nothing was written."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"a fine-tuning job with the id {self.job_id!r} is already stored"
+
+
+class IllegalMoveError(FineTuningStoreError):
+    """The job's status does not allow what was asked of it. The job is unchanged.
+
+    `move` is the verb of the call, `status` the job's status at that moment, `legal_from` the statuses that allow the verb.
+    """
+
+    def __init__(self, job_id: str, move: str, status: str, legal_from: tuple[str, ...]) -> None:
+        super().__init__(job_id, move, status, legal_from)
+        self.job_id = job_id
+        self.move = move
+        self.status = status
+        self.legal_from = legal_from
+
+    def __str__(self) -> str:
+        allowed = ", ".join(self.legal_from)
+        return f"cannot {self.move} job {self.job_id!r}: it is {self.status}, and {self.move} is legal from: {allowed}"
+
+
+class InvalidValueError(FineTuningStoreError, ValueError):
+    """An argument, or a member of a payload, breaks a rule. Nothing was written.
+
+    `field` names it as the API does (`hyperparameters.n_epochs`), `rule` says what is accepted.
+    """
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(field, value, rule)
+        self.field = field
+        self.value = value
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.rule}, not {reprlib.repr(self.value)}"
+
+
+class CursorNotFoundError(FineTuningStoreError):
+    """`after` names no row that this store may see. An empty page would end the caller's walk without a word."""
+
+    def __init__(self, after: str) -> None:
+        super().__init__(after)
+        self.after = after
+
+    def __str__(self) -> str:
+        return f"after={self.after!r} names no row of this list: start again without it"
+
+
+class UnitAlreadyOpenError(FineTuningStoreError):
+    """The store was called inside an open unit of its own; on SQLite the call would wait for itself for ever."""
+
+    def __str__(self) -> str:
+        return "a unit of this store is open in this task: call its repositories (unit.jobs ...) instead of the store's"
+
+
+class UnsupportedDatabaseError(FineTuningStoreError):
+    """The URL or engine names a database or a driver that this store cannot use. The message says which it can."""
+
+
+class SchemaOutOfDateError(FineTuningStoreError):
+    """The tables are missing, or older or newer than this code can use.
+
+    `found` is the database's schema number (None where there is none), `needed` the number that this code was written for.
+    """
+
+    def __init__(self, found: int | None, needed: int, oldest_code: int | None = None) -> None:
+        super().__init__(found, needed, oldest_code)
+        self.found = found
+        self.needed = needed
+        self.oldest_code = oldest_code
+
+    def __str__(self) -> str:
+        if self.oldest_code is not None:
+            return (
+                f"the database is at schema {self.found}, which needs code of schema {self.oldest_code} or later, and this code is of "
+                f"schema {self.needed}: install a newer fine-tuning-store"
+            )
+        state = "has no fine-tuning tables yet" if self.found is None else f"is at schema {self.found}"
+        return f"the database {state} and this code needs schema {self.needed}: call store.schema.upgrade() or run 'alembic upgrade head'"
+
+
+class SchemaConflictError(FineTuningStoreError):
+    """The database holds something that the migrations would have to overwrite, or a revision that they do not know."""
+
+
+class SchemaLockTimeoutError(FineTuningStoreError):
+    """Another process kept the migration lock for longer than this one was willing to wait (seconds)."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"another process has been migrating this database for {self.seconds:g} s: wait for it, or give a larger lock_timeout"

@@ -1,0 +1,1 @@
+"""The behaviour: what can be done with jobs, written once, sync, over any scope."""

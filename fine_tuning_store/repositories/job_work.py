@@ -1,0 +1,112 @@
+"""What the methods of the job repository are made of: functions of a unit that find, move and write jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import ReturningInsert
+
+from fine_tuning_store.domain import rules
+from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.domain.lifecycle import ENDED, MOVES, JobStatus
+from fine_tuning_store.errors import CursorNotFoundError, IllegalMoveError, JobAlreadyExistsError, JobNotFoundError
+from fine_tuning_store.sql import mapping, statements
+from fine_tuning_store.sql.dialects import Traits
+from fine_tuning_store.sql.tables import jobs
+from fine_tuning_store.units import Unit
+
+#: Rows of one INSERT. A batch is a single statement on every database, so it is written whole or not at all.
+BATCH: Final = 500
+
+
+def find(unit: Unit, id: str, *, locked: bool = False) -> FineTuningJob:
+    """The job of that id, on demand as it is now and kept so until the transaction ends. Raises JobNotFoundError."""
+    row = unit.run(statements.JOB_LOCKED if locked else statements.JOB, of_job=id).one_or_none()
+    if row is None:
+        raise JobNotFoundError(id)
+    return mapping.job_from_row(row)
+
+
+def cursor(unit: Unit, id: str, organization_id: str | None) -> dict[str, Any]:
+    """The key of the job `after`, as parameters of a page. Raises CursorNotFoundError."""
+    if organization_id is None:
+        row = unit.run(statements.CURSOR, of_job=id).one_or_none()
+    else:
+        row = unit.run(statements.CURSOR_OF_ORGANIZATION, of_job=id, organization_id=organization_id).one_or_none()
+    if row is None:
+        raise CursorNotFoundError(id)
+    return {"after_created_at": row.created_at, "after_id": row.id}
+
+
+def new_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values under the names that an UPDATE of ours binds them by."""
+    return {f"new_{name}": value for name, value in values.items()}
+
+
+def move(unit: Unit, id: str, verb: str, **values: Any) -> FineTuningJob | None:
+    """Move the job by one guarded UPDATE. Answers None, or the job if it was already cancelled and is to be."""
+    rules.job_id(id)
+    legal = MOVES[verb]
+    statement = statements.move(verb, frozenset(values))
+    parameters = {"of_job": id, **new_values(values)}
+    if legal.target in ENDED:
+        parameters["now"] = unit.clock.now()
+    if unit.run(statement, **parameters).rowcount:
+        return None
+    job = find(unit, id, locked=True)  # unknown, illegal, or legal by now: another move came between
+    if job.status in legal.sources:
+        unit.run(statement, **parameters)
+        return None
+    if job.status is legal.target is JobStatus.CANCELLED:
+        return job
+    raise IllegalMoveError(id, verb, job.status, legal.sources)
+
+
+def replace_children(unit: Unit, id: str, child: statements.Child, rows: Sequence[dict[str, Any]]) -> None:
+    """Put new rows of a child table in place of those the job has. The job's own row is locked by the caller."""
+    unit.run(child.delete, of_job=id)
+    if rows:
+        unit.run(child.insert, rows)
+
+
+def insert_jobs(unit: Unit, added: Sequence[FineTuningJob]) -> None:
+    """Write jobs and their children. If an id is taken, what was written before is taken back, also in a host's transaction."""
+    rows = [mapping.rows_of_job(job) for job in added]
+    written: list[str] = []
+    for start in range(0, len(rows), BATCH):
+        batch = [row.job for row in rows[start : start + BATCH]]
+        taken = _insert_batch(unit, batch, written)
+        if taken is not None:
+            for begin in range(0, len(written), BATCH):
+                unit.run(statements.DELETE_JOBS, job_ids=written[begin : begin + BATCH])
+            raise JobAlreadyExistsError(taken)
+    unit.run(statements.HYPERPARAMETERS.insert, [row.hyperparameters for row in rows])
+    for child, children in (
+        (statements.ERRORS, [row.error for row in rows if row.error]),
+        (statements.RESULT_FILES, [file for row in rows for file in row.result_files]),
+        (statements.METADATA, [pair for row in rows for pair in row.metadata]),
+    ):
+        if children:
+            unit.run(child.insert, children)
+
+
+def _insert_batch(unit: Unit, batch: Sequence[dict[str, Any]], written: list[str]) -> str | None:
+    """Write job rows and note their ids in `written`; answer an id that was taken, or None."""
+    job_ids = [row["id"] for row in batch]
+    try:
+        new = set(unit.run(_insert_statement(unit.traits), batch).scalars())
+    except DBAPIError as error:
+        if not unit.traits.is_duplicate(error.driver_exception):
+            raise
+        taken: str = unit.connection.scalars(statements.TAKEN, {"job_ids": job_ids}).one()
+        return taken
+    written += new
+    return next((id for id in job_ids if id not in new), None)
+
+
+@cache
+def _insert_statement(traits: Traits) -> ReturningInsert[tuple[str]]:
+    return traits.insert_unless_taken(jobs).returning(jobs.c.id)

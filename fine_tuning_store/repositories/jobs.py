@@ -1,0 +1,293 @@
+"""The repository of fine-tuning jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import Enum
+from functools import partial
+from typing import Any, Final, Literal, Unpack
+
+from fine_tuning_store.domain import ids, rules
+from fine_tuning_store.domain.hyperparameters import kept_hyperparameters
+from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, JobError, Method
+from fine_tuning_store.domain.lifecycle import ENDED, OPEN
+from fine_tuning_store.domain.page import Page
+from fine_tuning_store.domain.values import ID_LENGTH, NAME_LENGTH, json_value, optional_integer, optional_text, text
+from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
+from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
+from fine_tuning_store.repositories.job_work import cursor, find, insert_jobs, move, new_values, replace_children
+from fine_tuning_store.sql import mapping, statements
+from fine_tuning_store.sql.statements import Shape
+from fine_tuning_store.units import Repository, Unit, reads, writes
+
+
+class Unset(Enum):
+    """The default of an argument whose None means something."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+
+
+class FineTuningJobRepository(Repository):
+    """Create, read, move, change and delete fine-tuning jobs.
+
+    Over a store each call is its own transaction. Over a unit, a Session or a Connection it is part of that transaction, never
+    commits or rolls back, and leaves the transaction usable after each of this library's errors.
+    """
+
+    # Creating
+
+    def create(
+        self,
+        *,
+        model: str,
+        training_file: str,
+        organization_id: str | None = None,
+        validation_file: str | None = None,
+        hyperparameters: Hyperparameters | None = None,
+        method: Method | None = None,
+        suffix: str | None = None,
+        seed: int | None = None,
+        integrations: Sequence[Mapping[str, Any]] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        eval_id: str | None = None,
+    ) -> FineTuningJob:
+        """Store a new job in status validating_files, with an id, a time and (unless given) a seed of its own.
+
+        Missing hyperparameters of the method become `"auto"`. Raises InvalidValueError for anything outside the contract's ranges.
+        """
+        id, created_at = self._scope.clock.new_id(ids.JOB)
+        job = rules.asked_job(
+            id=id,
+            created_at=created_at,
+            organization_id=rules.organization(self._organization(organization_id)),
+            model=model,
+            training_file=training_file,
+            validation_file=validation_file,
+            hyperparameters=hyperparameters,
+            method=method,
+            suffix=suffix,
+            seed=seed,
+            integrations=integrations,
+            metadata=metadata,
+            eval_id=eval_id,
+        )
+        self._scope.write(lambda unit: insert_jobs(unit, [job]))
+        return job
+
+    def add(self, job: FineTuningJob) -> FineTuningJob:
+        """Store a job as it came, with its own id, times and status, and answer it as stored.
+
+        Raises JobAlreadyExistsError if the id is taken (here or in another organization) and InvalidValueError for what the
+        tables cannot hold, or for a job of another organization than the store's.
+        """
+        kept = self._kept(job)
+        self._scope.write(lambda unit: insert_jobs(unit, [kept]))
+        return kept
+
+    def add_many(self, jobs: Iterable[FineTuningJob]) -> tuple[FineTuningJob, ...]:
+        """Store many jobs in one transaction: all of them, or none if one is refused. Raises as `add` does."""
+        kept = tuple(self._kept(job) for job in jobs)
+        seen: set[str] = set()
+        for job in kept:
+            if job.id in seen:
+                raise JobAlreadyExistsError(job.id)
+            seen.add(job.id)
+        if kept:
+            self._scope.write(lambda unit: insert_jobs(unit, kept))
+        return kept
+
+    # Reading
+
+    @reads
+    def get(self, unit: Unit, id: str) -> FineTuningJob:
+        """The job of that id. Raises JobNotFoundError."""
+        return find(unit, rules.job_id(id))
+
+    @reads
+    def get_many(self, unit: Unit, ids: Iterable[str]) -> tuple[FineTuningJob, ...]:
+        """The jobs of up to 1000 ids, in the order of the ids. Raises JobNotFoundError for the first one that is not there."""
+        if isinstance(ids, str):
+            raise InvalidValueError("ids", ids, "must be several ids")
+        wanted = [rules.job_id(id, f"ids[{position}]") for position, id in enumerate(ids)]
+        if len(wanted) > rules.PAGE:
+            raise InvalidValueError("ids", len(wanted), f"must be at most {rules.PAGE}")
+        found = {row[0]: row for row in unit.run(statements.JOBS, job_ids=wanted)} if wanted else {}
+        for id in wanted:
+            if id not in found:
+                raise JobNotFoundError(id)
+        return tuple(mapping.job_from_row(found[id]) for id in wanted)
+
+    @reads
+    def list(
+        self, unit: Unit, *, after: str | None = None, limit: int = 20, order: Order = "desc", **filters: Unpack[JobFilters]
+    ) -> Page[FineTuningJob]:
+        """A page of jobs, newest first, beginning behind the job `after`. `limit` is 1 to 1000; `filters` are those of JobFilters.
+
+        Raises CursorNotFoundError if `after` names no job here, InvalidValueError for a wrong limit, order or filter.
+        """
+        rules.page_size("limit", limit)
+        organization_id = self._organization(filters.get("organization_id"))
+        shape, parameters = shape_of(filters, order, organization_id)
+        if after is not None:
+            shape = shape._replace(after=True)
+            parameters |= cursor(unit, rules.job_id(after, "after"), organization_id)
+        found = _page(unit, shape, {**parameters, "row_limit": limit + 1})
+        return Page(found[:limit], has_more=len(found) > limit)
+
+    def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> Iterator[FineTuningJob]:
+        """Every job of a list, fetched page by page while it is consumed, in constant memory.
+
+        A job that is deleted on the way does not end the walk; one that is created on the way appears in ascending order only.
+        """
+        rules.page_size("page_size", page_size)
+        return self._walk(*shape_of(filters, order, self._organization(filters.get("organization_id"))), page_size)
+
+    def _walk(self, shape: Shape, parameters: dict[str, Any], page_size: int) -> Iterator[FineTuningJob]:
+        while True:
+            page = self._scope.read(partial(_page, shape=shape, parameters={**parameters, "row_limit": page_size}))
+            yield from page
+            if len(page) < page_size:
+                return
+            shape = shape._replace(after=True)
+            parameters |= {"after_created_at": page[-1].created_at, "after_id": page[-1].id}
+
+    # Moving. Each answers the job as it then is, and raises JobNotFoundError or IllegalMoveError.
+
+    @writes
+    def enqueue(self, unit: Unit, id: str) -> FineTuningJob:
+        """Its files are valid: validating_files to queued."""
+        move(unit, id, "enqueue")
+        return find(unit, id)
+
+    @writes
+    def start(self, unit: Unit, id: str, *, hyperparameters: Hyperparameters | None = None) -> FineTuningJob:
+        """A worker trains it: validating_files or queued to running. `hyperparameters` replace the members that they give."""
+        given = kept_hyperparameters(Hyperparameters() if hyperparameters is None else hyperparameters)
+        values = {name: value for name, value in mapping.hyperparameter_values(given).items() if value is not None}
+        if given.extra:
+            values["extra"] = given.extra
+        move(unit, id, "start")
+        if values:
+            unit.run(statements.update_hyperparameters(frozenset(values)), of_job=id, **new_values(values))
+        return find(unit, id)
+
+    @writes
+    def give_back(self, unit: Unit, id: str) -> FineTuningJob:
+        """Its worker lets it go: running to queued."""
+        move(unit, id, "give_back")
+        return find(unit, id)
+
+    @writes
+    def pause(self, unit: Unit, id: str) -> FineTuningJob:
+        """Its user stops it for a while: queued or running to paused."""
+        move(unit, id, "pause")
+        return find(unit, id)
+
+    @writes
+    def resume(self, unit: Unit, id: str) -> FineTuningJob:
+        """Its user lets it go on: paused to queued."""
+        move(unit, id, "resume")
+        return find(unit, id)
+
+    @writes
+    def succeed(
+        self, unit: Unit, id: str, *, fine_tuned_model: str, trained_tokens: int | None = None, result_files: Iterable[str] = ()
+    ) -> FineTuningJob:
+        """It ended with a model: running to succeeded, with the time of the end, and tokens and files where they are given."""
+        values: dict[str, Any] = {"fine_tuned_model": text("fine_tuned_model", fine_tuned_model, NAME_LENGTH, 1)}
+        if trained_tokens is not None:
+            values["trained_tokens"] = optional_integer("trained_tokens", trained_tokens, 0)
+        files = rules.file_ids(result_files)
+        move(unit, id, "succeed", **values)
+        if files:
+            replace_children(unit, id, statements.RESULT_FILES, mapping.result_file_rows(id, files))
+        return find(unit, id)
+
+    @writes
+    def fail(self, unit: Unit, id: str, error: JobError) -> FineTuningJob:
+        """It ended with an error: every open status to failed, with the time of the end."""
+        checked = rules.job_error(error)
+        move(unit, id, "fail")
+        replace_children(unit, id, statements.ERRORS, [mapping.error_row(id, checked)])
+        return find(unit, id)
+
+    @writes
+    def cancel(self, unit: Unit, id: str) -> FineTuningJob:
+        """Its user ends it: every open status to cancelled, with the time of the end. A cancelled job is answered as it is."""
+        already = move(unit, id, "cancel")
+        return already or find(unit, id)
+
+    # Changing and deleting
+
+    @writes
+    def update(
+        self,
+        unit: Unit,
+        id: str,
+        *,
+        trained_tokens: int | Literal[Unset.UNSET] | None = UNSET,
+        estimated_finish: int | Literal[Unset.UNSET] | None = UNSET,
+        usage_metrics: Any = UNSET,
+        eval_id: str | Literal[Unset.UNSET] | None = UNSET,
+        metadata: Mapping[str, str] | Literal[Unset.UNSET] | None = UNSET,
+    ) -> FineTuningJob:
+        """Change what is given and answer the job: None clears, metadata is replaced whole.
+
+        An ended job takes metadata only: anything else raises IllegalMoveError. Raises JobNotFoundError and InvalidValueError.
+        """
+        values: dict[str, Any] = {}
+        if trained_tokens is not UNSET:
+            values["trained_tokens"] = optional_integer("trained_tokens", trained_tokens, 0)
+        if estimated_finish is not UNSET:
+            values["estimated_finish"] = optional_integer("estimated_finish", estimated_finish, 0)
+        if usage_metrics is not UNSET:
+            values["usage_metrics"] = json_value("usage_metrics", usage_metrics)
+        if eval_id is not UNSET:
+            values["eval_id"] = optional_text("eval_id", eval_id, ID_LENGTH, 1)
+        pairs = None if metadata is UNSET else rules.metadata_pairs(metadata)
+        rules.job_id(id)
+        if values and not unit.run(statements.update_open_job(frozenset(values)), of_job=id, **new_values(values)).rowcount:
+            raise IllegalMoveError(id, "update", find(unit, id, locked=True).status, OPEN)
+        job = find(unit, id, locked=True)
+        if metadata is UNSET:
+            return job
+        job = replace(job, metadata=pairs)
+        replace_children(unit, id, statements.METADATA, mapping.metadata_rows(job))
+        return job
+
+    @writes
+    def delete(self, unit: Unit, id: str) -> None:
+        """Remove an ended job and everything that belongs to it.
+
+        Raises IllegalMoveError while the job is open, and JobNotFoundError, also for a second delete.
+        """
+        job = find(unit, rules.job_id(id), locked=True)
+        if not job.status.is_ended:
+            raise IllegalMoveError(id, "delete", job.status, ENDED)
+        for child in statements.CHILDREN:
+            unit.run(child.delete, of_job=id)
+        if not unit.run(statements.DELETE_ENDED_JOB, of_job=id).rowcount:
+            raise JobNotFoundError(id)
+
+    # Tenancy
+
+    def _organization(self, given: str | None) -> str | None:
+        """The organization that a call is about: the scope's, or the one given, or None for all."""
+        own = self._scope.organization_id
+        if given is not None:
+            rules.organization(given)
+            if own not in (None, given):
+                raise InvalidValueError("organization_id", given, f"must be {own!r}, the only organization of this store,")
+        return own if given is None else given
+
+    def _kept(self, job: FineTuningJob) -> FineTuningJob:
+        kept = rules.kept_job(job)
+        return replace(kept, organization_id=rules.organization(self._organization(kept.organization_id)))
+
+
+def _page(unit: Unit, shape: Shape, parameters: Mapping[str, Any]) -> tuple[FineTuningJob, ...]:
+    return tuple(mapping.job_from_row(row) for row in unit.run(statements.page(shape), **parameters))

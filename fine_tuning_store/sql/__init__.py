@@ -1,0 +1,1 @@
+"""How jobs are kept: column types, tables, statements and the mapping between rows and domain objects."""

@@ -1,0 +1,46 @@
+"""What a database holds of our tables, beside what it should hold, as lines that can be compared."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, inspect
+
+from fine_tuning_store.sql.tables import Base
+
+
+def expected(dialect_name: str) -> frozenset[str]:
+    """The columns, keys, checks and indexes that this code expects."""
+    lines: set[str] = set()
+    for table in Base.metadata.sorted_tables:
+        lines.add(f"table {table.name}")
+        lines |= {_column(table.name, column.name, nullable=bool(column.nullable)) for column in table.columns}
+        lines.add(f"primary key {table.name} ({', '.join(column.name for column in table.primary_key)})")
+        for constraint in table.constraints:
+            if isinstance(constraint, CheckConstraint):
+                lines.add(f"check {table.name}.{constraint.name}")
+            elif isinstance(constraint, ForeignKeyConstraint):
+                lines.add(f"foreign key {table.name} ({', '.join(constraint.column_keys)}) to {constraint.referred_table.name}")
+        for index in table.indexes:
+            if dialect_name in index.info["dialects"]:
+                lines.add(f"index {table.name}.{index.name} ({', '.join(column.name for column in index.columns)})")
+    return frozenset(lines)
+
+
+def live(connection: Connection) -> frozenset[str]:
+    """The same of what is there."""
+    inspector = inspect(connection)
+    lines: set[str] = set()
+    for name in set(Base.metadata.tables) & set(inspector.get_table_names()):
+        lines.add(f"table {name}")
+        lines |= {_column(name, column["name"], nullable=column["nullable"]) for column in inspector.get_columns(name)}
+        lines.add(f"primary key {name} ({', '.join(inspector.get_pk_constraint(name)['constrained_columns'])})")
+        lines |= {f"check {name}.{check['name']}" for check in inspector.get_check_constraints(name)}
+        for key in inspector.get_foreign_keys(name):
+            lines.add(f"foreign key {name} ({', '.join(key['constrained_columns'])}) to {key['referred_table']}")
+        for index in inspector.get_indexes(name):
+            columns = ", ".join(str(column) for column in index["column_names"])
+            lines.add(f"index {name}.{index['name']} ({columns})")
+    return frozenset(lines)
+
+
+def _column(table: str, name: str, *, nullable: bool) -> str:
+    return f"column {table}.{name}{'' if nullable else ' not null'}"

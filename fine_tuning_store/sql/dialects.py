@@ -1,0 +1,100 @@
+"""What differs between the databases, one row of traits each. Nobody else asks a dialect for its name (a test greps for it)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Table, insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from fine_tuning_store.errors import UnsupportedDatabaseError
+from fine_tuning_store.sql import sqlite_recipe
+from fine_tuning_store.sql.migration_lock import MigrationLock, session_lock, sqlite_lock
+from fine_tuning_store.sql.tables import VERSION_TABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Traits:
+    """How one database is used."""
+
+    name: str
+    driver: str  #: the sync driver for a URL that names none
+    extra: str | None  #: the extra of this package that installs it
+    engine_options: Callable[[URL], dict[str, Any]]
+    prepare_engine: Callable[[Engine], None] = lambda _: None
+    begin_write: Callable[[Connection], None] | None = None  #: what opens a writing transaction beyond the driver's own BEGIN
+    reads: Mapping[str, Any] = field(default_factory=dict)  #: execution options of a connection that reads once
+    insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
+    is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
+    may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
+    migration_lock: MigrationLock
+
+
+def traits_of(name: str) -> Traits:
+    """The traits of a database by its SQLAlchemy name. Raises UnsupportedDatabaseError for one that is none of ours."""
+    try:
+        return TRAITS[name]
+    except KeyError:
+        raise UnsupportedDatabaseError(
+            f"{name!r} is not supported: use a sqlite:///file.db, postgresql:// or mariadb:// database"
+        ) from None
+
+
+def _upsert_nothing(make: Callable[[Table], Any]) -> Callable[[Table], Insert]:
+    def build(table: Table) -> Insert:
+        return make(table).on_conflict_do_nothing(index_elements=list(table.primary_key))  # type: ignore[no-any-return]
+
+    return build
+
+
+def _sqlstate(error: Any) -> str | None:
+    return getattr(error, "sqlstate", None)
+
+
+def _errno(error: Any) -> object:
+    return error.args[0] if error.args else None
+
+
+_SQLITE = Traits(
+    name="sqlite",
+    driver="pysqlite",
+    extra=None,
+    engine_options=sqlite_recipe.engine_options,
+    prepare_engine=sqlite_recipe.prepare_engine,
+    begin_write=sqlite_recipe.begin_write,
+    insert_unless_taken=_upsert_nothing(sqlite.insert),
+    is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
+    may_run_again=sqlite_recipe.is_busy,
+    migration_lock=sqlite_lock,
+)
+_POSTGRESQL = Traits(
+    name="postgresql",
+    driver="psycopg",
+    extra="postgresql",
+    engine_options=lambda _: {},
+    reads={"isolation_level": "AUTOCOMMIT"},
+    insert_unless_taken=_upsert_nothing(postgresql.insert),
+    is_duplicate=lambda error: _sqlstate(error) == "23505",
+    may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
+    migration_lock=session_lock(
+        name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
+        attempt="pg_try_advisory_lock({name})",
+        release="pg_advisory_unlock({name})",
+    ),
+)
+_MARIADB = Traits(
+    name="mariadb",
+    driver="pymysql",
+    extra="mariadb",
+    engine_options=lambda _: {"isolation_level": "READ COMMITTED"},
+    insert_unless_taken=insert,
+    is_duplicate=lambda error: _errno(error) == 1062,
+    may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
+    migration_lock=session_lock(
+        name=f"concat('{VERSION_TABLE}.', md5(database()))", attempt="get_lock({name}, 0)", release="release_lock({name})"
+    ),
+)
+TRAITS: Mapping[str, Traits] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": _MARIADB, "mysql": _MARIADB}

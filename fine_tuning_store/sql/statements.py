@@ -1,0 +1,187 @@
+"""The statements, as values without a session or an engine. Each is made once for its shape; what varies is a bound parameter."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+from fine_tuning_store.domain.lifecycle import ENDED, MOVES, OPEN, JobStatus
+from fine_tuning_store.sql.mapping import JOB_COLUMNS
+from fine_tuning_store.sql.tables import compatibility, errors, hyperparameters, jobs, metadata, result_files
+
+
+def _constant(word: str) -> ColumnElement[str]:
+    """One of our own words, written into the statement: a bound list would be expanded anew at every execution."""
+    return literal_column(f"'{word}'")
+
+
+def _any_of(column: ColumnElement[str], statuses: tuple[JobStatus, ...]) -> ColumnElement[bool]:
+    if len(statuses) == 1:
+        return column == _constant(statuses[0])
+    return column.in_([_constant(status) for status in statuses])
+
+
+@lru_cache(maxsize=1024)
+def within_organization(statement: Select[Any] | Update | Delete) -> Any:
+    """The statement, held to the jobs of one organization; those on a child table, to the children of such jobs."""
+    owner: BindParameter[str] = bindparam("within_organization")
+    if isinstance(statement, Select) or statement.table is jobs:
+        return statement.where(jobs.c.organization_id == owner)
+    owned = select(jobs.c.id).where(jobs.c.organization_id == owner)
+    return statement.where(statement.table.c.job_id.in_(owned))
+
+
+# Reads
+
+_READ: Select[Any] = select(*JOB_COLUMNS).select_from(
+    jobs.outerjoin(errors, errors.c.job_id == jobs.c.id).outerjoin(hyperparameters, hyperparameters.c.job_id == jobs.c.id)
+)
+
+JOB = _READ.where(jobs.c.id == bindparam("of_job"))
+#: The job as it is now, whatever the transaction saw before, and kept so until the transaction ends.
+JOB_LOCKED = JOB.with_for_update(of=jobs)
+JOBS = _READ.where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+#: The first of some ids that is taken by anyone, as of now.
+TAKEN = select(jobs.c.id).where(jobs.c.id.in_(bindparam("job_ids", expanding=True))).order_by(jobs.c.id).limit(1).with_for_update()
+CURSOR = select(jobs.c.created_at, jobs.c.id).where(jobs.c.id == bindparam("of_job"))
+CURSOR_OF_ORGANIZATION = CURSOR.where(jobs.c.organization_id == bindparam("organization_id"))
+COMPATIBILITY = select(compatibility.c.schema_number, compatibility.c.oldest_code_number)
+
+
+class Shape(NamedTuple):
+    """Which filters a page of jobs has; their values are bound under the same names."""
+
+    equal: frozenset[str] = frozenset()
+    """Columns of jobs that equal a value."""
+    statuses: tuple[JobStatus, ...] = ()
+    pairs: int = 0
+    """How many metadata pairs, bound as key_0, value_0, key_1 ..."""
+    has_metadata: bool | None = None
+    since: bool = False
+    until: bool = False
+    after: bool = False
+    """Whether the page begins behind the row (after_created_at, after_id)."""
+    descending: bool = True
+
+
+@lru_cache(maxsize=512)
+def page(shape: Shape) -> Select[Any]:
+    """A page of jobs in order of (created_at, id), at most `row_limit` rows.
+
+    With a metadata filter the first pair leads: its index holds that pair's jobs in the order of the page.
+    """
+    statement = _READ
+    created_at: Column[int] = jobs.c.created_at
+    id: Column[str] = jobs.c.id
+    if shape.pairs:
+        first = metadata.alias("pair_0")
+        statement = statement.join(first, first.c.job_id == jobs.c.id).where(_is_pair(first, 0))
+        if "organization_id" in shape.equal:
+            statement = statement.where(first.c.organization_id == bindparam("organization_id"))
+        created_at, id = first.c.created_at, first.c.job_id
+    for position in range(1, shape.pairs):
+        other = metadata.alias(f"pair_{position}")
+        statement = statement.where(exists().where(other.c.job_id == jobs.c.id, _is_pair(other, position)))
+    statement = statement.where(*(jobs.c[name] == bindparam(name) for name in sorted(shape.equal)))
+    if shape.statuses:
+        statement = statement.where(_any_of(jobs.c.status, shape.statuses))
+    if shape.has_metadata is not None:
+        some = exists().where(metadata.c.job_id == jobs.c.id)
+        statement = statement.where(some if shape.has_metadata else ~some)
+    if shape.since:
+        statement = statement.where(created_at >= bindparam("created_since"))
+    if shape.until:
+        statement = statement.where(created_at < bindparam("created_until"))
+    if shape.after:
+        statement = statement.where(*_behind(created_at, id, descending=shape.descending))
+    order = (created_at.desc(), id.desc()) if shape.descending else (created_at, id)
+    return statement.order_by(*order).limit(bindparam("row_limit"))
+
+
+def _is_pair(pairs: Any, position: int) -> ColumnElement[bool]:
+    return and_(pairs.c.key == bindparam(f"key_{position}"), pairs.c.value == bindparam(f"value_{position}"))
+
+
+def _behind(created_at: Column[int], id: Column[str], *, descending: bool) -> tuple[ColumnElement[bool], ...]:
+    """The rows after a key. In this form all three databases seek in the index; a row value or a plain OR makes one of them scan."""
+    time: BindParameter[int] = bindparam("after_created_at")
+    tail: BindParameter[str] = bindparam("after_id")
+    if descending:
+        return created_at <= time, (created_at < time) | (id < tail)
+    return created_at >= time, (created_at > time) | (id > tail)
+
+
+# Writes
+
+
+class Child(NamedTuple):
+    """How the rows of a child table come and go."""
+
+    insert: Insert
+    delete: Delete
+
+
+_JOB_ID: BindParameter[str] = bindparam("of_job")
+#: Now, but never before the job was created: a store's clock may be behind the one that made the job.
+_ENDED_AT = case((jobs.c.created_at > bindparam("now"), jobs.c.created_at), else_=bindparam("now"))
+
+
+@cache
+def move(verb: str, columns: frozenset[str] = frozenset()) -> Update:
+    """The guarded UPDATE of a move. It takes effect only from the verb's sources; `columns` are set to `new_` parameters as well."""
+    legal = MOVES[verb]
+    values: dict[str, Any] = {"status": _constant(legal.target), **_new_values(columns)}
+    if legal.target in ENDED:
+        values["finished_at"] = _ENDED_AT
+    return update(jobs).where(jobs.c.id == _JOB_ID, _any_of(jobs.c.status, legal.sources)).values(values)
+
+
+@cache
+def update_open_job(columns: frozenset[str]) -> Update:
+    """Set columns of a job that has not ended."""
+    return update(jobs).where(jobs.c.id == _JOB_ID, _any_of(jobs.c.status, OPEN)).values(_new_values(columns))
+
+
+@cache
+def update_hyperparameters(columns: frozenset[str]) -> Update:
+    """Set some hyperparameters of a job."""
+    return update(hyperparameters).where(hyperparameters.c.job_id == _JOB_ID).values(_new_values(columns))
+
+
+def _new_values(columns: frozenset[str]) -> dict[str, Any]:
+    return {name: bindparam(f"new_{name}") for name in sorted(columns)}
+
+
+def _child(table: Table) -> Child:
+    return Child(insert(table), delete(table).where(table.c.job_id == _JOB_ID))
+
+
+ERRORS = _child(errors)
+HYPERPARAMETERS = _child(hyperparameters)
+RESULT_FILES = _child(result_files)
+METADATA = _child(metadata)
+#: Everything that belongs to a job and goes with it.
+CHILDREN = (ERRORS, HYPERPARAMETERS, RESULT_FILES, METADATA)
+
+DELETE_ENDED_JOB: Delete = delete(jobs).where(jobs.c.id == _JOB_ID, _any_of(jobs.c.status, ENDED))
+DELETE_JOBS: Delete = delete(jobs).where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))

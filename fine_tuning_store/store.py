@@ -1,0 +1,131 @@
+"""The store: an engine, and units of work on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from types import TracebackType
+from typing import Self, TypeVar, cast
+
+from sqlalchemy import URL, Engine
+
+from fine_tuning_store.domain import rules
+from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
+from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
+from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+from fine_tuning_store.schema import Schema, require_usable
+from fine_tuning_store.sql import engine as engines
+from fine_tuning_store.units import OwnUnits, Unit
+
+T = TypeVar("T")
+
+
+class UnitOfWork(Unit):
+    """Several calls in one transaction. `connection` is there for the host's own rows."""
+
+    __slots__ = ()
+
+    @property
+    def jobs(self) -> FineTuningJobRepository:
+        """The jobs, inside this transaction."""
+        return FineTuningJobRepository(self)
+
+
+class FineTuningStore:
+    """Fine-tuning jobs in a SQL database.
+
+    `FineTuningStore.connect(url)` makes an engine that is set up right for its database; `FineTuningStore(engine)` uses the
+    host's and changes nothing on it. Neither runs DDL: `store.schema.upgrade()` does. Safe to share between threads; after a
+    fork, open a new one. A call on an unmigrated database raises SchemaOutOfDateError.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
+        if not isinstance(engine, Engine):
+            raise UnsupportedDatabaseError(
+                f"FineTuningStore takes a synchronous Engine of SQLAlchemy, not {type(engine).__name__}; "
+                "for a URL use FineTuningStore.connect"
+            )
+        self._units = OwnUnits(
+            engine,
+            before_first=require_usable,
+            new_unit=UnitOfWork,
+            clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
+        )
+        self._owns_engine = False
+
+    @classmethod
+    def connect(cls, url: str | URL, *, clock: Callable[[], float] = time.time) -> Self:
+        """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
+
+        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver.
+        """
+        store = cls(engines.connect(url), clock=clock)
+        store._owns_engine = True
+        return store
+
+    @property
+    def jobs(self) -> FineTuningJobRepository:
+        """The jobs; each call is its own transaction."""
+        return FineTuningJobRepository(self._units)
+
+    @property
+    def schema(self) -> Schema:
+        """The migrations of this database."""
+        return Schema(self._units.engine)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, for the host's own transactions: the one it gave, or ours with every transaction begun as its database needs."""
+        return engines.for_others(self._units.engine) if self._owns_engine else self._units.engine
+
+    @property
+    def organization_id(self) -> str | None:
+        """The only organization that this store sees, None if it sees all."""
+        return self._units.organization_id
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """Several calls in one transaction, as a block: it commits at its end and rolls back when an exception leaves it.
+
+        The block is never run again; `run` is for that.
+        """
+        with self._units.begin() as unit:
+            yield cast("UnitOfWork", unit)
+
+    def run(self, function: Callable[[UnitOfWork], T], /) -> T:
+        """Call a function with a unit and commit; call it again, with a new one, when the transaction lost to another.
+
+        So the function must have no effect outside of the unit that may not happen twice.
+        """
+        return self._units.write(cast("Callable[[Unit], T]", function))
+
+    def for_organization(self, organization_id: str) -> FineTuningStore:
+        """The same store, held to one organization: no other one's row can be seen or touched through it. It shares the engine.
+
+        Raises InvalidValueError on a store that is already held to another organization.
+        """
+        rules.organization(organization_id)
+        if self.organization_id not in (None, organization_id):
+            raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store,")
+        scoped = FineTuningStore.__new__(type(self))
+        scoped._units = replace(self._units, organization_id=organization_id)
+        scoped._owns_engine = False
+        return scoped
+
+    def close(self) -> None:
+        """Close the connections of an engine that `connect` made; the host's engine is left alone."""
+        if self._owns_engine:
+            self._units.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        scope = "" if self.organization_id is None else f", organization_id={self.organization_id!r}"
+        return f"{type(self).__name__}({self._units.engine.url.render_as_string(hide_password=True)!r}{scope})"

