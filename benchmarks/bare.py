@@ -1,0 +1,175 @@
+"""The other side: the drivers themselves, with SQL written by hand. A job is a flat dict, its JSON members decoded."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import make_url
+from uuid_utils import uuid7
+
+from benchmarks.jobs import METADATA
+
+Job = dict[str, Any]
+
+COLUMNS = (
+    *("id", "created_at", "finished_at", "fine_tuned_model", "model", "organization_id", "status", "trained_tokens"),
+    *("training_file", "validation_file", "seed", "suffix", "estimated_finish", "shared_with_openai", "eval_id", "method_type"),
+)
+JSON_COLUMNS = ("method_grader", "method_response_format", "method_extra", "integrations", "usage_metrics", "extra")
+HYPERPARAMETERS = (
+    *("n_epochs", "batch_size", "learning_rate_multiplier", "beta"),
+    *("compute_multiplier", "eval_interval", "eval_samples", "reasoning_effort"),
+)
+ERROR = ("code", "message", "param")
+NAMES = (*COLUMNS, *ERROR, *HYPERPARAMETERS, "error_extra", "hyperparameters_extra", *JSON_COLUMNS, "result_files", "metadata")
+DECODED = NAMES[NAMES.index("error_extra") :]
+
+#: The last two columns: the result files and the metadata of a job, each as one JSON text.
+SQLITE_CHILDREN = """
+(SELECT json_group_array(file_id) FROM (SELECT file_id FROM fine_tuning_job_result_files WHERE job_id = j.id ORDER BY position)),
+(SELECT json_group_object(key, value) FROM fine_tuning_job_metadata WHERE job_id = j.id)
+"""
+POSTGRESQL_CHILDREN = """
+(SELECT json_agg(file_id ORDER BY position)::text FROM fine_tuning_job_result_files WHERE job_id = j.id),
+(SELECT json_object_agg(key, value)::text FROM fine_tuning_job_metadata WHERE job_id = j.id)
+"""
+
+
+class Statements:
+    """The SQL of one database: its placeholder, how it reads JSON as text and how it aggregates."""
+
+    def __init__(self, placeholder: str, as_text: str, children: str) -> None:
+        columns = [
+            *(f"j.{name}" for name in COLUMNS),
+            *(f"e.{name}" for name in ERROR),
+            *(f"h.{name}" for name in HYPERPARAMETERS),
+            *(f"{name}{as_text}" for name in ("e.extra", "h.extra", *(f"j.{name}" for name in JSON_COLUMNS))),
+            children,
+        ]
+        select = f"""
+            SELECT {", ".join(columns)} FROM fine_tuning_jobs j
+            LEFT JOIN fine_tuning_job_errors e ON e.job_id = j.id
+            LEFT JOIN fine_tuning_job_hyperparameters h ON h.job_id = j.id
+        """
+        self.get = f"{select} WHERE j.id = {placeholder}"
+        self.page = f"{select} WHERE j.organization_id = {placeholder} ORDER BY j.created_at DESC, j.id DESC LIMIT {placeholder}"
+        self.enqueue = f"UPDATE fine_tuning_jobs SET status = 'queued' WHERE id = {placeholder} AND status = 'validating_files'"
+
+        def insert(table: str, names: Sequence[str], rows: int = 1) -> str:
+            row = f"({', '.join([placeholder] * len(names))})"
+            return f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([row] * rows)}"
+
+        self.insert_job = insert("fine_tuning_jobs", (*COLUMNS, *JSON_COLUMNS))
+        self.insert_hyperparameters = insert("fine_tuning_job_hyperparameters", ("job_id", *HYPERPARAMETERS, "extra"))
+        pair = ("job_id", "key", "value", "organization_id", "created_at")
+        self.insert_metadata = insert("fine_tuning_job_metadata", pair, rows=len(METADATA))
+
+
+class Bare(ABC):
+    """The four operations, each as little as it can be on one driver."""
+
+    def __init__(self, statements: Statements, reader: Any, writer: Any) -> None:
+        self.statements = statements
+        self.reader = reader
+        self.writer = writer
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin a transaction of the writer."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Commit it."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Do now what the server would do in the background after so many rows."""
+
+    def get(self, id: str) -> Job:
+        return _decoded(self.reader.execute(self.statements.get, (id,)).fetchone())
+
+    def page(self, organization_id: str) -> list[Job]:
+        return [_decoded(row) for row in self.reader.execute(self.statements.page, (organization_id, 100))]
+
+    def enqueue(self, id: str) -> Job:
+        self.begin()
+        assert self.writer.execute(self.statements.enqueue, (id,)).rowcount == 1
+        row = self.writer.execute(self.statements.get, (id,)).fetchone()
+        self.commit()
+        return _decoded(row)
+
+    def create(self, organization_id: str) -> str:
+        id, now = f"ftjob-{uuid7().hex}", int(time.time())
+        self.begin()
+        members = (id, now, None, None, "gpt-4o-mini", organization_id, "validating_files", None, "file-abc", "file-def")
+        more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", *[None] * len(JSON_COLUMNS))
+        self.writer.execute(self.statements.insert_job, (*members, *more))
+        self.writer.execute(self.statements.insert_hyperparameters, (id, 3, -1, 1.8, None, None, None, None, None, None))
+        pairs = [value for key, word in METADATA.items() for value in (id, key, word, organization_id, now)]
+        self.writer.execute(self.statements.insert_metadata, pairs)
+        self.commit()
+        return id
+
+
+class BareSqlite(Bare):
+    """sqlite3, set up as the store sets it up."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(Statements("?", "", SQLITE_CHILDREN), connection, connection)
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begin(self) -> None:
+        self.writer.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self.writer.execute("COMMIT")
+
+    def settle(self) -> None:
+        """SQLite does nothing in the background."""
+
+
+class BarePostgresql(Bare):
+    """psycopg, which prepares what it has executed five times. Nothing ends in ROLLBACK, which would drop all that is prepared."""
+
+    def __init__(self, reader: psycopg.Connection[Any], writer: psycopg.Connection[Any]) -> None:
+        super().__init__(Statements("%s", "::text", POSTGRESQL_CHILDREN), reader, writer)
+
+    def begin(self) -> None:
+        """The driver does, before the first statement."""
+
+    def commit(self) -> None:
+        self.writer.commit()
+
+    def settle(self) -> None:
+        self.reader.execute("VACUUM ANALYZE")
+
+
+@contextmanager
+def open_bare(url: str) -> Iterator[Bare]:
+    """The bare driver on the database of a store's URL."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        with closing(sqlite3.connect(str(parsed.database), isolation_level=None, timeout=30)) as connection:
+            yield BareSqlite(connection)
+        return
+    address = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as reader, psycopg.connect(address) as writer:
+        yield BarePostgresql(reader, writer)
+
+
+def _decoded(row: Sequence[Any]) -> Job:
+    job = dict(zip(NAMES, row, strict=True))
+    for name in DECODED:
+        text = job[name]
+        if text is not None:
+            job[name] = json.loads(text)
+    return job

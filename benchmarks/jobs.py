@@ -1,0 +1,48 @@
+"""The jobs that the database is filled with: each has its hyperparameters, two result files and two metadata pairs."""
+
+from __future__ import annotations
+
+from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, JobStatus, Method
+
+ORGANIZATIONS = tuple(f"org-{number}" for number in range(10))
+METADATA = {"team": "nlp", "purpose": "benchmark"}
+FIRST_SECOND = 1_700_000_000
+STATUSES = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.RUNNING, JobStatus.QUEUED)
+
+
+def job_id(number: int) -> str:
+    """The id of the job of that number; ids rise with time as the library's own do."""
+    return f"ftjob-{number:032x}"
+
+
+def job(number: int, status: JobStatus) -> FineTuningJob:
+    """One job a second, the organizations in turn."""
+    ended = status in (JobStatus.SUCCEEDED, JobStatus.FAILED)
+    return FineTuningJob(
+        id=job_id(number),
+        created_at=FIRST_SECOND + number,
+        finished_at=FIRST_SECOND + number + 3600 if ended else None,
+        fine_tuned_model=f"ft:gpt-4o-mini:{number}" if status is JobStatus.SUCCEEDED else None,
+        hyperparameters=Hyperparameters(n_epochs=3, batch_size="auto", learning_rate_multiplier=1.8),
+        model="gpt-4o-mini",
+        organization_id=ORGANIZATIONS[number % len(ORGANIZATIONS)],
+        result_files=(f"file-{number}-metrics", f"file-{number}-samples"),
+        status=status,
+        trained_tokens=5768,
+        training_file=f"file-{number}",
+        validation_file=f"file-{number}-validation",
+        seed=number,
+        metadata={**METADATA, "purpose": f"benchmark {number % 100}"},
+        method=Method(),
+        suffix="benchmark",
+        shared_with_openai=False,
+    )
+
+
+def fill(store: FineTuningStore, jobs: int, to_be_moved: int) -> list[str]:
+    """Store `jobs` jobs, and as many more as are to be moved once each; answer the ids of these."""
+    for start in range(0, jobs, 1000):
+        store.jobs.add_many(job(number, STATUSES[number % len(STATUSES)]) for number in range(start, min(start + 1000, jobs)))
+    moving = range(jobs, jobs + to_be_moved)
+    store.jobs.add_many(job(number, JobStatus.VALIDATING_FILES) for number in moving)
+    return [job_id(number) for number in moving]

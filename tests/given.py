@@ -1,0 +1,41 @@
+"""Jobs for tests: each builds only what matters to it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from fine_tuning_store import FineTuningJob, FineTuningStore, JobStatus
+
+ORGANIZATION = "org-1"
+_numbers = itertools.count(1)
+
+
+def a_job(**members: Any) -> FineTuningJob:
+    """A job to add, with an id of its own and whatever else is given."""
+    number = next(_numbers)
+    return FineTuningJob(
+        **{
+            "id": f"ftjob-{number:024d}",
+            "created_at": 1_700_000_000 + number,
+            "organization_id": ORGANIZATION,
+            "model": "gpt-4o-mini",
+            "training_file": "file-abc",
+            **members,
+        }
+    )
+
+
+def stored(store: FineTuningStore, **members: Any) -> FineTuningJob:
+    """The same, stored."""
+    return store.jobs.add(a_job(**members))
+
+
+def created(store: FineTuningStore, **members: Any) -> FineTuningJob:
+    """A job that the store made."""
+    return store.jobs.create(**{"organization_id": ORGANIZATION, "model": "gpt-4o-mini", "training_file": "file-abc", **members})
+
+
+def in_status(store: FineTuningStore, status: JobStatus) -> FineTuningJob:
+    """A stored job of that status."""
+    return stored(store, status=status)

@@ -1,0 +1,67 @@
+"""The order of the house: imports run one way, dialects are asked in one place, modules stay small."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import fine_tuning_store
+from fine_tuning_store.domain import lifecycle
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "fine_tuning_store"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: Each part may import those before it. `schema` stands beside `store`, which uses it.
+ORDER = ["errors", "domain", "wire", "sql", "units", "repositories", "schema", "store"]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """The parts of ours that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fine_tuning_store"):
+            dotted = (node.module or "").split(".")
+            found |= {dotted[1]} if len(dotted) > 1 else {alias.name for alias in node.names}
+    return found
+
+
+def test_imports_run_one_way() -> None:
+    for path in MODULES:
+        part = part_of(path)
+        if part == "__init__":
+            continue
+        allowed = set(ORDER[: ORDER.index(part) + 1]) - ({"wire"} if part != "wire" else set())
+        assert imports_of(path) <= allowed, path
+
+
+def test_the_domain_and_the_wire_know_no_sql() -> None:
+    for path in MODULES:
+        if part_of(path) in ("errors", "domain", "wire"):
+            assert "sqlalchemy" not in path.read_text(), path
+
+
+def test_nobody_but_the_traits_asks_for_a_dialects_name() -> None:
+    for path in MODULES:
+        if path.name != "dialects.py":
+            assert not re.search(r"dialect(\.name|_name)\s*(==|!=|in\b)", path.read_text().replace("dialect_name in index.info", "")), path
+
+
+def test_modules_stay_small() -> None:
+    for path in MODULES:
+        assert len(path.read_text().splitlines()) <= 300, path
+
+
+def test_every_public_name_is_exported_sorted_and_documented() -> None:
+    assert fine_tuning_store.__all__ == sorted(fine_tuning_store.__all__)
+    for name in fine_tuning_store.__all__:
+        assert getattr(fine_tuning_store, name).__doc__, name
+
+
+def test_the_docs_show_the_moves_as_the_code_has_them() -> None:
+    assert f"```mermaid\n{lifecycle.as_mermaid()}\n```" in (ROOT / "docs" / "lifecycle.md").read_text()

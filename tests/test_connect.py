@@ -1,0 +1,162 @@
+"""Opening a store: what each URL gives, what it refuses, and what it never shows."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, make_url, text
+
+from fine_tuning_store import (
+    FineTuningStore,
+    IllegalMoveError,
+    InvalidValueError,
+    SchemaOutOfDateError,
+    UnsupportedDatabaseError,
+)
+from tests.given import created
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("oracle://scott:tiger@host/db", "postgresql://"),
+        ("postgres://user:tiger@host/db", "postgresql://"),
+        ("mssql+pyodbc://user:tiger@host/db", "sqlite:///"),
+        ("sqlite+nonsense:///file.db", r"sqlite\+pysqlite://"),
+        ("sqlite+aiosqlite:///file.db", r"sqlite\+pysqlite://"),
+        ("postgresql+asyncpg://user:tiger@host/db", r"postgresql\+psycopg://"),
+        ("postgresql+psycopg_async://user:tiger@host/db", r"postgresql\+psycopg://"),
+        ("mariadb+asyncmy://user:tiger@host/db", r"mariadb\+pymysql://"),
+        ("tiger, not a url", "sqlite:///fine_tuning.db"),
+        ("", "sqlite:///fine_tuning.db"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_with_one_that_can(url: str, hint: str) -> None:
+    with pytest.raises(UnsupportedDatabaseError, match=hint) as caught:
+        FineTuningStore.connect(url)
+
+    assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"), [("postgresql://host/db", "psycopg", "postgresql"), ("mariadb://h/db", "pymysql", "mariadb")]
+)
+def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(UnsupportedDatabaseError, match=rf"fine-tuning-store\[{extra}\]"):
+        FineTuningStore.connect(url)
+
+
+def test_a_password_is_never_shown() -> None:
+    store = FineTuningStore.connect("postgresql://user:hunter2@127.0.0.1:1/db")
+
+    assert "hunter2" not in repr(store)
+    assert "hunter2" not in repr(store.for_organization("org-1"))
+    assert "org-1" in repr(store.for_organization("org-1"))
+
+
+def test_opening_and_using_an_unmigrated_database_runs_no_ddl_and_says_what_to_call(empty_url: str) -> None:
+    with FineTuningStore.connect(empty_url) as store:
+        for call in (
+            lambda: store.jobs.list(),
+            lambda: created(store),
+            lambda: store.begin().__enter__(),
+            store.schema.require_current,
+        ):
+            with pytest.raises(SchemaOutOfDateError, match=r"store\.schema\.upgrade\(\)"):
+                call()
+
+        assert inspect(store.engine).get_table_names() == []
+        store.schema.upgrade()
+        created(store)
+
+
+def test_an_older_schema_is_refused_and_a_newer_one_by_what_it_says_of_itself(store: FineTuningStore, url: str) -> None:
+    def declare(schema: int, oldest_code: int) -> None:
+        with store.engine.begin() as connection:
+            values = {"schema": schema, "oldest": oldest_code}
+            connection.execute(
+                text("UPDATE fine_tuning_store_compatibility SET schema_number = :schema, oldest_code_number = :oldest"), values
+            )
+
+    current = store.schema
+    try:
+        declare(0, 0)
+        with pytest.raises(SchemaOutOfDateError, match=r"schema 0 .* needs schema 1"):
+            current.require_current()
+        declare(9, 1)
+        with FineTuningStore.connect(url) as other:
+            created(other)
+        declare(9, 5)
+        with FineTuningStore.connect(url) as other, pytest.raises(SchemaOutOfDateError, match=r"schema 9.*schema 5 or later.*schema 1"):
+            other.jobs.list()
+    finally:
+        declare(1, 1)
+
+
+def test_a_database_in_memory_is_one_database_for_all_threads() -> None:
+    with FineTuningStore.connect("sqlite://") as store:
+        store.schema.upgrade()
+        threads = [threading.Thread(target=lambda: [created(store) for _ in range(20)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(list(store.jobs.iterate())) == 80
+
+
+def test_a_sqlite_file_gets_the_recipe(tmp_path: Path) -> None:
+    with FineTuningStore.connect(f"sqlite:///{tmp_path}/jobs.db") as store, store.engine.connect() as connection:
+        settings = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "foreign_keys", "synchronous")}
+
+    assert settings == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1}
+
+
+def test_a_read_only_sqlite_file_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with FineTuningStore.connect(f"sqlite:///{path}") as store:
+        store.schema.upgrade()
+        job = created(store)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+    engine.dispose()
+
+    with FineTuningStore.connect(f"sqlite:///file:{path}?mode=ro&uri=true") as store:
+        assert store.jobs.get(job.id) == job
+
+
+def test_the_hosts_own_transactions_on_our_engine_are_whole(tmp_path: Path) -> None:
+    with FineTuningStore.connect(f"sqlite:///{tmp_path}/jobs.db") as store:
+        store.schema.upgrade()
+        job = created(store)
+        with pytest.raises(ZeroDivisionError), store.engine.begin() as connection:
+            connection.execute(text("UPDATE fine_tuning_jobs SET suffix = 'half'"))
+            raise ZeroDivisionError
+
+        assert store.jobs.get(job.id) == job
+
+
+def test_a_url_object_serves_too_and_a_driver_may_be_named(tmp_path: Path) -> None:
+    with FineTuningStore.connect(make_url(f"sqlite+pysqlite:///{tmp_path}/jobs.db")) as store:
+        store.schema.upgrade()
+        created(store)
+
+
+def test_errors_survive_pickling() -> None:
+    for error in (
+        IllegalMoveError("ftjob-1", "start", "failed", ("queued",)),
+        InvalidValueError("limit", 0, "must be positive"),
+        SchemaOutOfDateError(None, 1),
+        SchemaOutOfDateError(3, 1, 2),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
