@@ -108,7 +108,7 @@ class Schema:
     def check(self) -> tuple[str, ...]:
         """Compare tables, columns, keys, checks and indexes with what this release expects: one line a difference, none if equal."""
         with self._engine.connect() as connection:
-            live, expected = catalog.live(connection), catalog.expected(connection.dialect.name)
+            live, expected = catalog.live(connection), catalog.expected()
         return (*(f"missing: {line}" for line in sorted(expected - live)), *(f"unexpected: {line}" for line in sorted(live - expected)))
 
     def _run(self, direction: str, revision: str, lock_timeout: float) -> None:

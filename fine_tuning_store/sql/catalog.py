@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, inspec
 from fine_tuning_store.sql.tables import Base
 
 
-def expected(dialect_name: str) -> frozenset[str]:
+def expected() -> frozenset[str]:
     """The columns, keys, checks and indexes that this code expects."""
     lines: set[str] = set()
     for table in Base.metadata.sorted_tables:
@@ -20,8 +20,7 @@ def expected(dialect_name: str) -> frozenset[str]:
             elif isinstance(constraint, ForeignKeyConstraint):
                 lines.add(f"foreign key {table.name} ({', '.join(constraint.column_keys)}) to {constraint.referred_table.name}")
         for index in table.indexes:
-            if dialect_name in index.info["dialects"]:
-                lines.add(f"index {table.name}.{index.name} ({', '.join(column.name for column in index.columns)})")
+            lines.add(f"index {table.name}.{index.name} ({', '.join(column.name for column in index.columns)})")
     return frozenset(lines)
 
 

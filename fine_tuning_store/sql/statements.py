@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Delete,
     Insert,
+    Integer,
     Select,
     Table,
     Update,
@@ -115,7 +116,7 @@ def page(shape: Shape) -> Select[Any]:
     if shape.after:
         statement = statement.where(*_behind(created_at, id, descending=shape.descending))
     order = (created_at.desc(), id.desc()) if shape.descending else (created_at, id)
-    return statement.order_by(*order).limit(bindparam("row_limit"))
+    return statement.order_by(*order).limit(bindparam("row_limit", type_=Integer))
 
 
 def _is_pair(pairs: Any, position: int) -> ColumnElement[bool]:
