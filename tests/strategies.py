@@ -145,7 +145,22 @@ def broken_values() -> st.SearchStrategy[Any]:
     """What a payload should not hold, but Python can: some of it no JSON, some of it no database's."""
     no_json = (math.nan, math.inf, -math.inf, (), b"bytes", "\ud800", {"\udfff": 1}, 10**400, 1e300)
     no_databases = ("\0", "nul \0 within", {"\0": 1}, 2**63, -(2**63) - 1)
-    odd: tuple[Any, ...] = (True, False, 0, -1, -1.0, 1.0, "", [], {}, [[]], [None], {"": {}}, {"type": "wandb", "wandb": 1}, {"type": None})
+    odd: tuple[Any, ...] = (
+        True,
+        False,
+        0,
+        -1,
+        -1.0,
+        1.0,
+        "",
+        [],
+        {},
+        [[]],
+        [None],
+        {"": {}},
+        {"type": "wandb", "wandb": 1},
+        {"type": None},
+    )
     wrong: st.SearchStrategy[Any] = st.sampled_from([*no_json, *no_databases, *odd])
     return wrong | st.builds(nested, st.integers(95, 110)) | json_values()
 

@@ -45,6 +45,12 @@ def test_up_and_down_and_up_and_down_leave_nothing_behind(empty_url: str) -> Non
             assert tables(store) == set()
 
 
+MARIADB_TYPE = text(
+    "SELECT column_type, collation_name FROM information_schema.columns "
+    "WHERE table_schema = database() AND table_name = :table AND column_name = :column"
+)
+
+
 def catalog(url: str) -> dict[str, object]:
     """Everything that the database says of our tables: names, types, checks, keys, and indexes with their order."""
     engine = create_engine(url)
@@ -52,20 +58,15 @@ def catalog(url: str) -> dict[str, object]:
     found: dict[str, object] = {}
     for name in Base.metadata.tables:
         for column in inspector.get_columns(name):
-            described = (
-                column["type"].compile(engine.dialect),
-                column["nullable"],
-                getattr(column["type"], "collation", None),
-                column["default"],
-            )
-            found[f"{name}.{column['name']}"] = described
+            type_: object = column["type"].compile(engine.dialect), getattr(column["type"], "collation", None)
+            if engine.dialect.name == "mariadb":  # whose reflection leaves out a collation that is the table's default
+                with engine.connect() as connection:
+                    type_ = connection.execute(MARIADB_TYPE, {"table": name, "column": column["name"]}).one()
+            found[f"{name}.{column['name']}"] = type_, column["nullable"], column["default"]
         found[f"{name} checks"] = sorted((str(check["name"]), check["sqltext"]) for check in inspector.get_check_constraints(name))
         found[f"{name} primary key"] = inspector.get_pk_constraint(name)
         found[f"{name} foreign keys"] = inspector.get_foreign_keys(name)
         found[f"{name} indexes"] = sorted(map(str, inspector.get_indexes(name)))
-        if engine.dialect.name == "mariadb":
-            options = inspector.get_table_options(name)
-            found[f"{name} collation"] = options["mariadb_collate"]
     engine.dispose()
     return found
 

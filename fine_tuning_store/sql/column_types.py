@@ -6,46 +6,78 @@ import json
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Dialect, Double, FunctionElement, String, Text, TypeDecorator
-from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.types import TypeEngine, UserDefinedType
+from sqlalchemy.types import UserDefinedType
 
-#: On MariaDB every text of ours compares bytewise and without padding; SQLite does so by itself, PostgreSQL by collation "C".
-MARIADB_TABLE = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_nopad_bin"}
-TABLE_OPTIONS = {f"{name}_{option}": value for name in ("mysql", "mariadb") for option, value in MARIADB_TABLE.items()}
-
-
-def identifier(length: int) -> String:
-    """A text of up to `length` characters that is compared and sorted byte by byte."""
-    return String(length).with_variant(String(length, collation="C"), "postgresql")
+# MariaDB's default collations ignore case and trailing blanks. Named types of SQLAlchemy's dialects would say all this too, but
+# to import them loads the dialects, which costs more than all of this package.
+_MARIADB_BYTEWISE = "CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 
 
-#: A text of any length.
-LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+class Identifier(String):
+    """A text of limited length that is compared and sorted byte by byte, without padding, on every database."""
+
+    cache_ok = True
+
+
+class LongText(Text):
+    """A text of any length."""
+
+    cache_ok = True
+
+
+@compiles(Identifier, "postgresql")
+def _(type_: Identifier, compiler: Any, **options: Any) -> str:
+    return f'{compiler.visit_VARCHAR(type_, **options)} COLLATE "C"'
+
+
+@compiles(Identifier, "mysql")
+@compiles(Identifier, "mariadb")
+def _(type_: Identifier, compiler: Any, **options: Any) -> str:
+    return f"{compiler.visit_VARCHAR(type_, **options)} {_MARIADB_BYTEWISE}"
+
+
+@compiles(LongText, "mysql")
+@compiles(LongText, "mariadb")
+def _(type_: LongText, compiler: Any, **options: Any) -> str:  # noqa: ARG001 - SQLAlchemy's signature
+    return f"LONGTEXT {_MARIADB_BYTEWISE}"
+
+
 #: Unix seconds, token counts, seeds.
 Integer64 = BigInteger()
 #: A double-precision number.
 Number: Double[float] = Double()
 
 
-class _PostgresqlJson(UserDefinedType[str]):
-    """PostgreSQL's `json`, which keeps a text as it was written. The text is ours: no serializer of the host's engine takes part."""
+class _JsonText(UserDefinedType[str]):
+    """The column of a JSON value: PostgreSQL's `json`, which keeps a text as it was written, elsewhere a text.
+
+    The text is ours on every database: no serializer of a host's engine takes part.
+    """
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        return "JSON"
+        """For the databases without a type of their own for it."""
+        return "TEXT"
+
+
+@compiles(_JsonText, "postgresql")
+def _(type_: _JsonText, compiler: Any, **options: Any) -> str:  # noqa: ARG001 - SQLAlchemy's signature
+    return "JSON"
+
+
+@compiles(_JsonText, "mysql")
+@compiles(_JsonText, "mariadb")
+def _(type_: _JsonText, compiler: Any, **options: Any) -> str:  # noqa: ARG001 - SQLAlchemy's signature
+    return f"LONGTEXT {_MARIADB_BYTEWISE}"
 
 
 class Json(TypeDecorator[Any]):
     """A JSON value, kept as text that comes back value-equal."""
 
-    impl = Text
+    impl = _JsonText
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The database's own type."""
-        return dialect.type_descriptor(_JSON_IMPL.get(dialect.name, Text()))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Value to text."""
@@ -58,9 +90,6 @@ class Json(TypeDecorator[Any]):
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Read the text, whatever the driver would make of the column's own type."""
         return as_text(column)
-
-
-_JSON_IMPL: dict[str, TypeEngine[Any]] = {"postgresql": _PostgresqlJson(), "mysql": LONGTEXT(), "mariadb": LONGTEXT()}
 
 
 class as_text(FunctionElement[str]):  # noqa: N801 - named like an SQL function

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, insert
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
@@ -43,8 +43,9 @@ def traits_of(name: str) -> Traits:
         ) from None
 
 
-def _upsert_nothing(make: Callable[[Table], Any]) -> Callable[[Table], Insert]:
+def _insert_do_nothing(dialect: str) -> Callable[[Table], Insert]:
     def build(table: Table) -> Insert:
+        make = import_module(f"sqlalchemy.dialects.{dialect}").insert  # loaded by then, with the engine
         return make(table).on_conflict_do_nothing(index_elements=list(table.primary_key))  # type: ignore[no-any-return]
 
     return build
@@ -65,7 +66,7 @@ _SQLITE = Traits(
     engine_options=sqlite_recipe.engine_options,
     prepare_engine=sqlite_recipe.prepare_engine,
     begin_write=sqlite_recipe.begin_write,
-    insert_unless_taken=_upsert_nothing(sqlite.insert),
+    insert_unless_taken=_insert_do_nothing("sqlite"),
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
     may_run_again=sqlite_recipe.is_busy,
     migration_lock=sqlite_lock,
@@ -76,7 +77,7 @@ _POSTGRESQL = Traits(
     extra="postgresql",
     engine_options=lambda _: {},
     reads={"isolation_level": "AUTOCOMMIT"},
-    insert_unless_taken=_upsert_nothing(postgresql.insert),
+    insert_unless_taken=_insert_do_nothing("postgresql"),
     is_duplicate=lambda error: _sqlstate(error) == "23505",
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
     migration_lock=session_lock(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, SmallInteger, Table
+from sqlalchemy import CheckConstraint, Connection, ForeignKey, Index, MetaData, SmallInteger, Table, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fine_tuning_store.domain.hyperparameters import KEPT
@@ -17,7 +17,7 @@ from fine_tuning_store.domain.values import (
     ORGANIZATION_LENGTH,
     WORD_LENGTH,
 )
-from fine_tuning_store.sql.column_types import TABLE_OPTIONS, Integer64, Json, LongText, Number, identifier
+from fine_tuning_store.sql.column_types import Identifier, Integer64, Json, LongText, Number
 
 STATUS_LENGTH = 32
 
@@ -33,7 +33,7 @@ _INDEXED_LENGTH = dict.fromkeys(("model", "fine_tuned_model", "training_file", "
 def _listing(name: str, *columns: str) -> Index:
     """An index that answers a page in its order without a sort: what is filtered, then the time, then the job's id."""
     shortened = {column: _INDEXED_LENGTH[column] for column in columns if column in _INDEXED_LENGTH}
-    return Index(name, *columns, mysql_length=shortened, mariadb_length=shortened)
+    return Index(name, *columns, info={"length": shortened})
 
 
 class Base(DeclarativeBase):
@@ -53,22 +53,22 @@ class JobRow(Base):
 
     __tablename__ = "fine_tuning_jobs"
 
-    id: Mapped[str] = mapped_column(identifier(ID_LENGTH), primary_key=True)
-    organization_id: Mapped[str] = mapped_column(identifier(ORGANIZATION_LENGTH))
+    id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), primary_key=True)
+    organization_id: Mapped[str] = mapped_column(Identifier(ORGANIZATION_LENGTH))
     created_at: Mapped[int] = mapped_column(Integer64)
-    status: Mapped[str] = mapped_column(identifier(STATUS_LENGTH))
+    status: Mapped[str] = mapped_column(Identifier(STATUS_LENGTH))
     finished_at: Mapped[int | None] = mapped_column(Integer64)
-    model: Mapped[str] = mapped_column(identifier(NAME_LENGTH))
-    fine_tuned_model: Mapped[str | None] = mapped_column(identifier(NAME_LENGTH))
-    training_file: Mapped[str] = mapped_column(identifier(NAME_LENGTH))
-    validation_file: Mapped[str | None] = mapped_column(identifier(NAME_LENGTH))
+    model: Mapped[str] = mapped_column(Identifier(NAME_LENGTH))
+    fine_tuned_model: Mapped[str | None] = mapped_column(Identifier(NAME_LENGTH))
+    training_file: Mapped[str] = mapped_column(Identifier(NAME_LENGTH))
+    validation_file: Mapped[str | None] = mapped_column(Identifier(NAME_LENGTH))
     trained_tokens: Mapped[int | None] = mapped_column(Integer64)
     seed: Mapped[int | None] = mapped_column(Integer64)
-    suffix: Mapped[str | None] = mapped_column(identifier(NAME_LENGTH))
+    suffix: Mapped[str | None] = mapped_column(Identifier(NAME_LENGTH))
     estimated_finish: Mapped[int | None] = mapped_column(Integer64)
     shared_with_openai: Mapped[bool | None]
-    eval_id: Mapped[str | None] = mapped_column(identifier(ID_LENGTH))
-    method_type: Mapped[str | None] = mapped_column(identifier(WORD_LENGTH))
+    eval_id: Mapped[str | None] = mapped_column(Identifier(ID_LENGTH))
+    method_type: Mapped[str | None] = mapped_column(Identifier(WORD_LENGTH))
     method_grader: Mapped[Any | None] = mapped_column(Json)
     method_response_format: Mapped[Any | None] = mapped_column(Json)
     method_extra: Mapped[Any | None] = mapped_column(Json)
@@ -89,7 +89,6 @@ class JobRow(Base):
         _listing("ix_fine_tuning_jobs_organization_status", "organization_id", "status", "created_at", "id"),
         _listing("ix_fine_tuning_jobs_organization_model", "organization_id", "model", "created_at", "id"),
         _listing("ix_fine_tuning_jobs_organization_method_type", "organization_id", "method_type", "created_at", "id"),
-        TABLE_OPTIONS,
     )
 
 
@@ -98,13 +97,11 @@ class JobErrorRow(Base):
 
     __tablename__ = "fine_tuning_job_errors"
 
-    job_id: Mapped[str] = mapped_column(identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
     code: Mapped[str | None] = mapped_column(LongText)
     message: Mapped[str | None] = mapped_column(LongText)
     param: Mapped[str | None] = mapped_column(LongText)
     extra: Mapped[Any | None] = mapped_column(Json)
-
-    __table_args__ = (TABLE_OPTIONS,)
 
 
 class JobHyperparametersRow(Base):
@@ -112,7 +109,7 @@ class JobHyperparametersRow(Base):
 
     __tablename__ = "fine_tuning_job_hyperparameters"
 
-    job_id: Mapped[str] = mapped_column(identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
     n_epochs: Mapped[int | None] = mapped_column(Integer64)
     batch_size: Mapped[int | None] = mapped_column(Integer64)
     learning_rate_multiplier: Mapped[float | None] = mapped_column(Number)
@@ -120,10 +117,10 @@ class JobHyperparametersRow(Base):
     compute_multiplier: Mapped[float | None] = mapped_column(Number)
     eval_interval: Mapped[int | None] = mapped_column(Integer64)
     eval_samples: Mapped[int | None] = mapped_column(Integer64)
-    reasoning_effort: Mapped[str | None] = mapped_column(identifier(WORD_LENGTH))
+    reasoning_effort: Mapped[str | None] = mapped_column(Identifier(WORD_LENGTH))
     extra: Mapped[Any | None] = mapped_column(Json)
 
-    __table_args__ = (*(CheckConstraint(f"{name} = -1 OR {name} > 0", name=name) for name in KEPT), TABLE_OPTIONS)
+    __table_args__ = (*(CheckConstraint(f"{name} = -1 OR {name} > 0", name=name) for name in KEPT),)
 
 
 class JobResultFileRow(Base):
@@ -131,11 +128,9 @@ class JobResultFileRow(Base):
 
     __tablename__ = "fine_tuning_job_result_files"
 
-    job_id: Mapped[str] = mapped_column(identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(Integer64, primary_key=True, autoincrement=False)
-    file_id: Mapped[str] = mapped_column(identifier(NAME_LENGTH))
-
-    __table_args__ = (TABLE_OPTIONS,)
+    file_id: Mapped[str] = mapped_column(Identifier(NAME_LENGTH))
 
 
 class JobMetadataRow(Base):
@@ -144,16 +139,15 @@ class JobMetadataRow(Base):
 
     __tablename__ = "fine_tuning_job_metadata"
 
-    job_id: Mapped[str] = mapped_column(identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
-    key: Mapped[str] = mapped_column(identifier(METADATA_KEY_LENGTH), primary_key=True)
-    value: Mapped[str] = mapped_column(identifier(METADATA_VALUE_LENGTH))
-    organization_id: Mapped[str] = mapped_column(identifier(ORGANIZATION_LENGTH))
+    job_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(Identifier(METADATA_KEY_LENGTH), primary_key=True)
+    value: Mapped[str] = mapped_column(Identifier(METADATA_VALUE_LENGTH))
+    organization_id: Mapped[str] = mapped_column(Identifier(ORGANIZATION_LENGTH))
     created_at: Mapped[int] = mapped_column(Integer64)
 
     __table_args__ = (
         _listing("ix_fine_tuning_job_metadata_pair", "key", "value", "created_at", "job_id"),
         _listing("ix_fine_tuning_job_metadata_organization_pair", "organization_id", "key", "value", "created_at", "job_id"),
-        TABLE_OPTIONS,
     )
 
 
@@ -166,7 +160,15 @@ class CompatibilityRow(Base):
     schema_number: Mapped[int] = mapped_column(SmallInteger)
     oldest_code_number: Mapped[int] = mapped_column(SmallInteger)
 
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"), TABLE_OPTIONS)
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
+@event.listens_for(Base.metadata, "before_create")
+def _shorten_indexes(_: MetaData, connection: Connection, **__: object) -> None:
+    """Give the lengths to the dialect that makes the tables; as arguments of each Index they would load MariaDB's on import."""
+    for table in Base.metadata.tables.values():
+        for index in table.indexes:
+            index.dialect_options[connection.dialect.name]["length"] = index.info["length"]
 
 
 def table_of(row: type[Base]) -> Table:

@@ -28,11 +28,12 @@ MARIADB_TABLE = {
 
 
 def identifier(length: int) -> sa.String:
-    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+    text = sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+    return text.with_variant(mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mysql", "mariadb")
 
 
-LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
-JSON = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb").with_variant(postgresql.JSON(), "postgresql")
+LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mysql", "mariadb")
+JSON = LONG_TEXT.with_variant(postgresql.JSON(), "postgresql")
 
 
 def child_of_a_job(table: str) -> tuple[sa.Column[str], sa.ForeignKeyConstraint]:
