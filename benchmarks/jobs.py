@@ -6,7 +6,7 @@ from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, J
 
 ORGANIZATIONS = tuple(f"org-{number}" for number in range(10))
 METADATA = {"team": "nlp", "purpose": "benchmark"}
-FIRST_SECOND = 1_700_000_000
+FIRST_SECOND = 4_000_000_000  #: far ahead, so that what `create` adds is on no first page
 STATUSES = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.RUNNING, JobStatus.QUEUED)
 
 

@@ -112,12 +112,14 @@ class FineTuningStore:
             raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store,")
         scoped = FineTuningStore.__new__(type(self))
         scoped._units = replace(self._units, organization_id=organization_id)
-        scoped._owns_engine = False
+        scoped._owns_engine = self._owns_engine
         return scoped
 
     def close(self) -> None:
-        """Close the connections of an engine that `connect` made; the host's engine is left alone."""
-        if self._owns_engine:
+        """Close the connections of an engine that `connect` made. A host's engine is left alone, and a store of one organization
+        leaves the engine to the store that it came from.
+        """
+        if self._owns_engine and self.organization_id is None:
             self._units.engine.dispose()
 
     def __enter__(self) -> Self:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ _CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) 
 )
 
 
+@cache
 def texts(longest: int | None = None, shortest: int = 0) -> st.SearchStrategy[str]:
     """Texts that every database holds, now and then as long as they may be, of four-byte characters."""
     usual = st.text(_CHARACTERS, min_size=shortest, max_size=40 if longest is None else min(longest, 40))
@@ -28,6 +30,7 @@ def texts(longest: int | None = None, shortest: int = 0) -> st.SearchStrategy[st
     return usual | long
 
 
+@cache
 def integers(smallest: int = -LARGEST - 1) -> st.SearchStrategy[int]:
     """Whole numbers within 64 bits, and where doubles and columns end."""
     ends = [number for number in (0, 1, 2**31, 2**53 - 1, 2**53, 2**53 + 1, LARGEST, -LARGEST - 1) if number >= smallest]
@@ -52,13 +55,15 @@ def _containers(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.lists(values, max_size=3) | st.dictionaries(texts(), values, max_size=3)
 
 
+@cache
 def json_values() -> st.SearchStrategy[Any]:
     """JSON values that every database holds, some of them deep."""
     scalars = st.none() | st.booleans() | integers() | numbers() | texts()
     return st.recursive(scalars, _containers, max_leaves=8) | st.builds(nested, st.integers(60, 95), scalars)
 
 
-def _members(without: Iterable[str] = ()) -> st.SearchStrategy[dict[str, Any]]:
+@cache
+def _members(*without: str) -> st.SearchStrategy[dict[str, Any]]:
     """Members that the library does not know; null says that a member is absent."""
     taken = frozenset(without)
     present = json_values().filter(lambda value: value is not None)
@@ -69,7 +74,7 @@ def _members(without: Iterable[str] = ()) -> st.SearchStrategy[dict[str, Any]]:
 def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
     """Hyperparameters: each absent, auto, a positive number, or of a kind that no column holds."""
     columns: dict[str, Any] = {}
-    extra = draw(_members([*WHOLE, *FRACTIONS, "reasoning_effort"]))
+    extra = draw(_members(*WHOLE, *FRACTIONS, "reasoning_effort"))
     for name in (*WHOLE, *FRACTIONS):
         fitting: st.SearchStrategy[Any] = integers(smallest=1) if name in WHOLE else numbers(min_value=0, exclude_min=True)
         value = draw(st.none() | st.just("auto") | fitting)
@@ -84,8 +89,8 @@ def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
 def methods(draw: st.DrawFn) -> Method:
     """Methods, also of types that we do not know."""
     type = draw(st.sampled_from(["supervised", "dpo", "reinforcement"]) | texts(64, 1).filter(lambda word: word != "type"))
-    extra = draw(_members(["type", type]))
-    block = draw(_members(["hyperparameters", "grader", "response_format"]))
+    extra = draw(_members("type", type))
+    block = draw(_members("hyperparameters", "grader", "response_format"))
     return Method(
         type=type,
         grader=draw(json_values()),
@@ -98,14 +103,15 @@ def methods(draw: st.DrawFn) -> Method:
 def errors(draw: st.DrawFn) -> JobError:
     """Errors that say something."""
     words = st.none() | texts()
-    error = JobError(code=draw(words), message=draw(words), param=draw(words), extra=draw(_members(["code", "message", "param"])))
+    error = JobError(code=draw(words), message=draw(words), param=draw(words), extra=draw(_members("code", "message", "param")))
     return JobError(message="") if error == JobError() else error
 
 
+@cache
 def integrations() -> st.SearchStrategy[dict[str, Any]]:
     """Weights & Biases without a key, and integrations that nobody documented."""
     wandb = st.dictionaries(st.sampled_from(WANDB_MEMBERS), texts() | st.none() | st.lists(texts(), max_size=3))
-    other = _members(["type", "wandb"]).map(lambda members: {"type": "other", **members})
+    other = _members("type", "wandb").map(lambda members: {"type": "other", **members})
     return wandb.map(lambda block: {"type": "wandb", "wandb": block}) | other
 
 
@@ -137,10 +143,11 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
         usage_metrics=draw(json_values()),
         shared_with_openai=draw(st.none() | st.booleans()),
         eval_id=draw(st.none() | texts(255)),
-        extra=draw(_members([*MEMBERS, "suffix"])),
+        extra=draw(_members(*MEMBERS, "suffix")),
     )
 
 
+@cache
 def broken_values() -> st.SearchStrategy[Any]:
     """What a payload should not hold, but Python can: some of it no JSON, some of it no database's."""
     no_json = (math.nan, math.inf, -math.inf, (), b"bytes", "\ud800", {"\udfff": 1}, 10**400, 1e300)

@@ -138,9 +138,19 @@ def test_the_hosts_own_transactions_on_our_engine_are_whole(tmp_path: Path) -> N
     with FineTuningStore.connect(f"sqlite:///{tmp_path}/jobs.db") as store:
         store.schema.upgrade()
         job = created(store)
-        with pytest.raises(ZeroDivisionError), store.engine.begin() as connection:
-            connection.execute(text("UPDATE fine_tuning_jobs SET suffix = 'half'"))
-            raise ZeroDivisionError
+        for engine in (store.engine, store.for_organization("org-1").engine):
+            with pytest.raises(ZeroDivisionError), engine.begin() as connection:
+                connection.execute(text("UPDATE fine_tuning_jobs SET suffix = 'half'"))
+                raise ZeroDivisionError
+
+            assert store.jobs.get(job.id) == job
+
+
+def test_a_store_of_one_organization_leaves_the_engine_open() -> None:
+    with FineTuningStore.connect("sqlite://") as store:
+        store.schema.upgrade()
+        with store.for_organization("org-1") as scoped:
+            job = scoped.jobs.create(model="m", training_file="f")
 
         assert store.jobs.get(job.id) == job
 

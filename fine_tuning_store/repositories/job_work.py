@@ -65,6 +65,11 @@ def move(unit: Unit, id: str, verb: str, **values: Any) -> FineTuningJob | None:
     raise IllegalMoveError(id, verb, job.status, legal.sources)
 
 
+def moved(unit: Unit, id: str, verb: str) -> FineTuningJob:
+    """Move the job and answer it as it then is."""
+    return move(unit, id, verb) or find(unit, id)
+
+
 def replace_children(unit: Unit, id: str, child: statements.Child, rows: Sequence[dict[str, Any]]) -> None:
     """Put new rows of a child table in place of those the job has. The job's own row is locked by the caller."""
     unit.run(child.delete, of_job=id)

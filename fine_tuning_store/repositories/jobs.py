@@ -16,7 +16,7 @@ from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.values import ID_LENGTH, NAME_LENGTH, json_value, optional_integer, optional_text, text
 from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
 from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
-from fine_tuning_store.repositories.job_work import cursor, find, insert_jobs, move, new_values, replace_children
+from fine_tuning_store.repositories.job_work import cursor, find, insert_jobs, move, moved, new_values, replace_children
 from fine_tuning_store.sql import mapping, statements
 from fine_tuning_store.sql.statements import Shape
 from fine_tuning_store.units import Repository, Unit, reads, writes
@@ -160,8 +160,7 @@ class FineTuningJobRepository(Repository):
     @writes
     def enqueue(self, unit: Unit, id: str) -> FineTuningJob:
         """Its files are valid: validating_files to queued."""
-        move(unit, id, "enqueue")
-        return find(unit, id)
+        return moved(unit, id, "enqueue")
 
     @writes
     def start(self, unit: Unit, id: str, *, hyperparameters: Hyperparameters | None = None) -> FineTuningJob:
@@ -178,20 +177,17 @@ class FineTuningJobRepository(Repository):
     @writes
     def give_back(self, unit: Unit, id: str) -> FineTuningJob:
         """Its worker lets it go: running to queued."""
-        move(unit, id, "give_back")
-        return find(unit, id)
+        return moved(unit, id, "give_back")
 
     @writes
     def pause(self, unit: Unit, id: str) -> FineTuningJob:
         """Its user stops it for a while: queued or running to paused."""
-        move(unit, id, "pause")
-        return find(unit, id)
+        return moved(unit, id, "pause")
 
     @writes
     def resume(self, unit: Unit, id: str) -> FineTuningJob:
         """Its user lets it go on: paused to queued."""
-        move(unit, id, "resume")
-        return find(unit, id)
+        return moved(unit, id, "resume")
 
     @writes
     def succeed(
@@ -218,8 +214,7 @@ class FineTuningJobRepository(Repository):
     @writes
     def cancel(self, unit: Unit, id: str) -> FineTuningJob:
         """Its user ends it: every open status to cancelled, with the time of the end. A cancelled job is answered as it is."""
-        already = move(unit, id, "cancel")
-        return already or find(unit, id)
+        return moved(unit, id, "cancel")
 
     # Changing and deleting
 
