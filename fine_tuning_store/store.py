@@ -66,7 +66,7 @@ class FineTuningStore:
         store._owns_engine = True
         return store
 
-    @property
+    @cached_property
     def jobs(self) -> FineTuningJobRepository:
         """The jobs; each call is its own transaction."""
         return FineTuningJobRepository(self._units)

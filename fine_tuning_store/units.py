@@ -136,9 +136,15 @@ class OwnUnits:
 
     def _read_once(self, work: Callable[[Unit], T]) -> T:
         with self._alone(), self.engine.connect() as connection:
-            if self.traits.reads:
-                connection.execution_options(**self.traits.reads)
-            return work(self._unit(connection))
+            if not self.traits.reads_in_autocommit:
+                return work(self._unit(connection))
+            driver: Any = connection.connection.dbapi_connection
+            before, driver.autocommit = driver.autocommit, True  # by way of SQLAlchemy's isolation_level it takes five times as long
+            try:
+                return work(self._unit(connection))
+            finally:
+                if not connection.invalidated:
+                    driver.autocommit = before
 
     def _write_once(self, work: Callable[[Unit], T]) -> T:
         with self.begin() as unit:
@@ -173,16 +179,8 @@ class OwnUnits:
             self.sleep(random.uniform(0, 0.005 * 2**attempt))
         return once(work)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        outer = _open.get()
-        if self._state in outer:
-            raise UnitAlreadyOpenError
-        _open.set((*outer, self._state))
-        try:
-            yield
-        finally:
-            _open.set(outer)
+    def _alone(self) -> _Alone:
+        return _Alone(self._state)
 
 
 @dataclass(slots=True, eq=False)
@@ -190,6 +188,24 @@ class _State:
     """What scoped views of one store share; its identity is the store's."""
 
     ready: bool = False
+
+
+class _Alone:
+    """A block in which a unit of the store is open in this task or thread; another one inside it is refused."""
+
+    __slots__ = ("_outer", "_state")
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def __enter__(self) -> None:
+        self._outer = _open.get()
+        if self._state in self._outer:
+            raise UnitAlreadyOpenError
+        _open.set((*self._outer, self._state))
+
+    def __exit__(self, *_: object) -> None:
+        _open.set(self._outer)
 
 
 class Repository:

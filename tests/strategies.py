@@ -1,11 +1,12 @@
-"""Hypothesis strategies: JSON values, valid jobs, and payloads that went wrong on their way."""
+"""What tests are fed with: recorded payloads, and Hypothesis strategies for JSON values, valid jobs and broken payloads."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -20,6 +21,13 @@ LARGEST = 2**63 - 1
 _CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from(
     "\U0001f600\U0010ffff'\"\\%:{}\n\t\x01\x7f\u2028 "
 )
+
+
+@cache
+def recorded(kind: str) -> dict[str, Any]:
+    """The payloads of a folder of fixtures, by the names of their files."""
+    files = sorted((Path(__file__).parent / "fixtures" / kind).glob("*.json"))
+    return {file.stem: json.loads(file.read_text(encoding="utf-8"))["payload"] for file in files}
 
 
 @cache
@@ -168,7 +176,7 @@ def broken_values() -> st.SearchStrategy[Any]:
         {"type": "wandb", "wandb": 1},
         {"type": None},
     )
-    wrong: st.SearchStrategy[Any] = st.sampled_from([*no_json, *no_databases, *odd])
+    wrong: st.SearchStrategy[Any] = st.sampled_from([*no_json, *no_databases, *odd]).map(deepcopy)  # a mutation changes what it draws
     return wrong | st.builds(nested, st.integers(95, 110)) | json_values()
 
 
@@ -185,9 +193,10 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 @st.composite
-def mutations(draw: st.DrawFn, payloads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One of the payloads after a few changes: values replaced, moved or removed, members added, also where there was none."""
-    payload: dict[str, Any] = deepcopy(dict(draw(st.sampled_from(payloads))))
+def mutations(draw: st.DrawFn, kind: str) -> dict[str, Any]:
+    """A recorded payload after a few changes: values replaced, moved or removed, members added, also where there was none."""
+    payloads = recorded(kind)
+    payload: dict[str, Any] = deepcopy(payloads[draw(st.sampled_from(sorted(payloads)))])
     for _ in range(draw(st.integers(1, 4))):
         places = _places(payload)
         if not places:

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,14 +28,7 @@ from fine_tuning_store import (
     job_to_wire,
 )
 from tests.given import a_job
-from tests.strategies import jobs, mutations, nested
-
-
-def recorded(kind: str) -> dict[str, Any]:
-    """The payloads of a folder of fixtures, by the names of their files."""
-    files = sorted((Path(__file__).parent / "fixtures" / kind).glob("*.json"))
-    return {file.stem: json.loads(file.read_text(encoding="utf-8"))["payload"] for file in files}
-
+from tests.strategies import jobs, mutations, nested, recorded
 
 JOBS = recorded("jobs")
 NEWER_WORDS = {"created": "validating_files", "pending": "queued", "pausing": "running"}
@@ -509,7 +501,7 @@ def test_any_job_comes_back_from_the_database(store: FineTuningStore, job: FineT
 
 
 @without_databases
-@given(payload=mutations(list(JOBS.values())))
+@given(payload=mutations("jobs"))
 def test_any_payload_is_read_for_good_or_refused_by_name(payload: dict[str, Any]) -> None:
     """Whatever a server sends, nothing else is raised, and what was taken goes out and comes in again."""
     job = reading(payload)
@@ -524,7 +516,7 @@ def test_any_payload_is_read_for_good_or_refused_by_name(payload: dict[str, Any]
 
 
 @on_databases
-@given(payload=mutations(list(JOBS.values())))
+@given(payload=mutations("jobs"))
 def test_any_payload_that_is_read_can_be_stored(store: FineTuningStore, payload: dict[str, Any]) -> None:
     job = reading(payload)
     assume(not isinstance(job, InvalidValueError))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, Table, insert
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
-from fine_tuning_store.sql import sqlite_recipe
+from fine_tuning_store.sql import psycopg_recipe, sqlite_recipe
 from fine_tuning_store.sql.migration_lock import MigrationLock, session_lock, sqlite_lock
 from fine_tuning_store.sql.tables import VERSION_TABLE
 
@@ -26,7 +26,8 @@ class Traits:
     engine_options: Callable[[URL], dict[str, Any]]
     prepare_engine: Callable[[Engine], None] = lambda _: None
     begin_write: Callable[[Connection], None] | None = None  #: what opens a writing transaction beyond the driver's own BEGIN
-    reads: Mapping[str, Any] = field(default_factory=dict)  #: execution options of a connection that reads once
+    reads_in_autocommit: bool = False  #: whether the driver is told to send no BEGIN before a single read
+    writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
@@ -76,7 +77,9 @@ _POSTGRESQL = Traits(
     driver="psycopg",
     extra="postgresql",
     engine_options=lambda _: {},
-    reads={"isolation_level": "AUTOCOMMIT"},
+    prepare_engine=psycopg_recipe.prepare_engine,
+    reads_in_autocommit=True,
+    writes_in_ctes=True,
     insert_unless_taken=_insert_do_nothing("postgresql"),
     is_duplicate=lambda error: _sqlstate(error) == "23505",
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),

@@ -65,11 +65,18 @@ def _object(text: str | None) -> dict[str, Any]:
     return {} if text is None else json.loads(text)
 
 
+#: Decodes what an aggregate made, with no white space before it, in a third of the time of `json.loads`.
+_decode = json.JSONDecoder().raw_decode
+
+
 def _files(text: str | None) -> tuple[str, ...]:
     if text is None or text == "{}":
         return ()
-    by_position: dict[str, str] = json.loads(text)
-    return tuple(by_position[position] for position in sorted(by_position, key=int))
+    by_position: dict[str, str] = _decode(text)[0]
+    try:
+        return tuple([by_position[str(position)] for position in range(len(by_position))])
+    except KeyError:  # somebody else's hand left a gap
+        return tuple(by_position[position] for position in sorted(by_position, key=int))
 
 
 def job_from_row(row: Sequence[Any]) -> FineTuningJob:
@@ -101,7 +108,7 @@ def job_from_row(row: Sequence[Any]) -> FineTuningJob:
         ),
         model, organization_id, _files(files), _STATUSES[status], trained_tokens, training_file, validation_file, seed,
         () if integrations is None else tuple(json.loads(integrations)),
-        None if pairs is None or pairs == "{}" else json.loads(pairs),
+        None if pairs is None or pairs == "{}" else _decode(pairs)[0],
         None if method_type is None else _method(method_type, _loaded(grader), _loaded(response_format), _object(method_extra)),
         suffix, estimated_finish, _loaded(usage_metrics), shared_with_openai, eval_id, _object(extra),
     )
@@ -170,6 +177,12 @@ def error_row(job_id: str, error: JobError) -> dict[str, Any]:
 def result_file_rows(job_id: str, files: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of a job's result files, numbered from 0."""
     return [{"job_id": job_id, "position": position, "file_id": file_id} for position, file_id in enumerate(files)]
+
+
+def numbered_pairs(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The metadata rows of one job as the parameters of one statement: `key_0`, `value_0`, `key_1` ..."""
+    pairs = {f"{name}_{number}": row[name] for number, row in enumerate(rows) for name in ("key", "value")}
+    return {**rows[0], **pairs}
 
 
 def metadata_rows(job: FineTuningJob) -> list[dict[str, Any]]:
