@@ -66,7 +66,11 @@ class InvalidValueError(FineTuningStoreError, ValueError):
         self.rule = rule
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.rule}, not {reprlib.repr(self.value)}"
+        try:
+            shown = reprlib.repr(self.value)
+        except ValueError:  # an integer too long for Python to write out
+            shown = f"that {type(self.value).__name__}"
+        return f"{self.field}: {self.rule}, not {shown}"
 
 
 class CursorNotFoundError(FineTuningStoreError):

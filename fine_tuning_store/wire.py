@@ -15,7 +15,7 @@ from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.hyperparameters import KEPT, read_hyperparameters
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.domain.values import json_object, text
+from fine_tuning_store.domain.values import JSON_DEPTH, json_object, text
 from fine_tuning_store.errors import InvalidValueError
 
 Profile = Literal["latest", "2023-09"]
@@ -33,7 +33,7 @@ def job_to_wire(job: FineTuningJob, profile: Profile = "latest") -> dict[str, An
     Profile `latest` has the 23 members of a 2025 row and the job's unknown ones; `2023-09` has exactly the 14 of the first
     version, hyperparameters with n_epochs only. Raises InvalidValueError for an unknown profile.
     """
-    write = _PROFILES.get(profile)
+    write = _PROFILES.get(profile) if isinstance(profile, str) else None
     if write is None:
         raise InvalidValueError("profile", profile, f"must be one of {', '.join(_PROFILES)}")
     return write(job)
@@ -60,13 +60,13 @@ def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None
         hyperparameters=hyperparameters,
         model=_required(payload, "model"),
         organization_id=owner,
-        result_files=rules.file_ids(payload.get("result_files") or ()),
+        result_files=rules.file_ids(_given(payload, "result_files", ())),
         status=_status_in(_required(payload, "status")),
         trained_tokens=_whole(payload.get("trained_tokens")),
         training_file=_required(payload, "training_file"),
         validation_file=payload.get("validation_file"),
         seed=_whole(payload.get("seed")),
-        integrations=rules.integration_list(payload.get("integrations") or ()),
+        integrations=rules.integration_list(_given(payload, "integrations", ())),
         metadata=rules.metadata_pairs(payload.get("metadata"), pairs=None),
         method=method,
         suffix=payload.get("suffix") if suffix is None else suffix,
@@ -87,6 +87,11 @@ def _required(payload: Mapping[str, Any], name: str) -> Any:
     if value is None:
         raise InvalidValueError(name, value, "is required")
     return value
+
+
+def _given(payload: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = payload.get(name)
+    return default if value is None else value
 
 
 def _whole(value: Any) -> Any:
@@ -112,15 +117,16 @@ def _error_in(value: Any) -> JobError | None:
 
 def _method_in(payload: Mapping[str, Any]) -> tuple[Method | None, Hyperparameters]:
     """The method, and its hyperparameters: those of its own block, before those at the top."""
-    top = json_object("hyperparameters", payload.get("hyperparameters") or {})
+    top = json_object("hyperparameters", _given(payload, "hyperparameters", {}))
     given = payload.get("method")
     if given is None:
         return None, read_hyperparameters(top)
-    rest = {name: member for name, member in json_object("method", given).items() if member is not None}
+    rest = {name: member for name, member in json_object("method", given, JSON_DEPTH + 2).items() if member is not None}
     type = rest.pop("type", None) or next((name for name in METHOD_HYPERPARAMETERS if name in rest), "supervised")
     text("method.type", type)
-    block = json_object(f"method.{type}", rest.pop(type, {}))
-    nested = json_object(f"method.{type}.hyperparameters", block.pop("hyperparameters", None) or {})
+    block = json_object(f"method.{type}", rest.pop(type, {}), JSON_DEPTH + 1)
+    inner = json_object(f"method.{type}.hyperparameters", block.pop("hyperparameters", None) or {})
+    nested = {name: member for name, member in inner.items() if member is not None}
     grader, response_format = block.pop("grader", None), block.pop("response_format", None)
     extra = {**rest, type: block} if block else rest
     method = Method(type=type, grader=grader, response_format=response_format, extra=extra)
@@ -138,7 +144,7 @@ def _latest(job: FineTuningJob) -> dict[str, Any]:
         "fine_tuned_model": job.fine_tuned_model,
         "organization_id": job.organization_id,
         "result_files": [*job.result_files],
-        "status": job.status.value,
+        "status": str(job.status),
         "validation_file": job.validation_file,
         "training_file": job.training_file,
         "hyperparameters": _hyperparameters_out(job.hyperparameters) if mirrored else None,
@@ -158,7 +164,6 @@ def _latest(job: FineTuningJob) -> dict[str, Any]:
 
 
 def _first(job: FineTuningJob) -> dict[str, Any]:
-    epochs = job.hyperparameters.n_epochs
     return {
         "id": job.id,
         "object": job.object,
@@ -166,11 +171,11 @@ def _first(job: FineTuningJob) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "error": _error_out(job.error),
         "fine_tuned_model": job.fine_tuned_model,
-        "hyperparameters": {"n_epochs": "auto" if epochs is None else epochs},
+        "hyperparameters": {"n_epochs": _hyperparameters_out(job.hyperparameters).get("n_epochs", "auto")},
         "model": job.model,
         "organization_id": job.organization_id,
         "result_files": [*job.result_files],
-        "status": job.status.value,
+        "status": str(job.status),
         "trained_tokens": job.trained_tokens,
         "training_file": job.training_file,
         "validation_file": job.validation_file,

@@ -39,6 +39,12 @@ def texts(longest: int | None = None, shortest: int = 0) -> st.SearchStrategy[st
 
 
 @cache
+def names() -> st.SearchStrategy[str]:
+    """Names of models and files: up to 512 characters and 1024 bytes."""
+    return texts(512, 1).map(lambda name: name.encode()[:1024].decode(errors="ignore"))
+
+
+@cache
 def integers(smallest: int = -LARGEST - 1) -> st.SearchStrategy[int]:
     """Whole numbers within 64 bits, and where doubles and columns end."""
     ends = [number for number in (0, 1, 2**31, 2**53 - 1, 2**53, 2**53 + 1, LARGEST, -LARGEST - 1) if number >= smallest]
@@ -133,15 +139,15 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
         created_at=draw(integers()),
         finished_at=draw(whole) if status.is_ended else None,
         error=draw(st.none() | errors()),
-        fine_tuned_model=draw(st.none() | texts(512, 1)),
+        fine_tuned_model=draw(st.none() | names()),
         hyperparameters=draw(hyperparameters()),
-        model=draw(texts(512, 1)),
+        model=draw(names()),
         organization_id=draw(texts(128, 1)),
-        result_files=tuple(draw(st.lists(texts(512, 1), max_size=12))),
+        result_files=tuple(draw(st.lists(names(), max_size=12))),
         status=status,
         trained_tokens=draw(whole),
-        training_file=draw(texts(512, 1)),
-        validation_file=draw(st.none() | texts(512, 1)),
+        training_file=draw(names()),
+        validation_file=draw(st.none() | names()),
         seed=draw(whole),
         integrations=tuple(draw(st.lists(integrations(), max_size=2))),
         metadata=draw(st.none() | st.dictionaries(texts(64), texts(512), min_size=1, max_size=20)),

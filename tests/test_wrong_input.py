@@ -33,6 +33,7 @@ CREATE: list[tuple[str, dict[str, Any]]] = [
     ("model", {"model": "lone \ud800"}),
     ("training_file", {"training_file": ""}),
     ("training_file", {"training_file": "f" * 513}),
+    ("training_file", {"training_file": "😀" * 257}),  # 1028 bytes
     ("validation_file", {"validation_file": ""}),
     ("suffix", {"suffix": ""}),
     ("suffix", {"suffix": "s" * 65}),
@@ -95,7 +96,7 @@ def test_create_takes_the_ends_of_every_range(store: FineTuningStore) -> None:
     for members in (
         {"hyperparameters": Hyperparameters(n_epochs=1, batch_size=1, learning_rate_multiplier=5e-324), "seed": 0, "suffix": "s"},
         {"hyperparameters": Hyperparameters(n_epochs=50, batch_size=256, learning_rate_multiplier=1.7976931348623157e308)},
-        {"seed": 2**31 - 1, "suffix": "😀" * 64, "model": "é" * 512, "organization_id": "ö" * 128, "training_file": "😀" * 512},
+        {"seed": 2**31 - 1, "suffix": "😀" * 64, "model": "é" * 512, "organization_id": "ö" * 128, "training_file": "😀" * 256},
         {"hyperparameters": Hyperparameters(beta=2), "method": Method(type="dpo")},
         {"hyperparameters": Hyperparameters(compute_multiplier=10), "method": REINFORCEMENT},
         {"metadata": {"k" * 63 + chr(64 + number): "😀" * 512 for number in range(16)}},

@@ -110,6 +110,8 @@ def kept_hyperparameters(given: object) -> Hyperparameters:
         raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
     extra = json_object("hyperparameters.extra", {name: value for name, value in given.extra.items() if value is not None})
     for name in extra:
+        if name in KEPT and (isinstance(extra[name], bool) or extra[name] == -1):
+            raise InvalidValueError(f"hyperparameters.extra.{name}", extra[name], str(KEPT[name]))
         if name in _WORDS and (getattr(given, name) is not None or _column_value(name, extra[name]) is not None):
             raise InvalidValueError(f"hyperparameters.extra.{name}", extra[name], f"belongs into hyperparameters.{name}")
     return Hyperparameters(**_checked(given, KEPT), extra=extra)

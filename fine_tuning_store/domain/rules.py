@@ -19,11 +19,14 @@ from fine_tuning_store.domain.values import (
     METADATA_VALUE_LENGTH,
     NAME_LENGTH,
     ORGANIZATION_LENGTH,
+    TEXT_LENGTH,
     WORD_LENGTH,
     integer,
     json_object,
     json_value,
+    name,
     optional_integer,
+    optional_name,
     optional_text,
     text,
 )
@@ -85,9 +88,9 @@ def metadata_pairs(value: object, pairs: int | None = METADATA_PAIRS) -> dict[st
 
 def file_ids(value: object) -> tuple[str, ...]:
     """File ids in their order, at most 1000."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
         raise InvalidValueError("result_files", value, "must be a list of file ids")
-    files = tuple(text(f"result_files[{position}]", name, NAME_LENGTH, 1) for position, name in enumerate(value))
+    files = tuple(name(f"result_files[{position}]", file) for position, file in enumerate(value))
     if len(files) > RESULT_FILES:
         raise InvalidValueError("result_files", files, f"must have at most {RESULT_FILES} entries")
     return files
@@ -100,9 +103,9 @@ def job_error(value: object) -> JobError:
     extra = _present(json_object("error.extra", value.extra))
     _refuse_members("error.extra", extra, ("code", "message", "param"))
     error = JobError(
-        code=optional_text("error.code", value.code),
-        message=optional_text("error.message", value.message),
-        param=optional_text("error.param", value.param),
+        code=optional_text("error.code", value.code, TEXT_LENGTH),
+        message=optional_text("error.message", value.message, TEXT_LENGTH),
+        param=optional_text("error.param", value.param, TEXT_LENGTH),
         extra=extra,
     )
     if error == JobError():
@@ -126,14 +129,19 @@ def _integration(field: str, value: object, *, asked: bool) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidValueError(field, type(value).__name__, "must be an object")
     block = value.get("wandb")
-    if value.get("type") != "wandb" or not isinstance(block, Mapping):
-        if asked:
-            raise InvalidValueError(f"{field}.type", value.get("type"), 'must be "wandb", with an object of that name beside it')
-        return json_object(field, value)
     if asked:
+        if value.get("type") != "wandb" or not isinstance(block, Mapping):
+            raise InvalidValueError(f"{field}.type", value.get("type"), 'must be "wandb", with an object of that name beside it')
         text(f"{field}.wandb.project", block.get("project"), NAME_LENGTH, 1)
-    kept = {name: block[name] for name in WANDB_MEMBERS if name in block}
-    return {"type": "wandb", "wandb": json_object(f"{field}.wandb", kept)}
+    if value.get("type") != "wandb" and "wandb" not in value:
+        return json_object(field, value)
+    if isinstance(block, Mapping):
+        return {"type": "wandb", "wandb": json_object(f"{field}.wandb", _known_wandb(block))}
+    return {"type": "wandb", **json_object(field, _known_wandb(value))}  # other servers keep the members flat
+
+
+def _known_wandb(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {member: members[member] for member in WANDB_MEMBERS if member in members}
 
 
 def kept_method(value: object) -> Method:
@@ -156,13 +164,13 @@ def kept_method(value: object) -> Method:
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
+    return {member: value for member, value in members.items() if value is not None}
 
 
 def _refuse_members(field: str, extra: Mapping[str, Any], members: Iterable[str]) -> None:
-    for name in members:
-        if name in extra:
-            raise InvalidValueError(f"{field}.{name}", extra[name], "is a member of its own")
+    for member in members:
+        if member in extra:
+            raise InvalidValueError(f"{field}.{member}", extra[member], "is a member of its own")
 
 
 def _asked_method(value: object) -> Method:
@@ -206,9 +214,9 @@ def asked_job(
         id=id,
         created_at=created_at,
         organization_id=organization_id,
-        model=text("model", model, NAME_LENGTH, 1),
-        training_file=text("training_file", training_file, NAME_LENGTH, 1),
-        validation_file=optional_text("validation_file", validation_file, NAME_LENGTH, 1),
+        model=name("model", model),
+        training_file=name("training_file", training_file),
+        validation_file=optional_name("validation_file", validation_file),
         hyperparameters=asked_hyperparameters(hyperparameters, asked_method.type),
         method=asked_method,
         suffix=optional_text("suffix", suffix, SUFFIX_LENGTH, 1),
@@ -239,10 +247,10 @@ def kept_job(job: object) -> FineTuningJob:
         id=job_id(job.id),
         created_at=integer("created_at", job.created_at),
         organization_id=None if job.organization_id is None else organization(job.organization_id),
-        model=text("model", job.model, NAME_LENGTH, 1),
-        training_file=text("training_file", job.training_file, NAME_LENGTH, 1),
-        validation_file=optional_text("validation_file", job.validation_file, NAME_LENGTH, 1),
-        fine_tuned_model=optional_text("fine_tuned_model", job.fine_tuned_model, NAME_LENGTH, 1),
+        model=name("model", job.model),
+        training_file=name("training_file", job.training_file),
+        validation_file=optional_name("validation_file", job.validation_file),
+        fine_tuned_model=optional_name("fine_tuned_model", job.fine_tuned_model),
         status=state,
         finished_at=optional_integer("finished_at", job.finished_at),
         trained_tokens=optional_integer("trained_tokens", job.trained_tokens),

@@ -12,6 +12,8 @@ from fine_tuning_store.errors import InvalidValueError
 ID_LENGTH: Final = 255
 ORGANIZATION_LENGTH: Final = 128
 NAME_LENGTH: Final = 512  # of models and files
+NAME_BYTES: Final = 1024  # of the same: with an organization and an id it must fit into an index row of PostgreSQL
+TEXT_LENGTH: Final = 1_000_000  # of error messages: with four bytes a character still one packet of MariaDB
 METADATA_KEY_LENGTH: Final = 64
 METADATA_VALUE_LENGTH: Final = 512
 WORD_LENGTH: Final = 64  # of vocabulary: method types, reasoning efforts
@@ -40,6 +42,19 @@ def text(field: str, value: object, longest: int | None = None, shortest: int = 
 def optional_text(field: str, value: object, longest: int | None = None, shortest: int = 0) -> str | None:
     """The same, or None."""
     return None if value is None else text(field, value, longest, shortest)
+
+
+def name(field: str, value: object) -> str:
+    """The name of a model or a file, 1 to 512 characters and at most 1024 bytes: it stands in an index."""
+    checked = text(field, value, NAME_LENGTH, 1)
+    if not checked.isascii() and len(checked.encode()) > NAME_BYTES:
+        raise InvalidValueError(field, value, f"must have at most {NAME_BYTES} bytes in UTF-8")
+    return checked
+
+
+def optional_name(field: str, value: object) -> str | None:
+    """The same, or None."""
+    return None if value is None else name(field, value)
 
 
 def integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int:
@@ -77,9 +92,9 @@ def json_value(field: str, value: object, depth: int = JSON_DEPTH) -> Any:
     return [json_value(f"{field}[{position}]", member, depth - 1) for position, member in enumerate(value)]
 
 
-def json_object(field: str, value: object) -> dict[str, Any]:
+def json_object(field: str, value: object, depth: int = JSON_DEPTH) -> dict[str, Any]:
     """A copy of a JSON object."""
     if not isinstance(value, Mapping):
         raise InvalidValueError(field, value, "must be an object")
-    copy: dict[str, Any] = json_value(field, value)
+    copy: dict[str, Any] = json_value(field, value, depth)
     return copy

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypedDict, cast
 from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.domain.values import NAME_LENGTH, integer, text
+from fine_tuning_store.domain.values import integer, name
 from fine_tuning_store.errors import InvalidValueError
+from fine_tuning_store.sql.mapping import pair_digest
 from fine_tuning_store.sql.statements import Shape
 
 Order = Literal["desc", "asc"]
@@ -35,24 +36,23 @@ _NAMES = ("model", "fine_tuned_model", "training_file")
 
 def shape_of(filters: JobFilters, order: object, organization_id: str | None) -> tuple[Shape, dict[str, Any]]:
     """The shape of a list and its parameters. Raises InvalidValueError for a wrong value, TypeError for an unknown filter."""
-    for name in filters:
-        if name not in JobFilters.__annotations__:
-            raise TypeError(f"a list of jobs has no filter {name!r}: use {', '.join(JobFilters.__annotations__)}")
+    for filter in filters:
+        if filter not in JobFilters.__annotations__:
+            raise TypeError(f"a list of jobs has no filter {filter!r}: use {', '.join(JobFilters.__annotations__)}")
     if order not in ("desc", "asc"):
         raise InvalidValueError("order", order, 'must be "desc" (newest first) or "asc"')
-    given = {name: value for name, value in filters.items() if value is not None}
-    parameters: dict[str, Any] = {name: text(name, given[name], NAME_LENGTH, 1) for name in _NAMES if name in given}
+    given = {filter: value for filter, value in filters.items() if value is not None}
+    parameters: dict[str, Any] = {member: name(member, given[member]) for member in _NAMES if member in given}
     if organization_id is not None:
         parameters["organization_id"] = organization_id
     if "method" in given:
         parameters["method_type"] = _method_type(given["method"])
     equal = frozenset(parameters)
     pairs = rules.metadata_pairs(given.get("metadata")) or {}
-    for position, (key, value) in enumerate(pairs.items()):
-        parameters |= {f"key_{position}": key, f"value_{position}": value}
-    for name in ("created_since", "created_until"):
-        if name in given:
-            parameters[name] = integer(name, given[name])
+    parameters |= _bound_pairs(pairs)
+    for bound in ("created_since", "created_until"):
+        if bound in given:
+            parameters[bound] = integer(bound, given[bound])
     if "has_metadata" in given and not isinstance(given["has_metadata"], bool):
         raise InvalidValueError("has_metadata", given["has_metadata"], "must be True or False")
     shape = Shape(
@@ -65,6 +65,16 @@ def shape_of(filters: JobFilters, order: object, organization_id: str | None) ->
         descending=order == "desc",
     )
     return shape, parameters
+
+
+def _bound_pairs(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """The pairs as parameters, and the digest of the first, which leads."""
+    bound: dict[str, Any] = {}
+    for position, (key, value) in enumerate(pairs.items()):
+        bound |= {f"key_{position}": key, f"value_{position}": value}
+        if position == 0:
+            bound["digest_0"] = pair_digest(key, value)
+    return bound
 
 
 def _method_type(value: object) -> str:

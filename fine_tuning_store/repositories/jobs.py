@@ -13,7 +13,7 @@ from fine_tuning_store.domain.hyperparameters import kept_hyperparameters
 from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, JobError, Method
 from fine_tuning_store.domain.lifecycle import ENDED, OPEN
 from fine_tuning_store.domain.page import Page
-from fine_tuning_store.domain.values import ID_LENGTH, NAME_LENGTH, json_value, optional_integer, optional_text, text
+from fine_tuning_store.domain.values import ID_LENGTH, json_value, name, optional_integer, optional_text
 from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
 from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
 from fine_tuning_store.repositories.job_work import cursor, find, insert_jobs, move, moved, new_values, replace_children
@@ -166,7 +166,7 @@ class FineTuningJobRepository(Repository):
     def start(self, unit: Unit, id: str, *, hyperparameters: Hyperparameters | None = None) -> FineTuningJob:
         """A worker trains it: validating_files or queued to running. `hyperparameters` replace the members that they give."""
         given = kept_hyperparameters(Hyperparameters() if hyperparameters is None else hyperparameters)
-        values = {name: value for name, value in mapping.hyperparameter_values(given).items() if value is not None}
+        values = {column: value for column, value in mapping.hyperparameter_values(given).items() if value is not None}
         if given.extra:
             values["extra"] = given.extra
         move(unit, id, "start")
@@ -194,7 +194,7 @@ class FineTuningJobRepository(Repository):
         self, unit: Unit, id: str, *, fine_tuned_model: str, trained_tokens: int | None = None, result_files: Iterable[str] = ()
     ) -> FineTuningJob:
         """It ended with a model: running to succeeded, with the time of the end, and tokens and files where they are given."""
-        values: dict[str, Any] = {"fine_tuned_model": text("fine_tuned_model", fine_tuned_model, NAME_LENGTH, 1)}
+        values: dict[str, Any] = {"fine_tuned_model": name("fine_tuned_model", fine_tuned_model)}
         if trained_tokens is not None:
             values["trained_tokens"] = optional_integer("trained_tokens", trained_tokens, 0)
         files = rules.file_ids(result_files)

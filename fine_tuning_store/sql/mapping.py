@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, make_dataclass
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, String, cast, select
@@ -181,13 +182,25 @@ def result_file_rows(job_id: str, files: Sequence[str]) -> list[dict[str, Any]]:
 
 def numbered_pairs(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The metadata rows of one job as the parameters of one statement: `key_0`, `value_0`, `key_1` ..."""
-    pairs = {f"{name}_{number}": row[name] for number, row in enumerate(rows) for name in ("key", "value")}
+    pairs = {f"{name}_{number}": row[name] for number, row in enumerate(rows) for name in ("key", "value", "digest")}
     return {**rows[0], **pairs}
+
+
+def pair_digest(key: str, value: str) -> int:
+    """64 bits that stand for a metadata pair in an index. Two pairs may share them, so who looks one up compares the pair as well."""
+    return int.from_bytes(sha256(f"{key}\0{value}".encode()).digest()[:8], "big", signed=True)
 
 
 def metadata_rows(job: FineTuningJob) -> list[dict[str, Any]]:
     """The rows of a job's metadata."""
     return [
-        {"job_id": job.id, "key": key, "value": value, "organization_id": job.organization_id, "created_at": job.created_at}
+        {
+            "job_id": job.id,
+            "key": key,
+            "value": value,
+            "digest": pair_digest(key, value),
+            "organization_id": job.organization_id,
+            "created_at": job.created_at,
+        }
         for key, value in (job.metadata or {}).items()
     ]

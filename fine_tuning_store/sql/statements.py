@@ -97,7 +97,7 @@ def page(shape: Shape) -> Select[Any]:
     id: Column[str] = jobs.c.id
     if shape.pairs:
         first = metadata.alias("pair_0")
-        statement = statement.join(first, first.c.job_id == jobs.c.id).where(_is_pair(first, 0))
+        statement = statement.join(first, first.c.job_id == jobs.c.id).where(first.c.digest == bindparam("digest_0"), _is_pair(first, 0))
         if "organization_id" in shape.equal:
             statement = statement.where(first.c.organization_id == bindparam("organization_id"))
         created_at, id = first.c.created_at, first.c.job_id
@@ -180,13 +180,15 @@ def _child(table: Table) -> Child:
 
 @cache
 def insert_settings(pairs: int) -> Insert:
-    """The hyperparameters of a job and so many metadata pairs, bound as key_0, value_0, key_1 ..., in one round trip.
+    """The hyperparameters of a job and so many metadata pairs, bound as key_0, value_0, digest_0, key_1 ..., in one round trip.
 
     psycopg would run several rows of parameters as a pipeline, which takes longer than all the rest of a create.
     """
-    columns = ("job_id", "key", "value", "organization_id", "created_at")
+    columns = ("job_id", "key", "value", "digest", "organization_id", "created_at")
     rows = (
-        select(*(bindparam(f"{name}_{row}" if name in ("key", "value") else name, type_=metadata.c[name].type) for name in columns))
+        select(
+            *(bindparam(f"{name}_{row}" if name in ("key", "value", "digest") else name, type_=metadata.c[name].type) for name in columns)
+        )
         for row in range(pairs)
     )
     inserted = insert(metadata).from_select(columns, union_all(*rows)).cte("inserted")

@@ -27,7 +27,7 @@ def _quoted(words: tuple[str, ...]) -> str:
 
 
 #: MariaDB limits an index to 3072 bytes, 4 a character; of long names it takes as much as leaves room for the job's id.
-_INDEXED_LENGTH = dict.fromkeys(("model", "fine_tuned_model", "training_file", "value"), 255)
+_INDEXED_LENGTH = dict.fromkeys(("model", "fine_tuned_model", "training_file"), 255)
 
 
 def _listing(name: str, *columns: str) -> Index:
@@ -134,20 +134,24 @@ class JobResultFileRow(Base):
 
 
 class JobMetadataRow(Base):
-    """One pair of a job's metadata. It repeats the job's organization and time of creation, which never change, so that one index
-    finds a pair's jobs newest first."""
+    """One pair of a job's metadata.
+
+    It repeats the job's organization and time of creation, which never change, so that one index finds a pair's jobs newest first.
+    In the index a digest stands for the pair, which can be too long for one.
+    """
 
     __tablename__ = "fine_tuning_job_metadata"
 
     job_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(Identifier(METADATA_KEY_LENGTH), primary_key=True)
     value: Mapped[str] = mapped_column(Identifier(METADATA_VALUE_LENGTH))
+    digest: Mapped[int] = mapped_column(Integer64)
     organization_id: Mapped[str] = mapped_column(Identifier(ORGANIZATION_LENGTH))
     created_at: Mapped[int] = mapped_column(Integer64)
 
     __table_args__ = (
-        _listing("ix_fine_tuning_job_metadata_pair", "key", "value", "created_at", "job_id"),
-        _listing("ix_fine_tuning_job_metadata_organization_pair", "organization_id", "key", "value", "created_at", "job_id"),
+        _listing("ix_fine_tuning_job_metadata_pair", "digest", "created_at", "job_id"),
+        _listing("ix_fine_tuning_job_metadata_organization_pair", "organization_id", "digest", "created_at", "job_id"),
     )
 
 

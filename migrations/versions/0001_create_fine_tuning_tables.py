@@ -45,7 +45,7 @@ def child_of_a_job(table: str) -> tuple[sa.Column[str], sa.ForeignKeyConstraint]
 
 def listing_index(name: str, table: str, columns: list[str]) -> None:
     """An index that answers a page newest first without a sort."""
-    length = {column: 255 for column in columns if column in ("model", "fine_tuned_model", "training_file", "value")}
+    length = {column: 255 for column in columns if column in ("model", "fine_tuned_model", "training_file")}
     op.create_index(op.f(name), table, columns, if_not_exists=True, mysql_length=length, mariadb_length=length)
 
 
@@ -149,6 +149,7 @@ def upgrade() -> None:
         *child_of_a_job("fine_tuning_job_metadata"),
         sa.Column("key", identifier(64), nullable=False),
         sa.Column("value", identifier(512), nullable=False),
+        sa.Column("digest", sa.BigInteger(), nullable=False),
         sa.Column("organization_id", identifier(128), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "key", name=op.f("pk_fine_tuning_job_metadata")),
@@ -169,8 +170,8 @@ def upgrade() -> None:
     ):
         listing_index(f"ix_fine_tuning_jobs_{name}", "fine_tuning_jobs", columns)
     for name, columns in (
-        ("pair", ["key", "value", "created_at", "job_id"]),
-        ("organization_pair", ["organization_id", "key", "value", "created_at", "job_id"]),
+        ("pair", ["digest", "created_at", "job_id"]),
+        ("organization_pair", ["organization_id", "digest", "created_at", "job_id"]),
     ):
         listing_index(f"ix_fine_tuning_job_metadata_{name}", "fine_tuning_job_metadata", columns)
     op.execute("DELETE FROM fine_tuning_store_compatibility")
