@@ -93,6 +93,7 @@ def postgresql_faults(connection: Connection, sql: str) -> list[str]:
     found: list[str] = []
 
     def visit(node: dict[str, Any]) -> None:
+        # a few rows may be sorted, if that is cheaper
         if ("Sort" in node["Node Type"] or node["Node Type"] == "Seq Scan") and node["Plan Rows"] > 100:
             found.append(f"{node['Node Type']} {node.get('Relation Name', node.get('Sort Key'))}")
         for child in node.get("Plans", []):
@@ -105,9 +106,8 @@ def postgresql_faults(connection: Connection, sql: str) -> list[str]:
 
 def mariadb_faults(connection: Connection, sql: str) -> list[str]:
     rows = connection.exec_driver_sql(f"EXPLAIN {sql}".replace("%", "%%")).mappings().all()
-    return [
-        str(dict(row)) for row in rows if row["type"] == "ALL" or any(word in (row["Extra"] or "") for word in ("filesort", "temporary"))
-    ]
+    slow = (row for row in rows if row["type"] == "ALL" or any(word in (row["Extra"] or "") for word in ("filesort", "temporary")))
+    return [str(dict(row)) for row in slow if int(row["rows"]) > 100]  # a few rows may be sorted, if that is cheaper
 
 
 FAULTS = {"sqlite": sqlite_faults, "postgresql": postgresql_faults, "mariadb": mariadb_faults}
