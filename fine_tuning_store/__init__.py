@@ -1,9 +1,13 @@
 """Fine-tuning jobs in a SQL database: the persistence layer of an OpenAI-style fine-tuning service."""
 
+from fine_tuning_store.domain.checkpoint import CheckpointPermission, FineTuningJobCheckpoint
+from fine_tuning_store.domain.event import FineTuningJobEvent
 from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, JobError, Method
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.errors import (
+    CheckpointNotFoundError,
+    CheckpointPermissionNotFoundError,
     CursorNotFoundError,
     FineTuningStoreError,
     IllegalMoveError,
@@ -16,13 +20,36 @@ from fine_tuning_store.errors import (
     UnitAlreadyOpenError,
     UnsupportedDatabaseError,
 )
+from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
+from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
-from fine_tuning_store.wire import job_from_wire, job_to_wire
+from fine_tuning_store.wire.errors import error_to_wire
+from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
+from fine_tuning_store.wire.records import (
+    checkpoint_from_wire,
+    checkpoint_to_wire,
+    event_from_wire,
+    event_to_wire,
+    page_from_wire,
+    page_to_wire,
+    permission_from_wire,
+    permission_to_wire,
+)
+from fine_tuning_store.wire.requests import JobRequest, job_request_from_wire
 
 __all__ = [
+    "CheckpointNotFoundError",
+    "CheckpointPermission",
+    "CheckpointPermissionNotFoundError",
+    "CheckpointPermissionRepository",
     "CursorNotFoundError",
     "FineTuningJob",
+    "FineTuningJobCheckpoint",
+    "FineTuningJobCheckpointRepository",
+    "FineTuningJobEvent",
+    "FineTuningJobEventRepository",
     "FineTuningJobRepository",
     "FineTuningStore",
     "FineTuningStoreError",
@@ -32,6 +59,7 @@ __all__ = [
     "JobAlreadyExistsError",
     "JobError",
     "JobNotFoundError",
+    "JobRequest",
     "JobStatus",
     "Method",
     "Page",
@@ -41,6 +69,16 @@ __all__ = [
     "UnitAlreadyOpenError",
     "UnitOfWork",
     "UnsupportedDatabaseError",
+    "checkpoint_from_wire",
+    "checkpoint_to_wire",
+    "error_to_wire",
+    "event_from_wire",
+    "event_to_wire",
     "job_from_wire",
+    "job_request_from_wire",
     "job_to_wire",
+    "page_from_wire",
+    "page_to_wire",
+    "permission_from_wire",
+    "permission_to_wire",
 ]

@@ -84,6 +84,28 @@ class CursorNotFoundError(FineTuningStoreError):
         return f"after={self.after!r} names no row of this list: start again without it"
 
 
+class CheckpointNotFoundError(FineTuningStoreError):
+    """No job that this store may see has a checkpoint or a final model of this name."""
+
+    def __init__(self, fine_tuned_model_checkpoint: str) -> None:
+        super().__init__(fine_tuned_model_checkpoint)
+        self.fine_tuned_model_checkpoint = fine_tuned_model_checkpoint
+
+    def __str__(self) -> str:
+        return f"no job has a checkpoint or a model of the name {self.fine_tuned_model_checkpoint!r}"
+
+
+class CheckpointPermissionNotFoundError(FineTuningStoreError):
+    """No permission has this id, or none that this store may see."""
+
+    def __init__(self, permission_id: str) -> None:
+        super().__init__(permission_id)
+        self.permission_id = permission_id
+
+    def __str__(self) -> str:
+        return f"no checkpoint permission has the id {self.permission_id!r}"
+
+
 class UnitAlreadyOpenError(FineTuningStoreError):
     """The store was called inside an open unit of its own; on SQLite the call would wait for itself for ever."""
 

@@ -15,7 +15,10 @@ from sqlalchemy import URL, Engine
 from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
+from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
+from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
 from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.units import OwnUnits, Unit
@@ -32,6 +35,21 @@ class UnitOfWork(Unit):
     def jobs(self) -> FineTuningJobRepository:
         """The jobs, inside this transaction."""
         return FineTuningJobRepository(self)
+
+    @property
+    def events(self) -> FineTuningJobEventRepository:
+        """What happens to jobs, inside this transaction."""
+        return FineTuningJobEventRepository(self)
+
+    @property
+    def checkpoints(self) -> FineTuningJobCheckpointRepository:
+        """The checkpoints of jobs, inside this transaction."""
+        return FineTuningJobCheckpointRepository(self)
+
+    @property
+    def checkpoint_permissions(self) -> CheckpointPermissionRepository:
+        """Who may use which model, inside this transaction."""
+        return CheckpointPermissionRepository(self)
 
 
 class FineTuningStore:
@@ -70,6 +88,21 @@ class FineTuningStore:
     def jobs(self) -> FineTuningJobRepository:
         """The jobs; each call is its own transaction."""
         return FineTuningJobRepository(self._units)
+
+    @cached_property
+    def events(self) -> FineTuningJobEventRepository:
+        """What happens to jobs; each call is its own transaction."""
+        return FineTuningJobEventRepository(self._units)
+
+    @cached_property
+    def checkpoints(self) -> FineTuningJobCheckpointRepository:
+        """The checkpoints of jobs; each call is its own transaction."""
+        return FineTuningJobCheckpointRepository(self._units)
+
+    @cached_property
+    def checkpoint_permissions(self) -> CheckpointPermissionRepository:
+        """Who may use which model; each call is its own transaction."""
+        return CheckpointPermissionRepository(self._units)
 
     @property
     def schema(self) -> Schema:

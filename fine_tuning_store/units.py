@@ -24,8 +24,9 @@ from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select,
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
+from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
-from fine_tuning_store.errors import UnitAlreadyOpenError
+from fine_tuning_store.errors import InvalidValueError, UnitAlreadyOpenError
 from fine_tuning_store.sql.dialects import Traits, traits_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import JobRow
@@ -226,6 +227,15 @@ class Repository:
                 f"{type(self).__name__} takes a Session or a Connection of SQLAlchemy, not {type(source).__name__}; "
                 "for an Engine use FineTuningStore(engine)"
             )
+
+    def _organization(self, given: str | None) -> str | None:
+        """The organization that a call is about: the scope's, or the one given, or None for all."""
+        own = self._scope.organization_id
+        if given is not None:
+            rules.organization(given)
+            if own not in (None, given):
+                raise InvalidValueError("organization_id", given, f"must be {own!r}, the only organization of this store,")
+        return own if given is None else given
 
 
 R = TypeVar("R", bound=Repository)

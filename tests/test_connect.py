@@ -88,17 +88,17 @@ def test_an_older_schema_is_refused_and_a_newer_one_by_what_it_says_of_itself(st
 
     current = store.schema
     try:
-        declare(0, 0)
-        with pytest.raises(SchemaOutOfDateError, match=r"schema 0 .* needs schema 1"):
+        declare(1, 1)
+        with pytest.raises(SchemaOutOfDateError, match=r"schema 1 .* needs schema 2"):
             current.require_current()
         declare(9, 1)
         with FineTuningStore.connect(url) as other:
             created(other)
         declare(9, 5)
-        with FineTuningStore.connect(url) as other, pytest.raises(SchemaOutOfDateError, match=r"schema 9.*schema 5 or later.*schema 1"):
+        with FineTuningStore.connect(url) as other, pytest.raises(SchemaOutOfDateError, match=r"schema 9.*schema 5 or later.*schema 2"):
             other.jobs.list()
     finally:
-        declare(1, 1)
+        declare(2, 1)
 
 
 def test_a_database_in_memory_is_one_database_for_all_threads() -> None:

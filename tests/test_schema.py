@@ -21,7 +21,7 @@ from tests.given import created
 from tests.processes import at_once
 
 ROOT = Path(__file__).parent.parent
-HEAD = "fine_tuning_store_0001"
+HEAD = "fine_tuning_store_0002"
 
 
 def tables(store: FineTuningStore) -> set[str]:

@@ -134,6 +134,25 @@ def read_hyperparameters(members: Mapping[str, Any]) -> Hyperparameters:
     return Hyperparameters(**columns, extra=json_object("hyperparameters", extra))
 
 
+def read_asked_hyperparameters(field: str, members: Mapping[str, Any]) -> Hyperparameters:
+    """Hyperparameters from a create request's object: null is absent, and every unknown or unfit member is refused by its path."""
+    columns: dict[str, Any] = {}
+    for name, value in members.items():
+        if value is None:
+            continue
+        if name == "reasoning_effort":
+            if value not in EFFORTS:
+                raise InvalidValueError(f"{field}.{name}", value, f"must be one of {', '.join(EFFORTS)}")
+            columns[name] = value
+        elif name not in ASKED:
+            raise InvalidValueError(f"{field}.{name}", value, "is not a hyperparameter")
+        else:
+            columns[name] = _fits(value, ASKED[name])
+            if columns[name] is None:
+                raise InvalidValueError(f"{field}.{name}", value, str(ASKED[name]))
+    return Hyperparameters(**columns)
+
+
 _WORDS: Final = (*KEPT, "reasoning_effort")
 
 

@@ -15,6 +15,9 @@ from collections.abc import Callable
 from uuid_utils import uuid7
 
 JOB = "ftjob-"
+EVENT = "ftevent-"
+CHECKPOINT = "ftckpt_"
+PERMISSION = "cp_"
 
 
 class Clock:

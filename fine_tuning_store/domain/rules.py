@@ -228,6 +228,11 @@ def asked_job(
     )
 
 
+def check_request(**asked: Any) -> None:
+    """Raise InvalidValueError unless `create` would take these arguments."""
+    asked_job(id="ftjob-", created_at=0, organization_id="org-", eval_id=None, **asked)
+
+
 def kept_job(job: object) -> FineTuningJob:
     """A job from elsewhere as it can be stored: every member checked against what its column holds, and nothing more.
 

@@ -39,8 +39,6 @@ def shape_of(filters: JobFilters, order: object, organization_id: str | None) ->
     for filter in filters:
         if filter not in JobFilters.__annotations__:
             raise TypeError(f"a list of jobs has no filter {filter!r}: use {', '.join(JobFilters.__annotations__)}")
-    if order not in ("desc", "asc"):
-        raise InvalidValueError("order", order, 'must be "desc" (newest first) or "asc"')
     given = {filter: value for filter, value in filters.items() if value is not None}
     parameters: dict[str, Any] = {member: name(member, given[member]) for member in _NAMES if member in given}
     if organization_id is not None:
@@ -62,9 +60,16 @@ def shape_of(filters: JobFilters, order: object, organization_id: str | None) ->
         has_metadata=cast("bool | None", given.get("has_metadata")),
         since="created_since" in given,
         until="created_until" in given,
-        descending=order == "desc",
+        descending=is_descending(order),
     )
     return shape, parameters
+
+
+def is_descending(order: object) -> bool:
+    """Whether an order is newest first."""
+    if order not in ("desc", "asc"):
+        raise InvalidValueError("order", order, 'must be "desc" (newest first) or "asc"')
+    return order == "desc"
 
 
 def _bound_pairs(pairs: Mapping[str, str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
+from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert, ReturningInsert
 
@@ -13,7 +14,8 @@ from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.job import FineTuningJob
 from fine_tuning_store.domain.lifecycle import ENDED, MOVES, JobStatus
 from fine_tuning_store.errors import CursorNotFoundError, IllegalMoveError, JobAlreadyExistsError, JobNotFoundError
-from fine_tuning_store.sql import mapping, statements
+from fine_tuning_store.repositories.event_work import append_events, new_event
+from fine_tuning_store.sql import mapping, record_statements, statements
 from fine_tuning_store.sql.dialects import Traits
 from fine_tuning_store.sql.tables import jobs
 from fine_tuning_store.units import Unit
@@ -65,9 +67,17 @@ def move(unit: Unit, id: str, verb: str, **values: Any) -> FineTuningJob | None:
     raise IllegalMoveError(id, verb, job.status, legal.sources)
 
 
-def moved(unit: Unit, id: str, verb: str) -> FineTuningJob:
-    """Move the job and answer it as it then is."""
-    return move(unit, id, verb) or find(unit, id)
+def moved(unit: Unit, id: str, verb: str, message: str | None) -> FineTuningJob:
+    """Move the job, tell its user, and answer the job as it then is."""
+    already = move(unit, id, verb)
+    return already or told(unit, id, message)
+
+
+def told(unit: Unit, id: str, message: str | None) -> FineTuningJob:
+    """The job after a move, whose event is written if there is a message."""
+    if message is not None:
+        append_events(unit, id, [new_event(unit, message)])
+    return find(unit, id)
 
 
 def replace_children(unit: Unit, id: str, child: statements.Child, rows: Sequence[dict[str, Any]]) -> None:
@@ -105,12 +115,11 @@ def insert_jobs(unit: Unit, added: Sequence[FineTuningJob]) -> None:
 
 def _insert_batch(unit: Unit, batch: Sequence[dict[str, Any]], written: list[str]) -> str | None:
     """Write job rows and note their ids in `written`; answer an id that was taken, or None."""
+    if len(batch) == 1:
+        return None if insert_unless_taken(unit, jobs, batch[0]) else batch[0]["id"]
     job_ids = [row["id"] for row in batch]
     try:
-        if len(batch) == 1:
-            new = set(job_ids if unit.run(_insert_one(unit.traits), batch).rowcount else ())
-        else:
-            new = set(unit.run(_insert_many(unit.traits), batch).scalars())
+        new = set(unit.run(_insert_many(unit.traits, jobs), batch).scalars())
     except DBAPIError as error:
         if not unit.traits.is_duplicate(error.driver_exception):
             raise
@@ -120,12 +129,29 @@ def _insert_batch(unit: Unit, batch: Sequence[dict[str, Any]], written: list[str
     return next((id for id in job_ids if id not in new), None)
 
 
-@cache
-def _insert_one(traits: Traits) -> Insert:
-    """Its rowcount tells whether the id was free, which takes half the time of RETURNING."""
-    return traits.insert_unless_taken(jobs).execution_options(preserve_rowcount=True)
+def insert_unless_taken(unit: Unit, table: Table, row: Mapping[str, Any]) -> bool:
+    """Write one row and answer whether its keys were free. The transaction goes on either way."""
+    try:
+        return bool(unit.run(_insert_one(unit.traits, table), row).rowcount)
+    except DBAPIError as error:
+        if unit.traits.is_duplicate(error.driver_exception):
+            return False
+        raise
 
 
 @cache
-def _insert_many(traits: Traits) -> ReturningInsert[tuple[str]]:
-    return traits.insert_unless_taken(jobs).returning(jobs.c.id)
+def _insert_one(traits: Traits, table: Table) -> Insert:
+    """Its rowcount tells whether the keys were free, which takes half the time of RETURNING."""
+    return traits.insert_unless_taken(table).execution_options(preserve_rowcount=True)
+
+
+@cache
+def _insert_many(traits: Traits, table: Table) -> ReturningInsert[tuple[str]]:
+    return traits.insert_unless_taken(table).returning(table.c.id)
+
+
+def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:
+    """Raise JobNotFoundError unless the job is there; on demand, see that it stays until the transaction ends."""
+    statement = record_statements.JOB_EXISTS
+    if unit.run(statement.with_for_update() if kept_there else statement, of_job=id).first() is None:
+        raise JobNotFoundError(id)

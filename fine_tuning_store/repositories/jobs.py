@@ -16,7 +16,7 @@ from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.values import ID_LENGTH, json_value, name, optional_integer, optional_text
 from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
 from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
-from fine_tuning_store.repositories.job_work import cursor, find, insert_jobs, move, moved, new_values, replace_children
+from fine_tuning_store.repositories.job_work import cursor, find, insert_jobs, move, moved, new_values, replace_children, told
 from fine_tuning_store.sql import mapping, statements
 from fine_tuning_store.sql.statements import Shape
 from fine_tuning_store.units import Repository, Unit, reads, writes
@@ -155,15 +155,16 @@ class FineTuningJobRepository(Repository):
             shape = shape._replace(after=True)
             parameters |= {"after_created_at": page[-1].created_at, "after_id": page[-1].id}
 
-    # Moving. Each answers the job as it then is, and raises JobNotFoundError or IllegalMoveError.
+    # Moving. Each answers the job as it then is, and raises JobNotFoundError or IllegalMoveError. `message` becomes an event of the
+    # job in the same transaction.
 
     @writes
-    def enqueue(self, unit: Unit, id: str) -> FineTuningJob:
+    def enqueue(self, unit: Unit, id: str, *, message: str | None = None) -> FineTuningJob:
         """Its files are valid: validating_files to queued."""
-        return moved(unit, id, "enqueue")
+        return moved(unit, id, "enqueue", message)
 
     @writes
-    def start(self, unit: Unit, id: str, *, hyperparameters: Hyperparameters | None = None) -> FineTuningJob:
+    def start(self, unit: Unit, id: str, *, hyperparameters: Hyperparameters | None = None, message: str | None = None) -> FineTuningJob:
         """A worker trains it: validating_files or queued to running. `hyperparameters` replace the members that they give."""
         given = kept_hyperparameters(Hyperparameters() if hyperparameters is None else hyperparameters)
         values = {column: value for column, value in mapping.hyperparameter_values(given).items() if value is not None}
@@ -172,26 +173,33 @@ class FineTuningJobRepository(Repository):
         move(unit, id, "start")
         if values:
             unit.run(statements.update_hyperparameters(frozenset(values)), of_job=id, **new_values(values))
-        return find(unit, id)
+        return told(unit, id, message)
 
     @writes
-    def give_back(self, unit: Unit, id: str) -> FineTuningJob:
+    def give_back(self, unit: Unit, id: str, *, message: str | None = None) -> FineTuningJob:
         """Its worker lets it go: running to queued."""
-        return moved(unit, id, "give_back")
+        return moved(unit, id, "give_back", message)
 
     @writes
-    def pause(self, unit: Unit, id: str) -> FineTuningJob:
+    def pause(self, unit: Unit, id: str, *, message: str | None = None) -> FineTuningJob:
         """Its user stops it for a while: queued or running to paused."""
-        return moved(unit, id, "pause")
+        return moved(unit, id, "pause", message)
 
     @writes
-    def resume(self, unit: Unit, id: str) -> FineTuningJob:
+    def resume(self, unit: Unit, id: str, *, message: str | None = None) -> FineTuningJob:
         """Its user lets it go on: paused to queued."""
-        return moved(unit, id, "resume")
+        return moved(unit, id, "resume", message)
 
     @writes
     def succeed(
-        self, unit: Unit, id: str, *, fine_tuned_model: str, trained_tokens: int | None = None, result_files: Iterable[str] = ()
+        self,
+        unit: Unit,
+        id: str,
+        *,
+        fine_tuned_model: str,
+        trained_tokens: int | None = None,
+        result_files: Iterable[str] = (),
+        message: str | None = None,
     ) -> FineTuningJob:
         """It ended with a model: running to succeeded, with the time of the end, and tokens and files where they are given."""
         values: dict[str, Any] = {"fine_tuned_model": name("fine_tuned_model", fine_tuned_model)}
@@ -201,20 +209,20 @@ class FineTuningJobRepository(Repository):
         move(unit, id, "succeed", **values)
         if files:
             replace_children(unit, id, statements.RESULT_FILES, mapping.result_file_rows(id, files))
-        return find(unit, id)
+        return told(unit, id, message)
 
     @writes
-    def fail(self, unit: Unit, id: str, error: JobError) -> FineTuningJob:
+    def fail(self, unit: Unit, id: str, error: JobError, *, message: str | None = None) -> FineTuningJob:
         """It ended with an error: every open status to failed, with the time of the end."""
         checked = rules.job_error(error)
         move(unit, id, "fail")
         replace_children(unit, id, statements.ERRORS, [mapping.error_row(id, checked)])
-        return find(unit, id)
+        return told(unit, id, message)
 
     @writes
-    def cancel(self, unit: Unit, id: str) -> FineTuningJob:
+    def cancel(self, unit: Unit, id: str, *, message: str | None = None) -> FineTuningJob:
         """Its user ends it: every open status to cancelled, with the time of the end. A cancelled job is answered as it is."""
-        return moved(unit, id, "cancel")
+        return moved(unit, id, "cancel", message)
 
     # Changing and deleting
 
@@ -269,15 +277,6 @@ class FineTuningJobRepository(Repository):
             raise JobNotFoundError(id)
 
     # Tenancy
-
-    def _organization(self, given: str | None) -> str | None:
-        """The organization that a call is about: the scope's, or the one given, or None for all."""
-        own = self._scope.organization_id
-        if given is not None:
-            rules.organization(given)
-            if own not in (None, given):
-                raise InvalidValueError("organization_id", given, f"must be {own!r}, the only organization of this store,")
-        return own if given is None else given
 
     def _kept(self, job: FineTuningJob) -> FineTuningJob:
         kept = rules.kept_job(job)

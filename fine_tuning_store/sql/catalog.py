@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, inspect
 
 from fine_tuning_store.sql.tables import Base
@@ -20,7 +22,7 @@ def expected() -> frozenset[str]:
             elif isinstance(constraint, ForeignKeyConstraint):
                 lines.add(f"foreign key {table.name} ({', '.join(constraint.column_keys)}) to {constraint.referred_table.name}")
         for index in table.indexes:
-            lines.add(f"index {table.name}.{index.name} ({', '.join(column.name for column in index.columns)})")
+            lines.add(_index(table.name, index.name, [column.name for column in index.columns], unique=index.unique))
     return frozenset(lines)
 
 
@@ -36,9 +38,12 @@ def live(connection: Connection) -> frozenset[str]:
         for key in inspector.get_foreign_keys(name):
             lines.add(f"foreign key {name} ({', '.join(key['constrained_columns'])}) to {key['referred_table']}")
         for index in inspector.get_indexes(name):
-            columns = ", ".join(str(column) for column in index["column_names"])
-            lines.add(f"index {name}.{index['name']} ({columns})")
+            lines.add(_index(name, index["name"], index["column_names"], unique=bool(index["unique"])))
     return frozenset(lines)
+
+
+def _index(table: str, name: object, columns: Sequence[str | None], *, unique: bool) -> str:
+    return f"{'unique ' if unique else ''}index {table}.{name} ({', '.join(map(str, columns))})"
 
 
 def _column(table: str, name: str, *, nullable: bool) -> str:

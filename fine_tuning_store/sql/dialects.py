@@ -47,7 +47,7 @@ def traits_of(name: str) -> Traits:
 def _insert_do_nothing(dialect: str) -> Callable[[Table], Insert]:
     def build(table: Table) -> Insert:
         make = import_module(f"sqlalchemy.dialects.{dialect}").insert  # loaded by then, with the engine
-        return make(table).on_conflict_do_nothing(index_elements=list(table.primary_key))  # type: ignore[no-any-return]
+        return make(table).on_conflict_do_nothing()  # type: ignore[no-any-return]
 
     return build
 

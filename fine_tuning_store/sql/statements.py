@@ -29,7 +29,17 @@ from sqlalchemy import (
 
 from fine_tuning_store.domain.lifecycle import ENDED, MOVES, OPEN, JobStatus
 from fine_tuning_store.sql.mapping import JOB_COLUMNS
-from fine_tuning_store.sql.tables import compatibility, errors, hyperparameters, jobs, metadata, result_files
+from fine_tuning_store.sql.tables import (
+    checkpoints,
+    compatibility,
+    errors,
+    events,
+    hyperparameters,
+    jobs,
+    metadata,
+    permissions,
+    result_files,
+)
 
 
 def _constant(word: str) -> ColumnElement[str]:
@@ -200,7 +210,7 @@ HYPERPARAMETERS = _child(hyperparameters)
 RESULT_FILES = _child(result_files)
 METADATA = _child(metadata)
 #: Everything that belongs to a job and goes with it.
-CHILDREN = (ERRORS, HYPERPARAMETERS, RESULT_FILES, METADATA)
+CHILDREN = (ERRORS, HYPERPARAMETERS, RESULT_FILES, METADATA, _child(permissions), _child(checkpoints), _child(events))
 
 DELETE_ENDED_JOB: Delete = delete(jobs).where(jobs.c.id == _JOB_ID, _any_of(jobs.c.status, ENDED))
 DELETE_JOBS: Delete = delete(jobs).where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Connection, ForeignKey, Index, MetaData, SmallInteger, Table, event
+from sqlalchemy import CheckConstraint, Connection, ForeignKey, Index, MetaData, SmallInteger, Table, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fine_tuning_store.domain.hyperparameters import KEPT
@@ -30,10 +30,10 @@ def _quoted(words: tuple[str, ...]) -> str:
 _INDEXED_LENGTH = dict.fromkeys(("model", "fine_tuned_model", "training_file"), 255)
 
 
-def _listing(name: str, *columns: str) -> Index:
+def _listing(name: str, *columns: str, unique: bool = False) -> Index:
     """An index that answers a page in its order without a sort: what is filtered, then the time, then the job's id."""
     shortened = {column: _INDEXED_LENGTH[column] for column in columns if column in _INDEXED_LENGTH}
-    return Index(name, *columns, info={"length": shortened})
+    return Index(name, *columns, unique=unique, info={"length": shortened})
 
 
 class Base(DeclarativeBase):
@@ -75,6 +75,7 @@ class JobRow(Base):
     integrations: Mapped[Any | None] = mapped_column(Json)
     usage_metrics: Mapped[Any | None] = mapped_column(Json)
     extra: Mapped[Any | None] = mapped_column(Json)
+    event_count: Mapped[int] = mapped_column(Integer64, server_default=text("0"))  # also the position of the newest event
 
     __table_args__ = (
         CheckConstraint(f"status IN ({_quoted(tuple(JobStatus))})", name="status"),
@@ -155,6 +156,63 @@ class JobMetadataRow(Base):
     )
 
 
+class EventRow(Base):
+    """One event of a job, at its position in the order of commits."""
+
+    __tablename__ = "fine_tuning_job_events"
+
+    job_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer64, primary_key=True, autoincrement=False)
+    id: Mapped[str] = mapped_column(Identifier(ID_LENGTH))
+    created_at: Mapped[int] = mapped_column(Integer64)
+    level: Mapped[str] = mapped_column(Identifier(WORD_LENGTH))
+    type: Mapped[str | None] = mapped_column(Identifier(WORD_LENGTH))
+    message: Mapped[str] = mapped_column(LongText)
+    data: Mapped[Any | None] = mapped_column(Json)
+    extra: Mapped[Any | None] = mapped_column(Json)
+
+    __table_args__ = (_listing("uq_fine_tuning_job_events_id", "job_id", "id", unique=True),)
+
+
+class CheckpointRow(Base):
+    """One checkpoint of a job."""
+
+    __tablename__ = "fine_tuning_job_checkpoints"
+
+    job_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"), primary_key=True)
+    id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), primary_key=True)
+    step_number: Mapped[int] = mapped_column(Integer64)
+    created_at: Mapped[int] = mapped_column(Integer64)
+    model: Mapped[str] = mapped_column(Identifier(NAME_LENGTH))
+    metrics: Mapped[Any | None] = mapped_column(Json)
+    extra: Mapped[Any | None] = mapped_column(Json)
+
+    __table_args__ = (
+        _listing("ix_fine_tuning_job_checkpoints_step", "job_id", "step_number", "id"),
+        _listing("ix_fine_tuning_job_checkpoints_model", "model"),
+    )
+
+
+class CheckpointPermissionRow(Base):
+    """One project's leave to use a model. In the indexes a SHA-256 digest stands for the model, whose name can be too long for one."""
+
+    __tablename__ = "fine_tuning_checkpoint_permissions"
+
+    id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), primary_key=True)
+    job_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH), ForeignKey(JobRow.id, ondelete="CASCADE"))
+    organization_id: Mapped[str] = mapped_column(Identifier(ORGANIZATION_LENGTH))
+    created_at: Mapped[int] = mapped_column(Integer64)
+    project_id: Mapped[str] = mapped_column(Identifier(ID_LENGTH))
+    model: Mapped[str] = mapped_column(Identifier(NAME_LENGTH))
+    digest: Mapped[str] = mapped_column(Identifier(64))
+
+    __table_args__ = (
+        _listing("uq_fine_tuning_checkpoint_permissions_project", "organization_id", "digest", "project_id", unique=True),
+        _listing("ix_fine_tuning_checkpoint_permissions_model", "digest", "created_at", "id"),
+        _listing("ix_fine_tuning_checkpoint_permissions_job", "job_id"),
+    )
+
+
 class CompatibilityRow(Base):
     """One row: the schema's number and the oldest code number that may use it. Each migration updates it."""
 
@@ -186,8 +244,11 @@ errors = table_of(JobErrorRow)
 hyperparameters = table_of(JobHyperparametersRow)
 result_files = table_of(JobResultFileRow)
 metadata = table_of(JobMetadataRow)
+events = table_of(EventRow)
+checkpoints = table_of(CheckpointRow)
+permissions = table_of(CheckpointPermissionRow)
 compatibility = table_of(CompatibilityRow)
 
 #: The number of the schema that this code was written for: that of the newest migration.
-SCHEMA_NUMBER = 1
+SCHEMA_NUMBER = 2
 VERSION_TABLE = "fine_tuning_store_version"

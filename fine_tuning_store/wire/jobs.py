@@ -17,9 +17,9 @@ from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, 
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.values import JSON_DEPTH, json_object, text
 from fine_tuning_store.errors import InvalidValueError
+from fine_tuning_store.wire.members import given, object_of, required, whole
 
-Profile = Literal["latest", "2023-09"]
-OBJECT: Final = "fine_tuning.job"
+Profile = Literal["latest", "2023-09", "azure"]
 
 #: Words of other times and servers for our statuses (contract 3.3).
 FOREIGN_STATUSES: Mapping[str, JobStatus] = MappingProxyType(
@@ -30,8 +30,9 @@ FOREIGN_STATUSES: Mapping[str, JobStatus] = MappingProxyType(
 def job_to_wire(job: FineTuningJob, profile: Profile = "latest") -> dict[str, Any]:
     """The job as the API's JSON object, a new dict that may be changed.
 
-    Profile `latest` has the 23 members of a 2025 row and the job's unknown ones; `2023-09` has exactly the 14 of the first
-    version, hyperparameters with n_epochs only. Raises InvalidValueError for an unknown profile.
+    Profile `latest` has the 23 members of a 2025 row and the job's unknown ones; `2023-09` has exactly the 14 of the first version,
+    hyperparameters with n_epochs only; `azure` says `pending` for queued, -1 for `"auto"`, and `suffix`. Raises InvalidValueError for
+    an unknown profile.
     """
     write = _PROFILES.get(profile) if isinstance(profile, str) else None
     if write is None:
@@ -44,33 +45,30 @@ def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None
 
     Raises InvalidValueError, which names the member, for a payload that is no job or that no database could keep.
     """
-    if not isinstance(payload, Mapping):
-        raise InvalidValueError("payload", type(payload).__name__, "must be an object")
-    if payload.get("object") not in (OBJECT, None):
-        raise InvalidValueError("object", payload["object"], f"must be {OBJECT!r}")
+    object_of(payload, "fine_tuning.job")
     method, hyperparameters = _method_in(payload)
     suffix = payload.get("user_provided_suffix")
     owner = payload.get("organization_id") if organization_id is None else organization_id
     job = FineTuningJob(
-        id=_required(payload, "id"),
-        created_at=_whole(_required(payload, "created_at")),
-        finished_at=_whole(payload.get("finished_at")),
+        id=required(payload, "id"),
+        created_at=whole(required(payload, "created_at")),
+        finished_at=whole(payload.get("finished_at")),
         error=_error_in(payload.get("error")),
         fine_tuned_model=payload.get("fine_tuned_model"),
         hyperparameters=hyperparameters,
-        model=_required(payload, "model"),
+        model=required(payload, "model"),
         organization_id=owner,
-        result_files=rules.file_ids(_given(payload, "result_files", ())),
-        status=_status_in(_required(payload, "status")),
-        trained_tokens=_whole(payload.get("trained_tokens")),
-        training_file=_required(payload, "training_file"),
+        result_files=rules.file_ids(given(payload, "result_files", ())),
+        status=_status_in(required(payload, "status")),
+        trained_tokens=whole(payload.get("trained_tokens")),
+        training_file=required(payload, "training_file"),
         validation_file=payload.get("validation_file"),
-        seed=_whole(payload.get("seed")),
-        integrations=rules.integration_list(_given(payload, "integrations", ())),
+        seed=whole(payload.get("seed")),
+        integrations=rules.integration_list(given(payload, "integrations", ())),
         metadata=rules.metadata_pairs(payload.get("metadata"), pairs=None),
         method=method,
         suffix=payload.get("suffix") if suffix is None else suffix,
-        estimated_finish=_whole(payload.get("estimated_finish")),
+        estimated_finish=whole(payload.get("estimated_finish")),
         usage_metrics=payload.get("usage_metrics"),
         shared_with_openai=payload.get("shared_with_openai"),
         eval_id=payload.get("eval_id"),
@@ -80,23 +78,6 @@ def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None
 
 
 _READ: Final = frozenset((*rules.MEMBERS, "suffix"))
-
-
-def _required(payload: Mapping[str, Any], name: str) -> Any:
-    value = payload.get(name)
-    if value is None:
-        raise InvalidValueError(name, value, "is required")
-    return value
-
-
-def _given(payload: Mapping[str, Any], name: str, default: Any) -> Any:
-    value = payload.get(name)
-    return default if value is None else value
-
-
-def _whole(value: Any) -> Any:
-    """A whole number as an int: other servers send 1692661014.0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _status_in(word: Any) -> JobStatus:
@@ -117,11 +98,11 @@ def _error_in(value: Any) -> JobError | None:
 
 def _method_in(payload: Mapping[str, Any]) -> tuple[Method | None, Hyperparameters]:
     """The method, and its hyperparameters: those of its own block, before those at the top."""
-    top = json_object("hyperparameters", _given(payload, "hyperparameters", {}))
-    given = payload.get("method")
-    if given is None:
+    top = json_object("hyperparameters", given(payload, "hyperparameters", {}))
+    method = payload.get("method")
+    if method is None:
         return None, read_hyperparameters(top)
-    rest = {name: member for name, member in json_object("method", given, JSON_DEPTH + 2).items() if member is not None}
+    rest = {name: member for name, member in json_object("method", method, JSON_DEPTH + 2).items() if member is not None}
     type = rest.pop("type", None) or next((name for name in METHOD_HYPERPARAMETERS if name in rest), "supervised")
     text("method.type", type)
     block = json_object(f"method.{type}", rest.pop(type, {}), JSON_DEPTH + 1)
@@ -129,8 +110,8 @@ def _method_in(payload: Mapping[str, Any]) -> tuple[Method | None, Hyperparamete
     nested = {name: member for name, member in inner.items() if member is not None}
     grader, response_format = block.pop("grader", None), block.pop("response_format", None)
     extra = {**rest, type: block} if block else rest
-    method = Method(type=type, grader=grader, response_format=response_format, extra=extra)
-    return method, read_hyperparameters({**top, **nested})
+    read = Method(type=type, grader=grader, response_format=response_format, extra=extra)
+    return read, read_hyperparameters({**top, **nested})
 
 
 def _latest(job: FineTuningJob) -> dict[str, Any]:
@@ -182,7 +163,21 @@ def _first(job: FineTuningJob) -> dict[str, Any]:
     }
 
 
-_PROFILES: Mapping[str, Callable[[FineTuningJob], dict[str, Any]]] = MappingProxyType({"latest": _latest, "2023-09": _first})
+def _azure(job: FineTuningJob) -> dict[str, Any]:
+    written = _latest(job)
+    written["suffix"] = written.pop("user_provided_suffix")
+    if job.status is JobStatus.QUEUED:
+        written["status"] = "pending"
+    hyperparameters = _hyperparameters_out(job.hyperparameters)
+    written["hyperparameters"] = {name: -1 if value == "auto" else value for name, value in hyperparameters.items()}
+    if job.method is not None:
+        written["method"][job.method.type]["hyperparameters"] = dict(written["hyperparameters"])
+    return written
+
+
+_PROFILES: Mapping[str, Callable[[FineTuningJob], dict[str, Any]]] = MappingProxyType(
+    {"latest": _latest, "2023-09": _first, "azure": _azure}
+)
 
 
 def _error_out(error: JobError | None) -> dict[str, Any] | None:
@@ -191,9 +186,9 @@ def _error_out(error: JobError | None) -> dict[str, Any] | None:
     return {"code": error.code, "message": error.message, "param": error.param, **deepcopy(dict(error.extra))}
 
 
-def _hyperparameters_out(given: Hyperparameters) -> dict[str, Any]:
-    present = {name: getattr(given, name) for name in (*KEPT, "reasoning_effort") if getattr(given, name) is not None}
-    return {**present, **deepcopy(dict(given.extra))}
+def _hyperparameters_out(hyperparameters: Hyperparameters) -> dict[str, Any]:
+    present = {name: getattr(hyperparameters, name) for name in (*KEPT, "reasoning_effort") if getattr(hyperparameters, name) is not None}
+    return {**present, **deepcopy(dict(hyperparameters.extra))}
 
 
 def _method_out(method: Method, hyperparameters: Hyperparameters) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""The statements of events, checkpoints and permissions. Each Select names the jobs, so that it can be held to an organization."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Insert,
+    Integer,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    select,
+    union_all,
+    update,
+)
+
+from fine_tuning_store.sql.column_types import as_text
+from fine_tuning_store.sql.tables import checkpoints, events, jobs, permissions
+
+_JOB_ID: BindParameter[str] = bindparam("of_job")
+_LIMIT: BindParameter[int] = bindparam("row_limit", type_=Integer)
+
+
+def _joined(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
+    return select(*columns).join_from(table, jobs, jobs.c.id == table.c.job_id)
+
+
+JOB_EXISTS = select(jobs.c.id).where(jobs.c.id == _JOB_ID)
+
+# Events
+
+EVENT_COLUMNS = (
+    *(events.c.id, events.c.created_at, events.c.message, events.c.level, events.c.type, as_text(events.c.data)),
+    *(events.c.job_id, events.c.position, as_text(events.c.extra)),
+)
+_EVENTS = _joined(events, *EVENT_COLUMNS).where(events.c.job_id == _JOB_ID).limit(_LIMIT)
+NEWEST_EVENTS = _EVENTS.order_by(events.c.position.desc())
+NEWEST_EVENTS_AFTER = NEWEST_EVENTS.where(events.c.position < bindparam("after_position"))
+OLDEST_EVENTS_AFTER = _EVENTS.where(events.c.position > bindparam("after_position")).order_by(events.c.position)
+EVENT_POSITION = _joined(events, events.c.position).where(events.c.job_id == _JOB_ID, events.c.id == bindparam("event_id"))
+TAKEN_EVENTS = select(events.c.id).where(events.c.job_id == _JOB_ID, events.c.id.in_(bindparam("event_ids", expanding=True)))
+
+#: Takes the next positions of a job and, by locking its row, the turn to commit them.
+COUNT_EVENTS: Update = update(jobs).where(jobs.c.id == _JOB_ID).values(event_count=jobs.c.event_count + bindparam("new_events"))
+EVENT_COUNT = select(jobs.c.event_count).where(jobs.c.id == _JOB_ID)
+INSERT_EVENTS: Insert = insert(events)
+
+# Checkpoints
+
+CHECKPOINT_COLUMNS = (
+    *(checkpoints.c.id, checkpoints.c.created_at, checkpoints.c.model, checkpoints.c.job_id, checkpoints.c.step_number),
+    *(as_text(checkpoints.c.metrics), as_text(checkpoints.c.extra)),
+)
+CHECKPOINTS = (
+    _joined(checkpoints, *CHECKPOINT_COLUMNS)
+    .where(checkpoints.c.job_id == _JOB_ID)
+    .order_by(checkpoints.c.step_number.desc(), checkpoints.c.id.desc())
+    .limit(_LIMIT)
+)
+_STEP: BindParameter[int] = bindparam("after_step")
+CHECKPOINTS_AFTER = CHECKPOINTS.where(
+    checkpoints.c.step_number <= _STEP, (checkpoints.c.step_number < _STEP) | (checkpoints.c.id < bindparam("after_id"))
+)
+CHECKPOINT_STEP = _joined(checkpoints, checkpoints.c.step_number).where(
+    checkpoints.c.job_id == _JOB_ID, checkpoints.c.id == bindparam("checkpoint_id")
+)
+
+# Permissions
+
+_final = jobs.alias("final")
+PERMISSION_COLUMNS = (
+    *(permissions.c.id, permissions.c.created_at, permissions.c.project_id, permissions.c.model),
+    *(permissions.c.organization_id, permissions.c.job_id),
+)
+_MODEL: BindParameter[str] = bindparam("model")
+#: The jobs whose final model or whose checkpoint bears a name, the newest first.
+JOBS_OF_MODEL = (
+    select(jobs.c.id, jobs.c.organization_id)
+    .where(
+        jobs.c.id.in_(
+            union_all(
+                select(_final.c.id).where(_final.c.fine_tuned_model == _MODEL),
+                select(checkpoints.c.job_id).where(checkpoints.c.model == _MODEL),
+            )
+        )
+    )
+    .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+    .limit(100)
+)
+_OF_MODEL = _joined(permissions, *PERMISSION_COLUMNS).where(permissions.c.digest == bindparam("digest"), permissions.c.model == _MODEL)
+PERMISSIONS_OF_PROJECTS = _OF_MODEL.where(
+    permissions.c.organization_id == bindparam("organization_id"),
+    permissions.c.project_id.in_(bindparam("project_ids", expanding=True)),
+).with_for_update(of=permissions)
+PERMISSION_CURSOR = _joined(permissions, permissions.c.created_at, permissions.c.id).where(
+    permissions.c.id == bindparam("permission_id"), permissions.c.digest == bindparam("digest")
+)
+DELETE_PERMISSION = delete(permissions).where(permissions.c.id == bindparam("permission_id"))
+DELETE_PERMISSION_OF_MODEL = DELETE_PERMISSION.where(permissions.c.digest == bindparam("digest"))
+
+
+@cache
+def permissions_page(*, organization: bool, project: bool, after: bool, descending: bool) -> Select[Any]:
+    """A page of the permissions of a model."""
+    statement = _OF_MODEL
+    if organization:
+        statement = statement.where(permissions.c.organization_id == bindparam("organization_id"))
+    if project:
+        statement = statement.where(permissions.c.project_id == bindparam("project_id"))
+    time: BindParameter[int] = bindparam("after_created_at")
+    tail: BindParameter[str] = bindparam("after_id")
+    created_at, id = permissions.c.created_at, permissions.c.id
+    if after and descending:
+        statement = statement.where(created_at <= time, (created_at < time) | (id < tail))
+    elif after:
+        statement = statement.where(created_at >= time, (created_at > time) | (id > tail))
+    order = (created_at.desc(), id.desc()) if descending else (created_at, id)
+    return statement.order_by(*order).limit(_LIMIT)

@@ -1,0 +1,44 @@
+"""Our errors as the API words them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from fine_tuning_store import errors
+
+
+def error_to_wire(error: Exception) -> tuple[int, dict[str, Any]]:
+    """The status code and the body that the API answers for an error (contract 2).
+
+    404 with `fine_tune_not_found` for what is not there, 400 for illegal moves and wrong values (a client would send a 409 again), with
+    the member at fault as `param`; 500 for everything else, without a word of the database.
+    """
+    for kind, body in _BODIES.items():
+        if isinstance(error, kind):
+            return body(error)
+    return _body(500, "The server had an error while processing your request.", None, None, "server_error")
+
+
+def _body(
+    status: int, message: str, param: str | None, code: str | None, type: str = "invalid_request_error"
+) -> tuple[int, dict[str, Any]]:
+    return status, {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+_BODIES: Mapping[type[Exception], Callable[[Any], tuple[int, dict[str, Any]]]] = MappingProxyType(
+    {
+        errors.JobNotFoundError: lambda error: _body(
+            404, f"Could not find fine tune: {error.job_id}", "fine_tune_id", "fine_tune_not_found"
+        ),
+        errors.CheckpointNotFoundError: lambda error: _body(404, str(error), "fine_tuned_model_checkpoint", "checkpoint_not_found"),
+        errors.CheckpointPermissionNotFoundError: lambda error: _body(404, str(error), "permission_id", "checkpoint_permission_not_found"),
+        errors.CursorNotFoundError: lambda error: _body(400, str(error), "after", None),
+        errors.IllegalMoveError: lambda error: _body(
+            400, f'Cannot {error.move} a job {error.job_id} that already has status "{error.status}".', None, None
+        ),
+        errors.JobAlreadyExistsError: lambda error: _body(400, str(error), "id", None),
+        errors.InvalidValueError: lambda error: _body(400, str(error), error.field, None),
+    }
+)

@@ -1,0 +1,36 @@
+"""How a payload's members are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fine_tuning_store.errors import InvalidValueError
+
+
+def object_of(payload: Any, kind: str) -> Mapping[str, Any]:
+    """The payload, if it is an object and says nothing else of its kind."""
+    if not isinstance(payload, Mapping):
+        raise InvalidValueError("payload", type(payload).__name__, "must be an object")
+    if payload.get("object") not in (kind, None):
+        raise InvalidValueError("object", payload["object"], f"must be {kind!r}")
+    return payload
+
+
+def required(payload: Mapping[str, Any], name: str) -> Any:
+    """A member that must be there."""
+    value = payload.get(name)
+    if value is None:
+        raise InvalidValueError(name, value, "is required")
+    return value
+
+
+def given(payload: Mapping[str, Any], name: str, default: Any) -> Any:
+    """A member, or a default for null and absent."""
+    value = payload.get(name)
+    return default if value is None else value
+
+
+def whole(value: Any) -> Any:
+    """A whole number as an int: other servers send 1692661014.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
