@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, inspect
 
-from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaOutOfDateError
+from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.statements import COMPATIBILITY
 from fine_tuning_store.sql.tables import SCHEMA_NUMBER, VERSION_TABLE, Base, compatibility
@@ -59,7 +59,7 @@ def refuse_foreign_tables(connection: Connection) -> None:
     if foreign and compatibility.name not in present:
         raise SchemaConflictError(
             f"the database already has tables of another application under these names: {', '.join(foreign)}. Nothing was changed: "
-            "use a database (on PostgreSQL, a schema on the search_path) of its own"
+            "use a database of its own"
         )
 
 
@@ -77,6 +77,7 @@ class Schema:
         `revision`; in each case nothing is changed.
         """
         if revision in ("head", self.head()) and self.current() == self.head():
+            self._require_whole()
             return
         self._run("upgrade", revision, lock_timeout)
 
@@ -111,11 +112,24 @@ class Schema:
             live, expected = catalog.live(connection), catalog.expected()
         return (*(f"missing: {line}" for line in sorted(expected - live)), *(f"unexpected: {line}" for line in sorted(live - expected)))
 
+    def _require_whole(self) -> None:
+        try:
+            self.require_current()
+        except SchemaOutOfDateError as error:
+            raise SchemaConflictError(
+                "the database says that it is current, but its tables do not: a downgrade was cut off. Nothing was changed: call "
+                "store.schema.downgrade('base') to finish it, then store.schema.upgrade()"
+            ) from error
+
     def _run(self, direction: str, revision: str, lock_timeout: float) -> None:
         from alembic import command
         from alembic.script import ScriptDirectory
         from alembic.util import CommandError
 
+        if not isinstance(revision, str) or not revision:
+            raise InvalidValueError("revision", revision, "must be head, base or the name of a revision")
+        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or lock_timeout < 0:
+            raise InvalidValueError("lock_timeout", lock_timeout, "must be a number of seconds")
         known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
         current = self.current()
         if current is not None and current not in known:
@@ -123,12 +137,16 @@ class Schema:
                 f"the database is at revision {current!r}, which this release does not know: use the one that made it"
             )
         migrate: Callable[..., None] = getattr(command, direction)
-        with _alembic_in_use, self._engine.connect() as connection:
-            try:
+        if not _alembic_in_use.acquire(timeout=lock_timeout):
+            raise SchemaLockTimeoutError(lock_timeout)
+        try:
+            with self._engine.connect() as connection:
                 migrate(_config(connection=connection, lock_timeout=lock_timeout), revision)
-            except CommandError as error:
-                rule = f"must be head, base or one of {', '.join(sorted(known))} ({error})"
-                raise InvalidValueError("revision", revision, rule) from error
+        except CommandError as error:
+            rule = f"must be head, base or one of {', '.join(sorted(known))} ({error})"
+            raise InvalidValueError("revision", revision, rule) from error
+        finally:
+            _alembic_in_use.release()
 
 
 def _config(**attributes: Any) -> Config:

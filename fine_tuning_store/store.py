@@ -82,6 +82,7 @@ class FineTuningStore:
         """
         store = cls(engines.connect(url), clock=clock)
         store._owns_engine = True
+        store._units.reads_in_autocommit = store._units.traits.reads_in_autocommit
         return store
 
     @cached_property
@@ -163,4 +164,4 @@ class FineTuningStore:
 
     def __repr__(self) -> str:
         scope = "" if self.organization_id is None else f", organization_id={self.organization_id!r}"
-        return f"{type(self).__name__}({self._units.engine.url.render_as_string(hide_password=True)!r}{scope})"
+        return f"{type(self).__name__}({self._units.engine.url.set(query={}).render_as_string(hide_password=True)!r}{scope})"

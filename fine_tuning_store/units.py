@@ -14,7 +14,7 @@ import functools
 import inspect
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, scoped_session
 from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import InvalidValueError, UnitAlreadyOpenError
-from fine_tuning_store.sql.dialects import Traits, traits_of
+from fine_tuning_store.sql.dialects import Traits, refuse_autocommit, traits_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import JobRow
 
@@ -107,7 +107,7 @@ class InSession:
 
 
 #: The own units that are open in this task or thread, innermost last.
-_open: ContextVar[tuple[object, ...]] = ContextVar("fine_tuning_store_open_units", default=())
+_open: ContextVar[tuple[_Alone, ...]] = ContextVar("fine_tuning_store_open_units", default=())
 
 
 @dataclass(slots=True)
@@ -120,6 +120,8 @@ class OwnUnits:
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
     new_unit: Callable[[Connection, str | None, Clock], Unit] = Unit
+    reads_in_autocommit: bool = False
+    """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
     sleep: Callable[[float], None] = time.sleep
     traits: Traits = field(init=False)
     _state: _State = field(default_factory=lambda: _State(), repr=False)  # noqa: PLW0108 - defined below
@@ -137,8 +139,10 @@ class OwnUnits:
 
     def _read_once(self, work: Callable[[Unit], T]) -> T:
         with self._alone(), self.engine.connect() as connection:
-            if not self.traits.reads_in_autocommit:
-                return work(self._unit(connection))
+            if not self.reads_in_autocommit:
+                answer = work(self._unit(connection))
+                connection.commit()  # a rollback would cost psycopg its prepared statements
+                return answer
             driver: Any = connection.connection.dbapi_connection
             before, driver.autocommit = driver.autocommit, True  # by way of SQLAlchemy's isolation_level it takes five times as long
             try:
@@ -163,6 +167,8 @@ class OwnUnits:
 
     def _unit(self, connection: Connection) -> Unit:
         if not self._state.ready:
+            if not self.reads_in_autocommit:
+                refuse_autocommit(connection)
             self.before_first(connection)
             connection.commit()  # ends what the look began, so that the unit's own transaction may begin
             self._state.ready = True
@@ -194,19 +200,24 @@ class _State:
 class _Alone:
     """A block in which a unit of the store is open in this task or thread; another one inside it is refused."""
 
-    __slots__ = ("_outer", "_state")
+    __slots__ = ("is_open", "state")
 
     def __init__(self, state: _State) -> None:
-        self._state = state
+        self.state = state
+        self.is_open = False
 
     def __enter__(self) -> None:
-        self._outer = _open.get()
-        if self._state in self._outer:
-            raise UnitAlreadyOpenError
-        _open.set((*self._outer, self._state))
+        outer = _open.get()
+        if outer:  # blocks may end out of order, and a task inherits those of its maker
+            outer = tuple(block for block in outer if block.is_open)
+            if any(block.state is self.state for block in outer):
+                raise UnitAlreadyOpenError
+        self.is_open = True
+        _open.set((*outer, self))
 
     def __exit__(self, *_: object) -> None:
-        _open.set(self._outer)
+        self.is_open = False
+        _open.set(tuple(block for block in _open.get() if block.is_open))
 
 
 class Repository:
@@ -216,11 +227,13 @@ class Repository:
     """
 
     def __init__(self, source: Scope | Session | scoped_session[Any] | Connection, *, organization_id: str | None = None) -> None:
+        if organization_id is not None:
+            rules.organization(organization_id)
         if isinstance(source, Connection):
             self._scope: Scope = Unit(source, organization_id)
         elif isinstance(source, (Session, scoped_session)):
             self._scope = InSession(source, organization_id)
-        elif isinstance(source, (Unit, InSession, OwnUnits)):
+        elif isinstance(source, (Unit, InSession, OwnUnits)) and organization_id is None:
             self._scope = source
         else:
             raise TypeError(
@@ -245,6 +258,7 @@ def reads(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[
     """Make a method of a unit into one that asks the repository's scope for a reading unit."""
 
     def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        args, kwargs = _repeatable(args, kwargs)  # type: ignore[assignment]
         return self._scope.read(lambda unit: method(self, unit, *args, **kwargs))
 
     return _described_as(method, call)
@@ -254,9 +268,18 @@ def writes(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate
     """Make a method of a unit into one that asks the repository's scope for a writing unit."""
 
     def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        args, kwargs = _repeatable(args, kwargs)  # type: ignore[assignment]
         return self._scope.write(lambda unit: method(self, unit, *args, **kwargs))
 
     return _described_as(method, call)
+
+
+def _repeatable(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, iterators among them read out: a unit that is run again must find them as the first run did."""
+    return (
+        tuple(tuple(value) if isinstance(value, Iterator) else value for value in args),
+        {name: tuple(value) if isinstance(value, Iterator) else value for name, value in kwargs.items()},
+    )
 
 
 def _described_as(method: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:

@@ -122,7 +122,7 @@ def test_a_function_that_always_loses_raises_the_databases_error(store: FineTuni
 
     def work(unit: UnitOfWork) -> None:
         runs.append(created_in(unit))
-        raise lost(store)
+        raise lost()
 
     with pytest.raises(DBAPIError):
         store.run(work)
@@ -131,7 +131,7 @@ def test_a_function_that_always_loses_raises_the_databases_error(store: FineTuni
     assert store.jobs.list().data == ()
 
 
-def lost(store: FineTuningStore) -> DBAPIError:
+def lost() -> DBAPIError:
     """What each driver raises when a transaction lost to another: made by hand, for a loser that never wins."""
     original: Any = Exception(1213, "Deadlock found")
     original.sqlstate = "40P01"

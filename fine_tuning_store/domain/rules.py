@@ -119,7 +119,7 @@ def integration_list(value: object, *, asked: bool = False) -> tuple[Any, ...]:
     `asked` holds the ranges of a create request: at most 5, of type wandb, with a project.
     """
     if not isinstance(value, (list, tuple)):
-        raise InvalidValueError("integrations", value, "must be a list")
+        raise InvalidValueError("integrations", type(value).__name__, "must be a list")
     if asked and len(value) > INTEGRATIONS:
         raise InvalidValueError("integrations", len(value), f"must have at most {INTEGRATIONS} entries")
     return tuple(_integration(f"integrations[{position}]", member, asked=asked) for position, member in enumerate(value))

@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert, ReturningInsert
 
 from fine_tuning_store.domain import rules
-from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters
 from fine_tuning_store.domain.lifecycle import ENDED, MOVES, JobStatus
-from fine_tuning_store.errors import CursorNotFoundError, IllegalMoveError, JobAlreadyExistsError, JobNotFoundError
+from fine_tuning_store.errors import CursorNotFoundError, IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
 from fine_tuning_store.repositories.event_work import append_events, new_event
 from fine_tuning_store.sql import mapping, record_statements, statements
 from fine_tuning_store.sql.dialects import Traits
@@ -21,11 +21,13 @@ from fine_tuning_store.sql.tables import jobs
 from fine_tuning_store.units import Unit
 
 #: Rows of one INSERT. A batch is a single statement on every database, so it is written whole or not at all.
-BATCH: Final = 500
+BATCH: Final = 100
 
 
 def find(unit: Unit, id: str, *, locked: bool = False) -> FineTuningJob:
     """The job of that id, on demand as it is now and kept so until the transaction ends. Raises JobNotFoundError."""
+    if locked:
+        require_job(unit, id, kept_there=True)  # first: PostgreSQL reads again only the row that it waited for, not what hangs on it
     row = unit.run(statements.JOB_LOCKED if locked else statements.JOB, of_job=id).first()
     if row is None:
         raise JobNotFoundError(id)
@@ -78,6 +80,19 @@ def told(unit: Unit, id: str, message: str | None) -> FineTuningJob:
     if message is not None:
         append_events(unit, id, [new_event(unit, message)])
     return find(unit, id)
+
+
+def resolved_values(job: FineTuningJob, given: Hyperparameters) -> dict[str, Any]:
+    """The columns that take the hyperparameters given at a start, which a member of the same name in `extra` makes room for."""
+    values = {name: value for name, value in mapping.hyperparameter_values(given).items() if value is not None}
+    allowed = METHOD_HYPERPARAMETERS.get(job.method.type) if job.method else None
+    for name, value in values.items():
+        if allowed is not None and name not in allowed:
+            raise InvalidValueError(f"hyperparameters.{name}", value, "is not a hyperparameter of the job's method")
+    extra = {name: value for name, value in job.hyperparameters.extra.items() if name not in values} | dict(given.extra)
+    if extra != job.hyperparameters.extra:
+        values["extra"] = extra or None
+    return values
 
 
 def replace_children(unit: Unit, id: str, child: statements.Child, rows: Sequence[dict[str, Any]]) -> None:
@@ -147,7 +162,7 @@ def _insert_one(traits: Traits, table: Table) -> Insert:
 
 @cache
 def _insert_many(traits: Traits, table: Table) -> ReturningInsert[tuple[str]]:
-    return traits.insert_unless_taken(table).returning(table.c.id)
+    return traits.insert_unless_taken(table).returning(table.c.id).execution_options(insertmanyvalues_page_size=BATCH)
 
 
 def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:

@@ -16,7 +16,17 @@ from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.values import ID_LENGTH, json_value, name, optional_integer, optional_text
 from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
 from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
-from fine_tuning_store.repositories.job_work import cursor, find, insert_jobs, move, moved, new_values, replace_children, told
+from fine_tuning_store.repositories.job_work import (
+    cursor,
+    find,
+    insert_jobs,
+    move,
+    moved,
+    new_values,
+    replace_children,
+    resolved_values,
+    told,
+)
 from fine_tuning_store.sql import mapping, statements
 from fine_tuning_store.sql.statements import Shape
 from fine_tuning_store.units import Repository, Unit, reads, writes
@@ -165,11 +175,13 @@ class FineTuningJobRepository(Repository):
 
     @writes
     def start(self, unit: Unit, id: str, *, hyperparameters: Hyperparameters | None = None, message: str | None = None) -> FineTuningJob:
-        """A worker trains it: validating_files or queued to running. `hyperparameters` replace the members that they give."""
-        given = kept_hyperparameters(Hyperparameters() if hyperparameters is None else hyperparameters)
-        values = {column: value for column, value in mapping.hyperparameter_values(given).items() if value is not None}
-        if given.extra:
-            values["extra"] = given.extra
+        """A worker trains it: validating_files or queued to running. `hyperparameters` replace the members that they give.
+
+        Raises InvalidValueError for one that the job's method does not have.
+        """
+        if hyperparameters is None:
+            return moved(unit, id, "start", message)
+        values = resolved_values(find(unit, rules.job_id(id)), kept_hyperparameters(hyperparameters))
         move(unit, id, "start")
         if values:
             unit.run(statements.update_hyperparameters(frozenset(values)), of_job=id, **new_values(values))

@@ -44,6 +44,15 @@ def traits_of(name: str) -> Traits:
         ) from None
 
 
+def refuse_autocommit(connection: Connection) -> None:
+    """Raise UnsupportedDatabaseError for a host's engine that commits every statement by itself: nothing of ours would be whole."""
+    driver_connection = connection.connection.dbapi_connection
+    assert driver_connection is not None
+    by_driver = traits_of(connection.dialect.name).begin_write is None  # else it makes a transaction where the driver makes none
+    if by_driver and connection.dialect.detect_autocommit_setting(driver_connection):
+        raise UnsupportedDatabaseError("this engine is in AUTOCOMMIT mode: give one whose transactions are whole")
+
+
 def _insert_do_nothing(dialect: str) -> Callable[[Table], Insert]:
     def build(table: Table) -> Insert:
         make = import_module(f"sqlalchemy.dialects.{dialect}").insert  # loaded by then, with the engine
@@ -53,11 +62,11 @@ def _insert_do_nothing(dialect: str) -> Callable[[Table], Insert]:
 
 
 def _sqlstate(error: Any) -> str | None:
-    return getattr(error, "sqlstate", None)
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 
 
 def _errno(error: Any) -> object:
-    return error.args[0] if error.args else None
+    return getattr(error, "errno", None) or (error.args[0] if error.args else None)
 
 
 _SQLITE = Traits(

@@ -39,12 +39,12 @@ def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
             yield
         except BaseException:
             connection.rollback()
+            if not connection.invalidated:
+                ask(connection, leave)
             raise
-        else:
-            connection.commit()
-        finally:
-            if not connection.invalidated and not ask(connection, leave):
-                raise RuntimeError("the migration lock was lost on the way: migrate over a direct connection, not through a pooler")
+        connection.commit()
+        if not ask(connection, leave):
+            raise RuntimeError("the migration lock was lost on the way: migrate over a direct connection, not through a pooler")
 
     return lock
 
@@ -63,6 +63,8 @@ def _try_sqlite_lock(connection: Connection) -> bool:
     if sqlite_recipe.in_transaction(connection):  # begun by a listener of the host's, and empty
         driver_connection.rollback()
     cursor = driver_connection.cursor()
+    cursor.execute("PRAGMA busy_timeout")
+    (patience,) = cursor.fetchone() or (0,)
     try:
         cursor.execute("PRAGMA busy_timeout=0")
         cursor.execute("BEGIN IMMEDIATE")
@@ -71,7 +73,7 @@ def _try_sqlite_lock(connection: Connection) -> bool:
             return False
         raise
     finally:
-        cursor.execute(f"PRAGMA busy_timeout={sqlite_recipe.BUSY_SECONDS * 1000}")
+        cursor.execute(f"PRAGMA busy_timeout={patience}")
         cursor.close()
     return True
 

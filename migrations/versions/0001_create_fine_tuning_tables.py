@@ -36,6 +36,21 @@ LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="
 JSON = LONG_TEXT.with_variant(postgresql.JSON(), "postgresql")
 
 
+JOB_TABLES = {"fine_tuning_jobs", *(f"fine_tuning_job_{name}" for name in ("errors", "hyperparameters", "result_files", "metadata"))}
+
+
+def refuse_foreign_tables() -> None:
+    """Another application's tables of these names must be neither adopted now nor dropped by the downgrade. SQL for a DBA cannot look."""
+    if op.get_context().as_sql:
+        return
+    connection = op.get_bind()
+    schema = (connection.get_execution_options().get("schema_translate_map") or {}).get(None)
+    present = set(sa.inspect(connection).get_table_names(schema))
+    if "fine_tuning_store_compatibility" not in present and present & JOB_TABLES:
+        names = ", ".join(sorted(present & JOB_TABLES))
+        raise RuntimeError(f"the database already has tables of another application under these names: {names}; nothing was changed")
+
+
 def child_of_a_job(table: str) -> tuple[sa.Column[str], sa.ForeignKeyConstraint]:
     return (
         sa.Column("job_id", identifier(255), nullable=False),
@@ -50,7 +65,8 @@ def listing_index(name: str, table: str, columns: list[str]) -> None:
 
 
 def upgrade() -> None:
-    op.create_table(
+    refuse_foreign_tables()
+    compatibility = op.create_table(
         "fine_tuning_store_compatibility",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("schema_number", sa.SmallInteger(), nullable=False),
@@ -174,8 +190,9 @@ def upgrade() -> None:
         ("organization_pair", ["organization_id", "digest", "created_at", "job_id"]),
     ):
         listing_index(f"ix_fine_tuning_job_metadata_{name}", "fine_tuning_job_metadata", columns)
-    op.execute("DELETE FROM fine_tuning_store_compatibility")
-    op.execute("INSERT INTO fine_tuning_store_compatibility (id, schema_number, oldest_code_number) VALUES (1, 1, 1)")
+    one = sa.literal_column("1", sa.SmallInteger())
+    first = sa.select(one, one, one).where(~sa.exists(sa.select(compatibility.c.id)))  # a later revision's row stays as it is
+    op.execute(compatibility.insert().from_select(["id", "schema_number", "oldest_code_number"], first))
 
 
 def downgrade() -> None:

@@ -33,6 +33,9 @@ LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="
 JSON = LONG_TEXT.with_variant(postgresql.JSON(), "postgresql")
 
 
+COMPATIBILITY = sa.Table("fine_tuning_store_compatibility", sa.MetaData(), sa.Column("schema_number", sa.SmallInteger()))
+
+
 def of_a_job(table: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(["job_id"], ["fine_tuning_jobs.id"], name=op.f(f"fk_{table}_job_id"), ondelete="CASCADE")
 
@@ -101,11 +104,11 @@ def upgrade() -> None:
         length = {"model": 255} if columns == ["model"] else {}
         unique = name.startswith("uq_")
         op.create_index(op.f(name), table, columns, unique=unique, if_not_exists=True, mysql_length=length, mariadb_length=length)
-    op.execute("UPDATE fine_tuning_store_compatibility SET schema_number = 2")
+    op.execute(COMPATIBILITY.update().where(COMPATIBILITY.c.schema_number < 2).values(schema_number=2))
 
 
 def downgrade() -> None:
-    op.execute("UPDATE fine_tuning_store_compatibility SET schema_number = 1")
+    op.execute(COMPATIBILITY.update().values(schema_number=1))
     op.drop_table("fine_tuning_checkpoint_permissions", if_exists=True)
     op.drop_table("fine_tuning_job_checkpoints", if_exists=True)
     op.drop_table("fine_tuning_job_events", if_exists=True)
