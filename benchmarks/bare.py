@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 from uuid_utils import uuid7
 
 from benchmarks.jobs import METADATA
+from fine_tuning_store.sql.mapping import pair_digest
 
 Job = dict[str, Any]
 
@@ -69,7 +70,7 @@ class Statements:
 
         self.insert_job = insert("fine_tuning_jobs", (*COLUMNS, *JSON_COLUMNS))
         self.insert_hyperparameters = insert("fine_tuning_job_hyperparameters", ("job_id", *HYPERPARAMETERS, "extra"))
-        pair = ("job_id", "key", "value", "organization_id", "created_at")
+        pair = ("job_id", "key", "value", "digest", "organization_id", "created_at")
         self.insert_metadata = insert("fine_tuning_job_metadata", pair, rows=len(METADATA))
 
 
@@ -113,7 +114,7 @@ class Bare(ABC):
         more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", *[None] * len(JSON_COLUMNS))
         self.writer.execute(self.statements.insert_job, (*members, *more))
         self.writer.execute(self.statements.insert_hyperparameters, (id, 3, -1, 1.8, None, None, None, None, None, None))
-        pairs = [value for key, word in METADATA.items() for value in (id, key, word, organization_id, now)]
+        pairs = [value for key, word in METADATA.items() for value in (id, key, word, pair_digest(key, word), organization_id, now)]
         self.writer.execute(self.statements.insert_metadata, pairs)
         self.commit()
         return id

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, inspect
 from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.statements import COMPATIBILITY
-from fine_tuning_store.sql.tables import SCHEMA_NUMBER, VERSION_TABLE, Base, compatibility
+from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -55,7 +55,7 @@ def refuse_foreign_tables(connection: Connection) -> None:
     For a database without a revision. The first migration makes its own mark first, so a run that was interrupted is told apart.
     """
     present = set(inspect(connection).get_table_names())
-    foreign = sorted(present & set(Base.metadata.tables))
+    foreign = sorted(present & set(METADATA.tables))
     if foreign and compatibility.name not in present:
         raise SchemaConflictError(
             f"the database already has tables of another application under these names: {', '.join(foreign)}. Nothing was changed: "

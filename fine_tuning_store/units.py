@@ -29,7 +29,7 @@ from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import InvalidValueError, UnitAlreadyOpenError
 from fine_tuning_store.sql.dialects import Traits, refuse_autocommit, traits_of
 from fine_tuning_store.sql.statements import within_organization
-from fine_tuning_store.sql.tables import JobRow
+from fine_tuning_store.sql.tables import jobs
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -100,7 +100,7 @@ class InSession:
         """Run in the host's transaction. The connection is asked for anew: it changes with each transaction."""
         if self.session.autoflush:
             self.session.flush()
-        connection = self.session.connection(bind_arguments={"mapper": JobRow})
+        connection = self.session.connection(bind_arguments={"clause": jobs})
         return work(Unit(connection, self.organization_id, self.clock))
 
     write = read

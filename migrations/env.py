@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from fine_tuning_store.schema import LOCK_SECONDS, refuse_foreign_tables
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect_either
-from fine_tuning_store.sql.tables import VERSION_TABLE, Base
+from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
 
 config = context.config
 
@@ -25,11 +25,11 @@ def url() -> str:
 
 
 def is_ours(name: str | None, kind: str, _: object) -> bool:
-    return kind != "table" or name in Base.metadata.tables
+    return kind != "table" or name in METADATA.tables
 
 
 OPTIONS: dict[str, Any] = {
-    "target_metadata": Base.metadata,
+    "target_metadata": METADATA,
     "version_table": VERSION_TABLE,
     "include_name": is_ours,
     "transaction_per_migration": True,

@@ -11,7 +11,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fine_tuning_store import FineTuningJob, Hyperparameters, JobError, JobStatus, Method
+from fine_tuning_store import FineTuningJob, FineTuningJobCheckpoint, FineTuningJobEvent, Hyperparameters, JobError, JobStatus, Method
+from fine_tuning_store.domain.record_rules import CHECKPOINT_MEMBERS, EVENT_MEMBERS
 from fine_tuning_store.domain.rules import MEMBERS, WANDB_MEMBERS
 
 WHOLE = ("n_epochs", "batch_size", "eval_interval", "eval_samples")
@@ -158,6 +159,34 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
         shared_with_openai=draw(st.none() | st.booleans()),
         eval_id=draw(st.none() | texts(255)),
         extra=draw(_members(*MEMBERS, "suffix")),
+    )
+
+
+@st.composite
+def events(draw: st.DrawFn) -> FineTuningJobEvent:
+    """Events that are not stored yet."""
+    return FineTuningJobEvent(
+        id=draw(texts(255, 1)),
+        created_at=draw(integers()),
+        message=draw(texts()),
+        level=draw(texts(64)),
+        type=draw(st.none() | texts(64)),
+        data=draw(json_values()),
+        extra=draw(_members(*EVENT_MEMBERS)),
+    )
+
+
+@st.composite
+def checkpoints(draw: st.DrawFn, job_id: str | None = None) -> FineTuningJobCheckpoint:
+    """Checkpoints of a job, or of any."""
+    return FineTuningJobCheckpoint(
+        id=draw(texts(255, 1)),
+        created_at=draw(integers()),
+        fine_tuned_model_checkpoint=draw(names()),
+        fine_tuning_job_id=draw(texts(255, 1)) if job_id is None else job_id,
+        step_number=draw(integers()),
+        metrics=draw(_members()),
+        extra=draw(_members(*CHECKPOINT_MEMBERS)),
     )
 
 

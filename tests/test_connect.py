@@ -17,6 +17,7 @@ from fine_tuning_store import (
     SchemaOutOfDateError,
     UnsupportedDatabaseError,
 )
+from tests.databases import Database
 from tests.given import created
 
 
@@ -170,3 +171,12 @@ def test_errors_survive_pickling() -> None:
     ):
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def test_a_store_of_ours_describes_no_result_on_postgresql_and_reads_in_one_round_trip(url: str, database: Database) -> None:
+    if database.name != "postgresql":
+        return
+    with FineTuningStore.connect(url) as store, store.engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        assert type(cursor).__module__ == "fine_tuning_store.sql.psycopg_recipe"
+        assert store._units.reads_in_autocommit

@@ -107,7 +107,7 @@ def test_nothing_of_the_hosts_engine_is_changed(url: str) -> None:
 
 
 def test_rows_that_the_host_has_pending_are_flushed_before_ours(engine: Engine, store: FineTuningStore) -> None:
-    from fine_tuning_store.sql.tables import JobRow
+    from fine_tuning_store.sql.rows import JobRow
 
     with Session(engine) as session:
         session.add(JobRow(id="ftjob-host", organization_id="o", created_at=1, status="running", model="m", training_file="f"))

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, inspect, make_url, text
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.schema import migrations_path
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.tables import SCHEMA_NUMBER, VERSION_TABLE, Base
+from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE
 from tests.databases import Database
 from tests.given import created
 from tests.processes import at_once
@@ -34,7 +34,7 @@ def test_up_and_down_and_up_and_down_leave_nothing_behind(empty_url: str) -> Non
         for _ in range(2):
             store.schema.upgrade()
             assert store.schema.current() == HEAD
-            assert tables(store) == {*Base.metadata.tables, VERSION_TABLE}
+            assert tables(store) == {*METADATA.tables, VERSION_TABLE}
             assert store.schema.check() == ()
             store.schema.require_current()
             job = created(store)
@@ -56,7 +56,7 @@ def catalog(url: str) -> dict[str, object]:
     engine = create_engine(url)
     inspector = inspect(engine)
     found: dict[str, object] = {}
-    for name in Base.metadata.tables:
+    for name in METADATA.tables:
         for column in inspector.get_columns(name):
             type_: object = column["type"].compile(engine.dialect), getattr(column["type"], "collation", None)
             if engine.dialect.name == "mariadb":  # whose reflection leaves out a collation that is the table's default
@@ -76,7 +76,7 @@ def test_the_migrated_tables_are_those_of_the_code(database: Database) -> None:
         with FineTuningStore.connect(migrated) as store:
             store.schema.upgrade()
         engine = create_engine(made)
-        Base.metadata.create_all(engine)
+        METADATA.create_all(engine)
         engine.dispose()
 
         assert catalog(migrated) == catalog(made)
@@ -84,7 +84,7 @@ def test_the_migrated_tables_are_those_of_the_code(database: Database) -> None:
 
 def test_check_names_every_difference(empty_url: str) -> None:
     with FineTuningStore.connect(empty_url) as store:
-        assert f"missing: table {Base.metadata.sorted_tables[0].name}" in store.schema.check()
+        assert f"missing: table {METADATA.sorted_tables[0].name}" in store.schema.check()
         store.schema.upgrade()
         with store.engine.begin() as connection:
             connection.execute(text("ALTER TABLE fine_tuning_job_errors ADD COLUMN surprise VARCHAR(10)"))

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
 
 from fine_tuning_store import (
+    CheckpointNotFoundError,
+    CheckpointPermission,
+    CheckpointPermissionNotFoundError,
+    CheckpointPermissionRepository,
     CursorNotFoundError,
     FineTuningJob,
+    FineTuningJobCheckpoint,
+    FineTuningJobCheckpointRepository,
+    FineTuningJobEvent,
+    FineTuningJobEventRepository,
     FineTuningJobRepository,
     FineTuningStore,
+    FineTuningStoreError,
     Hyperparameters,
     InvalidValueError,
     JobAlreadyExistsError,
@@ -154,3 +164,117 @@ def test_a_repository_in_a_hosts_transaction_can_be_held_to_an_organization(stor
     engine.dispose()
 
     assert store.jobs.get(created.id).organization_id == "org-ours"
+
+
+# Events, checkpoints and permissions
+
+
+AN_EVENT = FineTuningJobEvent(id="ftevent-theirs", created_at=1, message="theirs")
+RECORD_TOUCHES: dict[str, tuple[type[FineTuningStoreError], Callable[[Any, FineTuningJob, CheckpointPermission], object]]] = {
+    "events.append": (JobNotFoundError, lambda ours, job, _: ours.events.append(job.id, "stolen")),
+    "events.append_many": (JobNotFoundError, lambda ours, job, _: ours.events.append_many(job.id, [AN_EVENT])),
+    "events.append_many of none": (JobNotFoundError, lambda ours, job, _: ours.events.append_many(job.id, [])),
+    "events.list": (JobNotFoundError, lambda ours, job, _: ours.events.list(job.id)),
+    "events.list after": (JobNotFoundError, lambda ours, job, _: ours.events.list(job.id, after="ftevent-theirs")),
+    "events.tail": (JobNotFoundError, lambda ours, job, _: ours.events.tail(job.id)),
+    "checkpoints.create": (
+        JobNotFoundError,
+        lambda ours, job, _: ours.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint="ft:stolen"),
+    ),
+    "checkpoints.add": (
+        JobNotFoundError,
+        lambda ours, job, _: ours.checkpoints.add(
+            FineTuningJobCheckpoint(
+                id="ftckpt_ours", created_at=1, fine_tuned_model_checkpoint="ft:c", fine_tuning_job_id=job.id, step_number=1
+            )
+        ),
+    ),
+    "checkpoints.list": (JobNotFoundError, lambda ours, job, _: ours.checkpoints.list(job.id)),
+    "checkpoints.list after": (JobNotFoundError, lambda ours, job, _: ours.checkpoints.list(job.id, after="ftckpt_theirs")),
+    "checkpoint_permissions.create": (CheckpointNotFoundError, lambda ours, _, __: ours.checkpoint_permissions.create("ft:c", ["proj_1"])),
+    "checkpoint_permissions.create final": (
+        CheckpointNotFoundError,
+        lambda ours, _, __: ours.checkpoint_permissions.create("ft:final", ["proj_9"]),
+    ),
+    "checkpoint_permissions.list": (CheckpointNotFoundError, lambda ours, _, __: ours.checkpoint_permissions.list("ft:c")),
+    "checkpoint_permissions.list after": (
+        CheckpointNotFoundError,
+        lambda ours, _, permission: ours.checkpoint_permissions.list("ft:c", after=permission.id, project_id="proj_1"),
+    ),
+    "checkpoint_permissions.delete": (
+        CheckpointPermissionNotFoundError,
+        lambda ours, _, permission: ours.checkpoint_permissions.delete(permission.id),
+    ),
+    "checkpoint_permissions.delete of a model": (
+        CheckpointPermissionNotFoundError,
+        lambda ours, _, permission: ours.checkpoint_permissions.delete(permission.id, fine_tuned_model_checkpoint="ft:c"),
+    ),
+}
+
+
+def test_every_public_method_of_the_other_repositories_is_covered_here() -> None:
+    repositories = {
+        "events": FineTuningJobEventRepository,
+        "checkpoints": FineTuningJobCheckpointRepository,
+        "checkpoint_permissions": CheckpointPermissionRepository,
+    }
+    methods = {f"{name}.{method}" for name, kind in repositories.items() for method in vars(kind) if not method.startswith("_")}
+
+    assert methods == {name.split()[0] for name in RECORD_TOUCHES}
+
+
+def a_whole_job(store: FineTuningStore, organization_id: str) -> tuple[FineTuningJob, CheckpointPermission]:
+    """A job with an event, a checkpoint and a permission."""
+    job = stored(store, organization_id=organization_id, status="succeeded", fine_tuned_model="ft:final")
+    store.events.append_many(job.id, [AN_EVENT])
+    store.checkpoints.add(
+        FineTuningJobCheckpoint(
+            id="ftckpt_theirs", created_at=1, fine_tuned_model_checkpoint="ft:c", fine_tuning_job_id=job.id, step_number=1
+        )
+    )
+    (permission,) = store.checkpoint_permissions.create("ft:c", ["proj_1"], organization_id=organization_id)
+    return job, permission
+
+
+def whole(store: FineTuningStore, job: FineTuningJob) -> list[object]:
+    """All that belongs to a job."""
+    assert job.organization_id is not None
+    permissions = [
+        store.checkpoint_permissions.list(model, organization_id=job.organization_id, limit=1000) for model in ("ft:c", "ft:final")
+    ]
+    return [store.jobs.get(job.id), store.events.tail(job.id), store.checkpoints.list(job.id), *permissions]
+
+
+@pytest.mark.parametrize("touch", RECORD_TOUCHES)
+def test_what_belongs_to_a_job_of_another_organization_is_not_found_and_not_changed(store: FineTuningStore, touch: str) -> None:
+    theirs, permission = a_whole_job(store, "org-theirs")
+    before = whole(store, theirs)
+    error, call = RECORD_TOUCHES[touch]
+    ours = store.for_organization("org-ours")
+
+    with pytest.raises(error):
+        call(ours, theirs, permission)
+    with ours.begin() as unit, pytest.raises(error):
+        call(unit, theirs, permission)
+
+    assert whole(store, theirs) == before
+
+
+def test_models_of_one_name_keep_their_permissions_apart(store: FineTuningStore) -> None:
+    theirs, permission = a_whole_job(store, "org-theirs")
+    _, own = a_whole_job(store, "org-ours")
+    before = whole(store, theirs)
+    ours = store.for_organization("org-ours")
+
+    assert ours.checkpoint_permissions.list("ft:c").data == (own,)
+    assert ours.checkpoint_permissions.create("ft:c", ["proj_1"]) == (own,)
+    with pytest.raises(CursorNotFoundError):
+        ours.checkpoint_permissions.list("ft:c", after=permission.id)
+    for call in (
+        lambda: ours.checkpoint_permissions.create("ft:c", ["proj_1"], organization_id="org-theirs"),
+        lambda: ours.checkpoint_permissions.list("ft:c", organization_id="org-theirs"),
+    ):
+        with pytest.raises(InvalidValueError, match="organization_id"):
+            call()
+    ours.checkpoint_permissions.delete(own.id)
+    assert whole(store, theirs) == before

@@ -134,12 +134,14 @@ def read_hyperparameters(members: Mapping[str, Any]) -> Hyperparameters:
     return Hyperparameters(**columns, extra=json_object("hyperparameters", extra))
 
 
-def read_asked_hyperparameters(field: str, members: Mapping[str, Any]) -> Hyperparameters:
+def read_asked_hyperparameters(field: str, members: Mapping[str, Any], method: str) -> Hyperparameters:
     """Hyperparameters from a create request's object: null is absent, and every unknown or unfit member is refused by its path."""
     columns: dict[str, Any] = {}
     for name, value in members.items():
         if value is None:
             continue
+        if name in _WORDS and name not in METHOD_HYPERPARAMETERS[method]:
+            raise InvalidValueError(f"{field}.{name}", value, f"is not a hyperparameter of the {method} method")
         if name == "reasoning_effort":
             if value not in EFFORTS:
                 raise InvalidValueError(f"{field}.{name}", value, f"must be one of {', '.join(EFFORTS)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -74,7 +74,7 @@ def kept_checkpoint(checkpoint: object) -> FineTuningJobCheckpoint:
 
 def projects(project_ids: object) -> tuple[str, ...]:
     """Ids of projects, 1 to 1000, each once."""
-    if isinstance(project_ids, str) or not isinstance(project_ids, Iterable):
+    if isinstance(project_ids, (str, Mapping)) or not isinstance(project_ids, Iterable):
         raise InvalidValueError("project_ids", project_ids, "must be a list of project ids")
     ids = tuple(dict.fromkeys(text(f"project_ids[{position}]", id, ID_LENGTH, 1) for position, id in enumerate(project_ids)))
     if not 1 <= len(ids) <= PROJECTS:

@@ -54,7 +54,7 @@ class FineTuningJobCheckpointRepository(Repository):
         statement, key = record_statements.CHECKPOINTS, {}
         if after is not None:
             given = {"of_job": rules.job_id(job_id, "job_id"), "checkpoint_id": rules.job_id(after, "after")}
-            row = unit.run(record_statements.CHECKPOINT_STEP, given).first()
+            row = unit.run(record_statements.CHECKPOINT_STEP, **given).first()
             if row is None:
                 require_job(unit, job_id)
                 raise CursorNotFoundError(after)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert, ReturningInsert
 
 from fine_tuning_store.domain import rules
+from fine_tuning_store.domain.event import FineTuningJobEvent
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters
 from fine_tuning_store.domain.lifecycle import ENDED, MOVES, JobStatus
 from fine_tuning_store.errors import CursorNotFoundError, IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
@@ -71,14 +72,19 @@ def move(unit: Unit, id: str, verb: str, **values: Any) -> FineTuningJob | None:
 
 def moved(unit: Unit, id: str, verb: str, message: str | None) -> FineTuningJob:
     """Move the job, tell its user, and answer the job as it then is."""
-    already = move(unit, id, verb)
-    return already or told(unit, id, message)
+    event = event_of(unit, message)
+    return move(unit, id, verb) or told(unit, id, event)
 
 
-def told(unit: Unit, id: str, message: str | None) -> FineTuningJob:
-    """The job after a move, whose event is written if there is a message."""
-    if message is not None:
-        append_events(unit, id, [new_event(unit, message)])
+def event_of(unit: Unit, message: str | None) -> FineTuningJobEvent | None:
+    """The event of a move's message, checked before anything is written."""
+    return None if message is None else new_event(unit, message)
+
+
+def told(unit: Unit, id: str, event: FineTuningJobEvent | None) -> FineTuningJob:
+    """The job after a move, whose event is written if there is one."""
+    if event is not None:
+        append_events(unit, id, [event])
     return find(unit, id)
 
 
@@ -170,3 +176,8 @@ def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:
     statement = record_statements.JOB_EXISTS
     if unit.run(statement.with_for_update() if kept_there else statement, of_job=id).first() is None:
         raise JobNotFoundError(id)
+
+
+def page_of_jobs(unit: Unit, shape: statements.Shape, parameters: Mapping[str, Any]) -> tuple[FineTuningJob, ...]:
+    """The jobs of a page."""
+    return tuple(mapping.job_from_row(row) for row in unit.run(statements.page(shape), **parameters))

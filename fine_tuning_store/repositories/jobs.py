@@ -18,11 +18,13 @@ from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlr
 from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
 from fine_tuning_store.repositories.job_work import (
     cursor,
+    event_of,
     find,
     insert_jobs,
     move,
     moved,
     new_values,
+    page_of_jobs,
     replace_children,
     resolved_values,
     told,
@@ -145,7 +147,7 @@ class FineTuningJobRepository(Repository):
         if after is not None:
             shape = shape._replace(after=True)
             parameters |= cursor(unit, rules.job_id(after, "after"), organization_id)
-        found = _page(unit, shape, {**parameters, "row_limit": limit + 1})
+        found = page_of_jobs(unit, shape, {**parameters, "row_limit": limit + 1})
         return Page(found[:limit], has_more=len(found) > limit)
 
     def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> Iterator[FineTuningJob]:
@@ -158,7 +160,7 @@ class FineTuningJobRepository(Repository):
 
     def _walk(self, shape: Shape, parameters: dict[str, Any], page_size: int) -> Iterator[FineTuningJob]:
         while True:
-            page = self._scope.read(partial(_page, shape=shape, parameters={**parameters, "row_limit": page_size}))
+            page = self._scope.read(partial(page_of_jobs, shape=shape, parameters={**parameters, "row_limit": page_size}))
             yield from page
             if len(page) < page_size:
                 return
@@ -181,11 +183,12 @@ class FineTuningJobRepository(Repository):
         """
         if hyperparameters is None:
             return moved(unit, id, "start", message)
+        event = event_of(unit, message)
         values = resolved_values(find(unit, rules.job_id(id)), kept_hyperparameters(hyperparameters))
         move(unit, id, "start")
         if values:
             unit.run(statements.update_hyperparameters(frozenset(values)), of_job=id, **new_values(values))
-        return told(unit, id, message)
+        return told(unit, id, event)
 
     @writes
     def give_back(self, unit: Unit, id: str, *, message: str | None = None) -> FineTuningJob:
@@ -218,18 +221,20 @@ class FineTuningJobRepository(Repository):
         if trained_tokens is not None:
             values["trained_tokens"] = optional_integer("trained_tokens", trained_tokens, 0)
         files = rules.file_ids(result_files)
+        event = event_of(unit, message)
         move(unit, id, "succeed", **values)
         if files:
             replace_children(unit, id, statements.RESULT_FILES, mapping.result_file_rows(id, files))
-        return told(unit, id, message)
+        return told(unit, id, event)
 
     @writes
     def fail(self, unit: Unit, id: str, error: JobError, *, message: str | None = None) -> FineTuningJob:
         """It ended with an error: every open status to failed, with the time of the end."""
         checked = rules.job_error(error)
+        event = event_of(unit, message)
         move(unit, id, "fail")
         replace_children(unit, id, statements.ERRORS, [mapping.error_row(id, checked)])
-        return told(unit, id, message)
+        return told(unit, id, event)
 
     @writes
     def cancel(self, unit: Unit, id: str, *, message: str | None = None) -> FineTuningJob:
@@ -293,7 +298,3 @@ class FineTuningJobRepository(Repository):
     def _kept(self, job: FineTuningJob) -> FineTuningJob:
         kept = rules.kept_job(job)
         return replace(kept, organization_id=rules.organization(self._organization(kept.organization_id)))
-
-
-def _page(unit: Unit, shape: Shape, parameters: Mapping[str, Any]) -> tuple[FineTuningJob, ...]:
-    return tuple(mapping.job_from_row(row) for row in unit.run(statements.page(shape), **parameters))

@@ -40,7 +40,7 @@ class CheckpointPermissionRepository(Repository):
         """
         model = name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
         wanted = projects(project_ids)
-        owner = _owner(unit, model, self._organization(organization_id))
+        owner = _owner(unit, model, self._organization(organization_id) or _only_organization(unit, model))
         require_job(unit, owner.job_id, kept_there=True)
         of_model = {"model": model, "digest": record_mapping.model_digest(model), "organization_id": owner.organization_id}
         for project_id in wanted:
@@ -69,23 +69,19 @@ class CheckpointPermissionRepository(Repository):
         """
         rules.page_size("limit", limit)
         model = name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
-        parameters: dict[str, Any] = {"model": model, "digest": record_mapping.model_digest(model)}
-        owner = self._organization(organization_id)
-        if owner is not None:
-            parameters["organization_id"] = owner
+        owner = self._organization(organization_id) or _only_organization(unit, model)
+        parameters: dict[str, Any] = {"model": model, "digest": record_mapping.model_digest(model), "organization_id": owner}
         if project_id is not None:
             parameters["project_id"] = text("project_id", project_id, ID_LENGTH, 1)
         descending = is_descending(order)
         if after is not None:
-            given = {"permission_id": rules.job_id(after, "after"), "digest": parameters["digest"]}
-            row = unit.run(record_statements.PERMISSION_CURSOR, given).first()
+            cursor = {"permission_id": rules.job_id(after, "after"), "digest": parameters["digest"], "organization_id": owner}
+            row = unit.run(record_statements.PERMISSION_CURSOR, **cursor).first()
             if row is None:
                 _owner(unit, model, owner)
                 raise CursorNotFoundError(after)
             parameters |= {"after_created_at": row.created_at, "after_id": row.id}
-        statement = record_statements.permissions_page(
-            organization=owner is not None, project=project_id is not None, after=after is not None, descending=descending
-        )
+        statement = record_statements.permissions_page(project=project_id is not None, after=after is not None, descending=descending)
         found = [record_mapping.permission_from_row(row) for row in unit.run(statement, row_limit=limit + 1, **parameters)]
         if not found:
             _owner(unit, model, owner)
@@ -108,12 +104,18 @@ class _Owner(NamedTuple):
     organization_id: str
 
 
-def _owner(unit: Unit, model: str, organization_id: str | None) -> _Owner:
-    owners = [_Owner._make(row) for row in unit.run(record_statements.JOBS_OF_MODEL, model=model)]
-    if organization_id is not None:
-        owners = [owner for owner in owners if owner.organization_id == organization_id]
+def _owner(unit: Unit, model: str, organization_id: str) -> _Owner:
+    row = unit.run(record_statements.JOB_OF_MODEL, model=model, organization_id=organization_id).first()
+    if row is None:
+        raise CheckpointNotFoundError(model)
+    return _Owner._make(row)
+
+
+def _only_organization(unit: Unit, model: str) -> str:
+    """The organization that has the model, where a store sees all of them and none was named."""
+    owners = unit.run(record_statements.ORGANIZATIONS_OF_MODEL, model=model).scalars().all()
     if not owners:
         raise CheckpointNotFoundError(model)
-    if len({owner.organization_id for owner in owners}) > 1:
+    if len(owners) > 1:
         raise InvalidValueError("organization_id", None, "must be given: several organizations have a model of that name")
-    return owners[0]
+    return str(owners[0])

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, inspect
 
-from fine_tuning_store.sql.tables import Base
+from fine_tuning_store.sql.tables import METADATA
 
 
 def expected() -> frozenset[str]:
     """The columns, keys, checks and indexes that this code expects."""
     lines: set[str] = set()
-    for table in Base.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         lines.add(f"table {table.name}")
         lines |= {_column(table.name, column.name, nullable=bool(column.nullable)) for column in table.columns}
         lines.add(f"primary key {table.name} ({', '.join(column.name for column in table.primary_key)})")
@@ -30,7 +30,7 @@ def live(connection: Connection) -> frozenset[str]:
     """The same of what is there."""
     inspector = inspect(connection)
     lines: set[str] = set()
-    for name in set(Base.metadata.tables) & set(inspector.get_table_names()):
+    for name in set(METADATA.tables) & set(inspector.get_table_names()):
         lines.add(f"table {name}")
         lines |= {_column(name, column["name"], nullable=column["nullable"]) for column in inspector.get_columns(name)}
         lines.add(f"primary key {name} ({', '.join(inspector.get_pk_constraint(name)['constrained_columns'])})")

@@ -53,5 +53,5 @@ def prepare_engine(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(dbapi_connection: Any, _: object) -> None:
         connection = getattr(dbapi_connection, "driver_connection", dbapi_connection)
-        if type(connection).__module__.startswith("psycopg."):
+        if type(connection).__module__.partition(".")[0] == "psycopg":
             connection.cursor_factory = _lazily_described(connection.cursor_factory)

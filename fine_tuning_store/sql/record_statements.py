@@ -80,38 +80,40 @@ PERMISSION_COLUMNS = (
     *(permissions.c.organization_id, permissions.c.job_id),
 )
 _MODEL: BindParameter[str] = bindparam("model")
-#: The jobs whose final model or whose checkpoint bears a name, the newest first.
-JOBS_OF_MODEL = (
-    select(jobs.c.id, jobs.c.organization_id)
-    .where(
-        jobs.c.id.in_(
-            union_all(
-                select(_final.c.id).where(_final.c.fine_tuned_model == _MODEL),
-                select(checkpoints.c.job_id).where(checkpoints.c.model == _MODEL),
-            )
-        )
+_ORGANIZATION: BindParameter[str] = bindparam("organization_id")
+_bears_the_model = jobs.c.id.in_(
+    union_all(
+        select(_final.c.id).where(_final.c.fine_tuned_model == _MODEL),
+        select(checkpoints.c.job_id).where(checkpoints.c.model == _MODEL),
     )
-    .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-    .limit(100)
 )
+#: The newest job of an organization whose final model or whose checkpoint bears a name.
+JOB_OF_MODEL = (
+    select(jobs.c.id, jobs.c.organization_id)
+    .where(_bears_the_model, jobs.c.organization_id == _ORGANIZATION)
+    .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+    .limit(1)
+)
+#: Whether one organization has such a job, or several.
+ORGANIZATIONS_OF_MODEL = select(jobs.c.organization_id).where(_bears_the_model).distinct().limit(2)
 _OF_MODEL = _joined(permissions, *PERMISSION_COLUMNS).where(permissions.c.digest == bindparam("digest"), permissions.c.model == _MODEL)
 PERMISSIONS_OF_PROJECTS = _OF_MODEL.where(
-    permissions.c.organization_id == bindparam("organization_id"),
+    permissions.c.organization_id == _ORGANIZATION,
     permissions.c.project_id.in_(bindparam("project_ids", expanding=True)),
 ).with_for_update(of=permissions)
 PERMISSION_CURSOR = _joined(permissions, permissions.c.created_at, permissions.c.id).where(
-    permissions.c.id == bindparam("permission_id"), permissions.c.digest == bindparam("digest")
+    permissions.c.id == bindparam("permission_id"),
+    permissions.c.digest == bindparam("digest"),
+    permissions.c.organization_id == _ORGANIZATION,
 )
 DELETE_PERMISSION = delete(permissions).where(permissions.c.id == bindparam("permission_id"))
 DELETE_PERMISSION_OF_MODEL = DELETE_PERMISSION.where(permissions.c.digest == bindparam("digest"))
 
 
 @cache
-def permissions_page(*, organization: bool, project: bool, after: bool, descending: bool) -> Select[Any]:
-    """A page of the permissions of a model."""
-    statement = _OF_MODEL
-    if organization:
-        statement = statement.where(permissions.c.organization_id == bindparam("organization_id"))
+def permissions_page(*, project: bool, after: bool, descending: bool) -> Select[Any]:
+    """A page of the permissions of an organization's model."""
+    statement = _OF_MODEL.where(permissions.c.organization_id == _ORGANIZATION)
     if project:
         statement = statement.where(permissions.c.project_id == bindparam("project_id"))
     time: BindParameter[int] = bindparam("after_created_at")

@@ -24,7 +24,12 @@ def error_to_wire(error: Exception) -> tuple[int, dict[str, Any]]:
 def _body(
     status: int, message: str, param: str | None, code: str | None, type: str = "invalid_request_error"
 ) -> tuple[int, dict[str, Any]]:
-    return status, {"error": {"message": message, "type": type, "param": param, "code": code}}
+    return status, {"error": {"message": _sendable(message), "type": type, "param": param and _sendable(param), "code": code}}
+
+
+def _sendable(words: str) -> str:
+    """Text that can be sent as UTF-8, although a client wrote lone surrogates into it."""
+    return words.encode(errors="backslashreplace").decode()
 
 
 _BODIES: Mapping[type[Exception], Callable[[Any], tuple[int, dict[str, Any]]]] = MappingProxyType(

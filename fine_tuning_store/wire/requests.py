@@ -43,8 +43,8 @@ def job_request_from_wire(payload: Mapping[str, Any]) -> JobRequest:
     for name in payload:
         if name not in MEMBERS:
             raise InvalidValueError(str(name), payload[name], "is not a member of a create request")
-    top = _hyperparameters("hyperparameters", payload.get("hyperparameters"))
     method, nested = _method(payload.get("method"))
+    top = _hyperparameters("hyperparameters", payload.get("hyperparameters"), "supervised" if method is None else method.type)
     if top is not None and nested is not None:
         raise InvalidValueError("hyperparameters", payload["hyperparameters"], "must not be given beside those of the method")
     request = JobRequest(
@@ -62,8 +62,8 @@ def job_request_from_wire(payload: Mapping[str, Any]) -> JobRequest:
     return request
 
 
-def _hyperparameters(field: str, value: Any) -> Hyperparameters | None:
-    return None if value is None else read_asked_hyperparameters(field, json_object(field, value))
+def _hyperparameters(field: str, value: Any, method: str) -> Hyperparameters | None:
+    return None if value is None else read_asked_hyperparameters(field, json_object(field, value), method)
 
 
 def _method(value: Any) -> tuple[Method | None, Hyperparameters | None]:
@@ -71,12 +71,16 @@ def _method(value: Any) -> tuple[Method | None, Hyperparameters | None]:
         return None, None
     members = {name: member for name, member in json_object("method", value).items() if member is not None}
     type = members.pop("type", None)
-    if type not in METHOD_HYPERPARAMETERS:
+    if not isinstance(type, str) or type not in METHOD_HYPERPARAMETERS:
         raise InvalidValueError("method.type", type, f"must be one of {', '.join(METHOD_HYPERPARAMETERS)}")
     block = json_object(f"method.{type}", members.pop(type, {}))
     for name, member in members.items():
         raise InvalidValueError(f"method.{name}", member, f"does not belong to the {type} method")
-    nested = _hyperparameters(f"method.{type}.hyperparameters", block.pop("hyperparameters", None))
+    nested = _hyperparameters(f"method.{type}.hyperparameters", block.pop("hyperparameters", None), type)
+    if type != "reinforcement":
+        for name in ("grader", "response_format"):
+            if block.get(name) is not None:
+                raise InvalidValueError(f"method.{type}.{name}", block[name], f"does not belong to the {type} method")
     method = Method(type=type, grader=block.pop("grader", None), response_format=block.pop("response_format", None))
     for name, member in block.items():
         raise InvalidValueError(f"method.{type}.{name}", member, "is not a member of this method")
