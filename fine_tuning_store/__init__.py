@@ -1,7 +1,8 @@
 """Fine-tuning jobs in a SQL database: the persistence layer of an OpenAI-style fine-tuning service."""
 
-from fine_tuning_store.domain.checkpoint import CheckpointPermission, FineTuningJobCheckpoint
-from fine_tuning_store.domain.event import FineTuningJobEvent
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, JobError, Method
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.page import Page
@@ -20,24 +21,51 @@ from fine_tuning_store.errors import (
     UnitAlreadyOpenError,
     UnsupportedDatabaseError,
 )
-from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
-from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
-from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
-from fine_tuning_store.wire.errors import error_to_wire
-from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
-from fine_tuning_store.wire.records import (
-    checkpoint_from_wire,
-    checkpoint_to_wire,
-    event_from_wire,
-    event_to_wire,
-    page_from_wire,
-    page_to_wire,
-    permission_from_wire,
-    permission_to_wire,
-)
-from fine_tuning_store.wire.requests import JobRequest, job_request_from_wire
+
+if TYPE_CHECKING:
+    from fine_tuning_store.domain.checkpoint import CheckpointPermission, FineTuningJobCheckpoint
+    from fine_tuning_store.domain.event import FineTuningJobEvent
+    from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
+    from fine_tuning_store.repositories.events import FineTuningJobEventRepository
+    from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+    from fine_tuning_store.wire.errors import error_to_wire
+    from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
+    from fine_tuning_store.wire.records import (
+        checkpoint_from_wire,
+        checkpoint_to_wire,
+        event_from_wire,
+        event_to_wire,
+        page_from_wire,
+        page_to_wire,
+        permission_from_wire,
+        permission_to_wire,
+    )
+    from fine_tuning_store.wire.requests import JobRequest, job_request_from_wire
+
+#: What is loaded on first use: a worker that creates and moves jobs needs none of it.
+_LATER = {
+    "CheckpointPermission": "fine_tuning_store.domain.checkpoint",
+    "CheckpointPermissionRepository": "fine_tuning_store.repositories.permissions",
+    "FineTuningJobCheckpoint": "fine_tuning_store.domain.checkpoint",
+    "FineTuningJobCheckpointRepository": "fine_tuning_store.repositories.checkpoints",
+    "FineTuningJobEvent": "fine_tuning_store.domain.event",
+    "FineTuningJobEventRepository": "fine_tuning_store.repositories.events",
+    "JobRequest": "fine_tuning_store.wire.requests",
+    "checkpoint_from_wire": "fine_tuning_store.wire.records",
+    "checkpoint_to_wire": "fine_tuning_store.wire.records",
+    "error_to_wire": "fine_tuning_store.wire.errors",
+    "event_from_wire": "fine_tuning_store.wire.records",
+    "event_to_wire": "fine_tuning_store.wire.records",
+    "job_from_wire": "fine_tuning_store.wire.jobs",
+    "job_request_from_wire": "fine_tuning_store.wire.requests",
+    "job_to_wire": "fine_tuning_store.wire.jobs",
+    "page_from_wire": "fine_tuning_store.wire.records",
+    "page_to_wire": "fine_tuning_store.wire.records",
+    "permission_from_wire": "fine_tuning_store.wire.records",
+    "permission_to_wire": "fine_tuning_store.wire.records",
+}
 
 __all__ = [
     "CheckpointNotFoundError",
@@ -82,3 +110,11 @@ __all__ = [
     "permission_from_wire",
     "permission_to_wire",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value

@@ -8,20 +8,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from sqlalchemy import URL, Engine
 
 from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
-from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
-from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
-from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
 from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.units import OwnUnits, Unit
+
+if TYPE_CHECKING:  # loaded on first use: a worker that moves jobs needs none of them
+    from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
+    from fine_tuning_store.repositories.events import FineTuningJobEventRepository
+    from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
 
 T = TypeVar("T")
 
@@ -39,16 +41,22 @@ class UnitOfWork(Unit):
     @property
     def events(self) -> FineTuningJobEventRepository:
         """What happens to jobs, inside this transaction."""
+        from fine_tuning_store.repositories.events import FineTuningJobEventRepository
+
         return FineTuningJobEventRepository(self)
 
     @property
     def checkpoints(self) -> FineTuningJobCheckpointRepository:
         """The checkpoints of jobs, inside this transaction."""
+        from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
+
         return FineTuningJobCheckpointRepository(self)
 
     @property
     def checkpoint_permissions(self) -> CheckpointPermissionRepository:
         """Who may use which model, inside this transaction."""
+        from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+
         return CheckpointPermissionRepository(self)
 
 
@@ -93,16 +101,22 @@ class FineTuningStore:
     @cached_property
     def events(self) -> FineTuningJobEventRepository:
         """What happens to jobs; each call is its own transaction."""
+        from fine_tuning_store.repositories.events import FineTuningJobEventRepository
+
         return FineTuningJobEventRepository(self._units)
 
     @cached_property
     def checkpoints(self) -> FineTuningJobCheckpointRepository:
         """The checkpoints of jobs; each call is its own transaction."""
+        from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
+
         return FineTuningJobCheckpointRepository(self._units)
 
     @cached_property
     def checkpoint_permissions(self) -> CheckpointPermissionRepository:
         """Who may use which model; each call is its own transaction."""
+        from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+
         return CheckpointPermissionRepository(self._units)
 
     @property

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert, ReturningInsert
 
 from fine_tuning_store.domain import rules
-from fine_tuning_store.domain.event import FineTuningJobEvent
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters
 from fine_tuning_store.domain.lifecycle import ENDED, MOVES, JobStatus
 from fine_tuning_store.errors import CursorNotFoundError, IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
-from fine_tuning_store.repositories.event_work import append_events, new_event
-from fine_tuning_store.sql import mapping, record_statements, statements
+from fine_tuning_store.sql import mapping, statements
 from fine_tuning_store.sql.dialects import Traits
 from fine_tuning_store.sql.tables import jobs
 from fine_tuning_store.units import Unit
+
+if TYPE_CHECKING:
+    from fine_tuning_store.domain.event import FineTuningJobEvent
 
 #: Rows of one INSERT. A batch is a single statement on every database, so it is written whole or not at all.
 BATCH: Final = 100
@@ -78,12 +79,18 @@ def moved(unit: Unit, id: str, verb: str, message: str | None) -> FineTuningJob:
 
 def event_of(unit: Unit, message: str | None) -> FineTuningJobEvent | None:
     """The event of a move's message, checked before anything is written."""
-    return None if message is None else new_event(unit, message)
+    if message is None:
+        return None
+    from fine_tuning_store.repositories.event_work import new_event  # on first use: most calls need no events
+
+    return new_event(unit, message)
 
 
 def told(unit: Unit, id: str, event: FineTuningJobEvent | None) -> FineTuningJob:
     """The job after a move, whose event is written if there is one."""
     if event is not None:
+        from fine_tuning_store.repositories.event_work import append_events
+
         append_events(unit, id, [event])
     return find(unit, id)
 
@@ -173,7 +180,7 @@ def _insert_many(traits: Traits, table: Table) -> ReturningInsert[tuple[str]]:
 
 def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:
     """Raise JobNotFoundError unless the job is there; on demand, see that it stays until the transaction ends."""
-    statement = record_statements.JOB_EXISTS
+    statement = statements.JOB_EXISTS
     if unit.run(statement.with_for_update() if kept_there else statement, of_job=id).first() is None:
         raise JobNotFoundError(id)
 

@@ -32,8 +32,6 @@ def _joined(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
     return select(*columns).join_from(table, jobs, jobs.c.id == table.c.job_id)
 
 
-JOB_EXISTS = select(jobs.c.id).where(jobs.c.id == _JOB_ID)
-
 # Events
 
 EVENT_COLUMNS = (

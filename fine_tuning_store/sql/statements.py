@@ -72,6 +72,7 @@ _READ: Select[Any] = select(*JOB_COLUMNS).select_from(
 JOB = _READ.where(jobs.c.id == bindparam("of_job"))
 #: The job as it is now, whatever the transaction saw before, and kept so until the transaction ends.
 JOB_LOCKED = JOB.with_for_update(of=jobs)
+JOB_EXISTS = select(jobs.c.id).where(jobs.c.id == bindparam("of_job"))
 JOBS = _READ.where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
 #: The first of some ids that is taken by anyone, as of now.
 TAKEN = select(jobs.c.id).where(jobs.c.id.in_(bindparam("job_ids", expanding=True))).order_by(jobs.c.id).limit(1).with_for_update()
