@@ -217,7 +217,8 @@ class _Alone:
 
     def __exit__(self, *_: object) -> None:
         self.is_open = False
-        _open.set(tuple(block for block in _open.get() if block.is_open))
+        left = _open.get()
+        _open.set(() if len(left) == 1 else tuple(block for block in left if block.is_open))
 
 
 class Repository:
@@ -277,8 +278,8 @@ def writes(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate
 def _repeatable(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments, iterators among them read out: a unit that is run again must find them as the first run did."""
     return (
-        tuple(tuple(value) if isinstance(value, Iterator) else value for value in args),
-        {name: tuple(value) if isinstance(value, Iterator) else value for name, value in kwargs.items()},
+        tuple([tuple(value) if hasattr(value, "__next__") else value for value in args]),
+        {name: tuple(value) if hasattr(value, "__next__") else value for name, value in kwargs.items()},
     )
 
 
