@@ -65,7 +65,8 @@ def _loaded(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-def _object(text: str | None) -> dict[str, Any]:
+def object_from(text: str | None) -> dict[str, Any]:
+    """A JSON object from its column, empty where there is none."""
     return {} if text is None else json.loads(text)
 
 
@@ -98,7 +99,7 @@ def job_from_row(row: Sequence[Any]) -> FineTuningJob:
     ) = row
     return _job(
         id, created_at, finished_at,
-        None if error_of is None else _error(code, message, param, _object(error_extra)),
+        None if error_of is None else _error(code, message, param, object_from(error_extra)),
         fine_tuned_model,
         _hyperparameters(
             "auto" if n_epochs == -1 else n_epochs,
@@ -108,13 +109,13 @@ def job_from_row(row: Sequence[Any]) -> FineTuningJob:
             "auto" if compute_multiplier == -1 else compute_multiplier,
             "auto" if eval_interval == -1 else eval_interval,
             "auto" if eval_samples == -1 else eval_samples,
-            reasoning_effort, _object(hyperparameters_extra),
+            reasoning_effort, object_from(hyperparameters_extra),
         ),
         model, organization_id, _files(files), _STATUSES[status], trained_tokens, training_file, validation_file, seed,
         () if integrations is None else tuple(json.loads(integrations)),
         None if pairs is None or pairs == "{}" else _decode(pairs)[0],
-        None if method_type is None else _method(method_type, _loaded(grader), _loaded(response_format), _object(method_extra)),
-        suffix, estimated_finish, _loaded(usage_metrics), shared_with_openai, eval_id, _object(extra),
+        None if method_type is None else _method(method_type, _loaded(grader), _loaded(response_format), object_from(method_extra)),
+        suffix, estimated_finish, _loaded(usage_metrics), shared_with_openai, eval_id, object_from(extra),
     )
     # fmt: on
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fine_tuning_store.domain.checkpoint import CheckpointPermission, FineTuningJobCheckpoint
 from fine_tuning_store.domain.event import FineTuningJobEvent
-from fine_tuning_store.sql.mapping import builder
+from fine_tuning_store.sql.mapping import builder, object_from
 
 _event = builder(FineTuningJobEvent)
 _checkpoint = builder(FineTuningJobCheckpoint)
@@ -19,7 +19,7 @@ _permission = builder(CheckpointPermission)
 def event_from_row(row: Sequence[Any]) -> FineTuningJobEvent:
     """An event from a row of EVENT_COLUMNS."""
     id, created_at, message, level, type, data, job_id, position, extra = row
-    return _event(id, created_at, message, level, type, None if data is None else json.loads(data), job_id, position, _object(extra))
+    return _event(id, created_at, message, level, type, None if data is None else json.loads(data), job_id, position, object_from(extra))
 
 
 def event_row(event: FineTuningJobEvent) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def event_row(event: FineTuningJobEvent) -> dict[str, Any]:
 def checkpoint_from_row(row: Sequence[Any]) -> FineTuningJobCheckpoint:
     """A checkpoint from a row of CHECKPOINT_COLUMNS."""
     id, created_at, model, job_id, step_number, metrics, extra = row
-    return _checkpoint(id, created_at, model, job_id, step_number, _object(metrics), _object(extra))
+    return _checkpoint(id, created_at, model, job_id, step_number, object_from(metrics), object_from(extra))
 
 
 def checkpoint_row(checkpoint: FineTuningJobCheckpoint) -> dict[str, Any]:
@@ -64,7 +64,3 @@ def permission_from_row(row: Sequence[Any]) -> CheckpointPermission:
 def model_digest(model: str) -> str:
     """What stands for a model's name in an index."""
     return sha256(model.encode()).hexdigest()
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    return {} if text is None else json.loads(text)
