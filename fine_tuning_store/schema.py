@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, inspect
 
 from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.sql import catalog
-from fine_tuning_store.sql.statements import COMPATIBILITY
+from fine_tuning_store.sql.statements import compatible_numbers
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def require_usable(connection: Connection) -> None:
     """Raise SchemaOutOfDateError unless the code at hand may use the tables: they are current, or newer and declared compatible."""
     if not inspect(connection).has_table(compatibility.name):
         raise SchemaOutOfDateError(None, SCHEMA_NUMBER)
-    row = connection.execute(COMPATIBILITY).one_or_none()
+    row = connection.execute(compatible_numbers()).one_or_none()
     if row is None:
         raise SchemaOutOfDateError(None, SCHEMA_NUMBER)
     if row.oldest_code_number > SCHEMA_NUMBER:

@@ -149,15 +149,12 @@ def test_an_installed_package_migrates_and_keeps_a_job_far_from_its_source(insta
 
 COST = """
 from time import perf_counter
+import sqlalchemy.orm
 
 start = perf_counter()
-import sqlalchemy.orm
-between = perf_counter()
-import fine_tuning_store
-print(between - start, perf_counter() - between)
+from fine_tuning_store import FineTuningStore
+print(perf_counter() - start)
 """
-#: What SQLAlchemy's own import takes on the machine for which the limit was set. Other machines, and busy ones, are measured by it.
-SQLALCHEMY_SECONDS = 0.25
 LATER = """
 import sys, fine_tuning_store
 print(*sys.modules)
@@ -167,10 +164,9 @@ print(*sys.modules)
 def test_to_import_the_package_costs_little_on_top_of_sqlalchemy(tmp_path: Path) -> None:
     run(sys.executable, "-c", COST, folder=tmp_path)  # whatever was not compiled yet is now
 
-    costs = [tuple(map(float, run(sys.executable, "-c", COST, folder=tmp_path).split())) for _ in range(15)]
+    costs = [float(run(sys.executable, "-c", COST, folder=tmp_path)) for _ in range(15)]
 
-    sqlalchemy, ours = min(cost[0] for cost in costs), min(cost[1] for cost in costs)  # whatever disturbs the machine only adds
-    assert ours <= 0.08 * max(1.0, sqlalchemy / SQLALCHEMY_SECONDS), costs
+    assert min(costs) <= 0.08, costs  # seconds; whatever disturbs the machine only adds
 
 
 def test_to_import_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from fine_tuning_store.domain.lifecycle import ENDED, MOVES, JobStatus
 from fine_tuning_store.errors import CursorNotFoundError, IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
 from fine_tuning_store.sql import mapping, statements
 from fine_tuning_store.sql.dialects import Traits
-from fine_tuning_store.sql.tables import jobs
+from fine_tuning_store.sql.tables import errors, hyperparameters, jobs, metadata, result_files
 from fine_tuning_store.units import Unit
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def find(unit: Unit, id: str, *, locked: bool = False) -> FineTuningJob:
     """The job of that id, on demand as it is now and kept so until the transaction ends. Raises JobNotFoundError."""
     if locked:
         require_job(unit, id, kept_there=True)  # first: PostgreSQL reads again only the row that it waited for, not what hangs on it
-    row = unit.run(statements.JOB_LOCKED if locked else statements.JOB, of_job=id).first()
+    row = unit.run(statements.job_locked() if locked else statements.job(), of_job=id).first()
     if row is None:
         raise JobNotFoundError(id)
     return mapping.job_from_row(row)
@@ -39,9 +39,9 @@ def find(unit: Unit, id: str, *, locked: bool = False) -> FineTuningJob:
 def cursor(unit: Unit, id: str, organization_id: str | None) -> dict[str, Any]:
     """The key of the job `after`, as parameters of a page. Raises CursorNotFoundError."""
     if organization_id is None:
-        row = unit.run(statements.CURSOR, of_job=id).one_or_none()
+        row = unit.run(statements.cursor(of_organization=False), of_job=id).one_or_none()
     else:
-        row = unit.run(statements.CURSOR_OF_ORGANIZATION, of_job=id, organization_id=organization_id).one_or_none()
+        row = unit.run(statements.cursor(of_organization=True), of_job=id, organization_id=organization_id).one_or_none()
     if row is None:
         raise CursorNotFoundError(id)
     return {"after_created_at": row.created_at, "after_id": row.id}
@@ -108,8 +108,9 @@ def resolved_values(job: FineTuningJob, given: Hyperparameters) -> dict[str, Any
     return values
 
 
-def replace_children(unit: Unit, id: str, child: statements.Child, rows: Sequence[dict[str, Any]]) -> None:
+def replace_children(unit: Unit, id: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Put new rows of a child table in place of those the job has. The job's own row is locked by the caller."""
+    child = statements.child(table)
     unit.run(child.delete, of_job=id)
     if rows:
         unit.run(child.insert, rows)
@@ -124,21 +125,21 @@ def insert_jobs(unit: Unit, added: Sequence[FineTuningJob]) -> None:
         taken = _insert_batch(unit, batch, written)
         if taken is not None:
             for begin in range(0, len(written), BATCH):
-                unit.run(statements.DELETE_JOBS, job_ids=written[begin : begin + BATCH])
+                unit.run(statements.delete_jobs(), job_ids=written[begin : begin + BATCH])
             raise JobAlreadyExistsError(taken)
     pairs = [pair for row in rows for pair in row.metadata]
     if unit.traits.writes_in_ctes and len(rows) == 1 and 0 < len(pairs) <= rules.METADATA_PAIRS:
         unit.run(statements.insert_settings(len(pairs)), {**rows[0].hyperparameters, **mapping.numbered_pairs(pairs)})
         pairs = []
     else:
-        unit.run(statements.HYPERPARAMETERS.insert, [row.hyperparameters for row in rows])
-    for child, children in (
-        (statements.ERRORS, [row.error for row in rows if row.error]),
-        (statements.RESULT_FILES, [file for row in rows for file in row.result_files]),
-        (statements.METADATA, pairs),
+        unit.run(statements.child(hyperparameters).insert, [row.hyperparameters for row in rows])
+    for table, children in (
+        (errors, [row.error for row in rows if row.error]),
+        (result_files, [file for row in rows for file in row.result_files]),
+        (metadata, pairs),
     ):
         if children:
-            unit.run(child.insert, children)
+            unit.run(statements.child(table).insert, children)
 
 
 def _insert_batch(unit: Unit, batch: Sequence[dict[str, Any]], written: list[str]) -> str | None:
@@ -151,7 +152,7 @@ def _insert_batch(unit: Unit, batch: Sequence[dict[str, Any]], written: list[str
     except DBAPIError as error:
         if not unit.traits.is_duplicate(error.driver_exception):
             raise
-        taken: str = unit.connection.scalars(statements.TAKEN, {"job_ids": job_ids}).one()
+        taken: str = unit.connection.scalars(statements.taken(), {"job_ids": job_ids}).one()
         return taken
     written += new
     return next((id for id in job_ids if id not in new), None)
@@ -180,8 +181,8 @@ def _insert_many(traits: Traits, table: Table) -> ReturningInsert[tuple[str]]:
 
 def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:
     """Raise JobNotFoundError unless the job is there; on demand, see that it stays until the transaction ends."""
-    statement = statements.JOB_EXISTS
-    if unit.run(statement.with_for_update() if kept_there else statement, of_job=id).first() is None:
+    statement = statements.job_kept_there() if kept_there else statements.job_exists()
+    if unit.run(statement, of_job=id).first() is None:
         raise JobNotFoundError(id)
 
 

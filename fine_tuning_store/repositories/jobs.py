@@ -29,7 +29,7 @@ from fine_tuning_store.repositories.job_work import (
     resolved_values,
     told,
 )
-from fine_tuning_store.sql import mapping, statements
+from fine_tuning_store.sql import mapping, statements, tables
 from fine_tuning_store.sql.statements import Shape
 from fine_tuning_store.units import Repository, Unit, reads, writes
 
@@ -127,7 +127,7 @@ class FineTuningJobRepository(Repository):
         wanted = [rules.job_id(id, f"ids[{position}]") for position, id in enumerate(ids)]
         if len(wanted) > rules.PAGE:
             raise InvalidValueError("ids", len(wanted), f"must be at most {rules.PAGE}")
-        found = {row[0]: row for row in unit.run(statements.JOBS, job_ids=wanted)} if wanted else {}
+        found = {row[0]: row for row in unit.run(statements.jobs_of_ids(), job_ids=wanted)} if wanted else {}
         for id in wanted:
             if id not in found:
                 raise JobNotFoundError(id)
@@ -224,7 +224,7 @@ class FineTuningJobRepository(Repository):
         event = event_of(unit, message)
         move(unit, id, "succeed", **values)
         if files:
-            replace_children(unit, id, statements.RESULT_FILES, mapping.result_file_rows(id, files))
+            replace_children(unit, id, tables.result_files, mapping.result_file_rows(id, files))
         return told(unit, id, event)
 
     @writes
@@ -233,7 +233,7 @@ class FineTuningJobRepository(Repository):
         checked = rules.job_error(error)
         event = event_of(unit, message)
         move(unit, id, "fail")
-        replace_children(unit, id, statements.ERRORS, [mapping.error_row(id, checked)])
+        replace_children(unit, id, tables.errors, [mapping.error_row(id, checked)])
         return told(unit, id, event)
 
     @writes
@@ -276,7 +276,7 @@ class FineTuningJobRepository(Repository):
         if metadata is UNSET:
             return job
         job = replace(job, metadata=pairs)
-        replace_children(unit, id, statements.METADATA, mapping.metadata_rows(job))
+        replace_children(unit, id, tables.metadata, mapping.metadata_rows(job))
         return job
 
     @writes
@@ -288,9 +288,9 @@ class FineTuningJobRepository(Repository):
         job = find(unit, rules.job_id(id), locked=True)
         if not job.status.is_ended:
             raise IllegalMoveError(id, "delete", job.status, ENDED)
-        for child in statements.CHILDREN:
-            unit.run(child.delete, of_job=id)
-        if not unit.run(statements.DELETE_ENDED_JOB, of_job=id).rowcount:
+        for table in statements.CHILDREN:
+            unit.run(statements.child(table).delete, of_job=id)
+        if not unit.run(statements.delete_ended_job(), of_job=id).rowcount:
             raise JobNotFoundError(id)
 
     # Tenancy

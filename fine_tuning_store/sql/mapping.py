@@ -44,21 +44,23 @@ _error = builder(JobError)
 _method = builder(Method)
 _STATUSES = {status.value: status for status in JobStatus}
 
-#: What a read fetches for each job, in the order in which `job_from_row` takes it apart.
-JOB_COLUMNS: tuple[ColumnElement[Any], ...] = (
-    *(jobs.c.id, jobs.c.created_at, jobs.c.finished_at, jobs.c.fine_tuned_model, jobs.c.model, jobs.c.organization_id),
-    *(jobs.c.status, jobs.c.trained_tokens, jobs.c.training_file, jobs.c.validation_file, jobs.c.seed),
-    *(jobs.c.suffix, jobs.c.estimated_finish, jobs.c.shared_with_openai, jobs.c.eval_id),
-    *(as_text(jobs.c.integrations), as_text(jobs.c.usage_metrics), as_text(jobs.c.extra)),
-    *(jobs.c.method_type, as_text(jobs.c.method_grader), as_text(jobs.c.method_response_format), as_text(jobs.c.method_extra)),
-    *(errors.c.job_id, errors.c.code, errors.c.message, errors.c.param, as_text(errors.c.extra)),
-    *(hyperparameters.c[name] for name in (*KEPT, "reasoning_effort")),
-    as_text(hyperparameters.c.extra),
-    select(json_map(cast(result_files.c.position, String), result_files.c.file_id))
-    .where(result_files.c.job_id == jobs.c.id)
-    .scalar_subquery(),
-    select(json_map(metadata.c.key, metadata.c.value)).where(metadata.c.job_id == jobs.c.id).scalar_subquery(),
-)
+
+def job_columns() -> tuple[ColumnElement[Any], ...]:
+    """What a read fetches for each job, in the order in which `job_from_row` takes it apart."""
+    return (
+        *(jobs.c.id, jobs.c.created_at, jobs.c.finished_at, jobs.c.fine_tuned_model, jobs.c.model, jobs.c.organization_id),
+        *(jobs.c.status, jobs.c.trained_tokens, jobs.c.training_file, jobs.c.validation_file, jobs.c.seed),
+        *(jobs.c.suffix, jobs.c.estimated_finish, jobs.c.shared_with_openai, jobs.c.eval_id),
+        *(as_text(jobs.c.integrations), as_text(jobs.c.usage_metrics), as_text(jobs.c.extra)),
+        *(jobs.c.method_type, as_text(jobs.c.method_grader), as_text(jobs.c.method_response_format), as_text(jobs.c.method_extra)),
+        *(errors.c.job_id, errors.c.code, errors.c.message, errors.c.param, as_text(errors.c.extra)),
+        *(hyperparameters.c[name] for name in (*KEPT, "reasoning_effort")),
+        as_text(hyperparameters.c.extra),
+        select(json_map(cast(result_files.c.position, String), result_files.c.file_id))
+        .where(result_files.c.job_id == jobs.c.id)
+        .scalar_subquery(),
+        select(json_map(metadata.c.key, metadata.c.value)).where(metadata.c.job_id == jobs.c.id).scalar_subquery(),
+    )
 
 
 def _loaded(text: str | None) -> Any:
@@ -85,7 +87,7 @@ def _files(text: str | None) -> tuple[str, ...]:
 
 
 def job_from_row(row: Sequence[Any]) -> FineTuningJob:
-    """A job from a row of `JOB_COLUMNS`."""
+    """A job from a row of `job_columns`."""
     # fmt: off
     (
         id, created_at, finished_at, fine_tuned_model, model, organization_id,

@@ -5,7 +5,6 @@ A waiter that blocks inside the database holds a snapshot that CREATE INDEX CONC
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -68,7 +67,7 @@ def _try_sqlite_lock(connection: Connection) -> bool:
     try:
         cursor.execute("PRAGMA busy_timeout=0")
         cursor.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
+    except Exception as error:  # the driver's, which is not imported for its class alone
         if sqlite_recipe.is_busy(error):
             return False
         raise

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from fine_tuning_store.sql.column_types import as_text
+from fine_tuning_store.sql.statements import behind, in_order
 from fine_tuning_store.sql.tables import checkpoints, events, jobs, permissions
 
 _JOB_ID: BindParameter[str] = bindparam("of_job")
@@ -114,12 +115,7 @@ def permissions_page(*, project: bool, after: bool, descending: bool) -> Select[
     statement = _OF_MODEL.where(permissions.c.organization_id == _ORGANIZATION)
     if project:
         statement = statement.where(permissions.c.project_id == bindparam("project_id"))
-    time: BindParameter[int] = bindparam("after_created_at")
-    tail: BindParameter[str] = bindparam("after_id")
-    created_at, id = permissions.c.created_at, permissions.c.id
-    if after and descending:
-        statement = statement.where(created_at <= time, (created_at < time) | (id < tail))
-    elif after:
-        statement = statement.where(created_at >= time, (created_at > time) | (id > tail))
-    order = (created_at.desc(), id.desc()) if descending else (created_at, id)
-    return statement.order_by(*order).limit(_LIMIT)
+    key = permissions.c.created_at, permissions.c.id
+    if after:
+        statement = statement.where(*behind(*key, descending=descending))
+    return statement.order_by(*in_order(*key, descending=descending)).limit(_LIMIT)

@@ -5,7 +5,6 @@ With the driver's defaults, eight writers lose every tenth read-modify-write; wi
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import Any
 
@@ -45,8 +44,8 @@ def _switch_to_wal(cursor: Any) -> None:
             cursor.execute("PRAGMA journal_mode")
             if cursor.fetchone()[0] not in ("wal", "memory"):
                 cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorname == "SQLITE_READONLY":  # a file that may only be read is read in whatever mode it has
+        except Exception as error:  # the driver's, which is not imported for its class alone
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY":  # a file that may only be read is read in whatever mode it has
                 return
             if not is_busy(error) or time.monotonic() > deadline:
                 raise

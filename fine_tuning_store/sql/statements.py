@@ -1,4 +1,8 @@
-"""The statements, as values without a session or an engine. Each is made once for its shape; what varies is a bound parameter."""
+"""The statements, as functions that answer values without a session or an engine.
+
+Each statement is made once for its shape, on first use, which keeps the import of this package cheap; what varies is a bound
+parameter.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ from sqlalchemy import (
 )
 
 from fine_tuning_store.domain.lifecycle import ENDED, MOVES, OPEN, JobStatus
-from fine_tuning_store.sql.mapping import JOB_COLUMNS
+from fine_tuning_store.sql.mapping import job_columns
 from fine_tuning_store.sql.tables import (
     checkpoints,
     compatibility,
@@ -65,20 +69,60 @@ def within_organization(statement: Select[Any] | Update | Delete) -> Any:
 
 # Reads
 
-_READ: Select[Any] = select(*JOB_COLUMNS).select_from(
-    jobs.outerjoin(errors, errors.c.job_id == jobs.c.id).outerjoin(hyperparameters, hyperparameters.c.job_id == jobs.c.id)
-)
 
-JOB = _READ.where(jobs.c.id == bindparam("of_job"))
-#: The job as it is now, whatever the transaction saw before, and kept so until the transaction ends.
-JOB_LOCKED = JOB.with_for_update(of=jobs)
-JOB_EXISTS = select(jobs.c.id).where(jobs.c.id == bindparam("of_job"))
-JOBS = _READ.where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
-#: The first of some ids that is taken by anyone, as of now.
-TAKEN = select(jobs.c.id).where(jobs.c.id.in_(bindparam("job_ids", expanding=True))).order_by(jobs.c.id).limit(1).with_for_update()
-CURSOR = select(jobs.c.created_at, jobs.c.id).where(jobs.c.id == bindparam("of_job"))
-CURSOR_OF_ORGANIZATION = CURSOR.where(jobs.c.organization_id == bindparam("organization_id"))
-COMPATIBILITY = select(compatibility.c.schema_number, compatibility.c.oldest_code_number)
+@cache
+def _read() -> Select[Any]:
+    with_error = jobs.outerjoin(errors, errors.c.job_id == jobs.c.id)
+    return select(*job_columns()).select_from(with_error.outerjoin(hyperparameters, hyperparameters.c.job_id == jobs.c.id))
+
+
+@cache
+def job() -> Select[Any]:
+    """A job by its id."""
+    return _read().where(_of_job(jobs.c.id))
+
+
+@cache
+def job_locked() -> Select[Any]:
+    """The job as it is now, whatever the transaction saw before, and kept so until the transaction ends."""
+    return job().with_for_update(of=jobs)
+
+
+@cache
+def job_exists() -> Select[tuple[str]]:
+    """The id of a job that is there."""
+    return select(jobs.c.id).where(_of_job(jobs.c.id))
+
+
+@cache
+def job_kept_there() -> Select[tuple[str]]:
+    """The same, and the job stays until the transaction ends."""
+    return job_exists().with_for_update()
+
+
+@cache
+def jobs_of_ids() -> Select[Any]:
+    """Several jobs, in no order."""
+    return _read().where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+
+
+@cache
+def taken() -> Select[Any]:
+    """The first of some ids that is taken by anyone, as of now."""
+    return select(jobs.c.id).where(jobs.c.id.in_(bindparam("job_ids", expanding=True))).order_by(jobs.c.id).limit(1).with_for_update()
+
+
+@cache
+def cursor(*, of_organization: bool) -> Select[tuple[int, str]]:
+    """The key of a job that a page begins behind."""
+    key = select(jobs.c.created_at, jobs.c.id).where(_of_job(jobs.c.id))
+    return key.where(jobs.c.organization_id == bindparam("organization_id")) if of_organization else key
+
+
+@cache
+def compatible_numbers() -> Select[tuple[int, int]]:
+    """The schema's number and the oldest code number that may use it."""
+    return select(compatibility.c.schema_number, compatibility.c.oldest_code_number)
 
 
 class Shape(NamedTuple):
@@ -103,7 +147,7 @@ def page(shape: Shape) -> Select[Any]:
 
     With a metadata filter the first pair leads: its index holds that pair's jobs in the order of the page.
     """
-    statement = _READ
+    statement = _read()
     created_at: Column[int] = jobs.c.created_at
     id: Column[str] = jobs.c.id
     if shape.pairs:
@@ -126,22 +170,26 @@ def page(shape: Shape) -> Select[Any]:
     if shape.until:
         statement = statement.where(created_at < bindparam("created_until"))
     if shape.after:
-        statement = statement.where(*_behind(created_at, id, descending=shape.descending))
-    order = (created_at.desc(), id.desc()) if shape.descending else (created_at, id)
-    return statement.order_by(*order).limit(bindparam("row_limit", type_=Integer))
+        statement = statement.where(*behind(created_at, id, descending=shape.descending))
+    return statement.order_by(*in_order(created_at, id, descending=shape.descending)).limit(bindparam("row_limit", type_=Integer))
 
 
 def _is_pair(pairs: Any, position: int) -> ColumnElement[bool]:
     return and_(pairs.c.key == bindparam(f"key_{position}"), pairs.c.value == bindparam(f"value_{position}"))
 
 
-def _behind(created_at: Column[int], id: Column[str], *, descending: bool) -> tuple[ColumnElement[bool], ...]:
+def behind(created_at: Column[int], id: Column[str], *, descending: bool) -> tuple[ColumnElement[bool], ...]:
     """The rows after a key. In this form all three databases seek in the index; a row value or a plain OR makes one of them scan."""
     time: BindParameter[int] = bindparam("after_created_at")
     tail: BindParameter[str] = bindparam("after_id")
     if descending:
         return created_at <= time, (created_at < time) | (id < tail)
     return created_at >= time, (created_at > time) | (id > tail)
+
+
+def in_order(created_at: Column[int], id: Column[str], *, descending: bool) -> tuple[ColumnElement[Any], ...]:
+    """The order of a key."""
+    return (created_at.desc(), id.desc()) if descending else (created_at, id)
 
 
 # Writes
@@ -154,9 +202,13 @@ class Child(NamedTuple):
     delete: Delete
 
 
-_JOB_ID: BindParameter[str] = bindparam("of_job")
-#: Now, but never before the job was created: a store's clock may be behind the one that made the job.
-_ENDED_AT = case((jobs.c.created_at > bindparam("now"), jobs.c.created_at), else_=bindparam("now"))
+def _of_job(column: Column[Any]) -> ColumnElement[bool]:
+    return column == bindparam("of_job")
+
+
+def _ended_at() -> ColumnElement[int]:
+    """Now, but never before the job was created: a store's clock may be behind the one that made the job."""
+    return case((jobs.c.created_at > bindparam("now"), jobs.c.created_at), else_=bindparam("now"))
 
 
 @cache
@@ -165,28 +217,34 @@ def move(verb: str, columns: frozenset[str] = frozenset()) -> Update:
     legal = MOVES[verb]
     values: dict[str, Any] = {"status": _constant(legal.target), **_new_values(columns)}
     if legal.target in ENDED:
-        values["finished_at"] = _ENDED_AT
-    return update(jobs).where(jobs.c.id == _JOB_ID, _any_of(jobs.c.status, legal.sources)).values(values)
+        values["finished_at"] = _ended_at()
+    return update(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, legal.sources)).values(values)
 
 
 @cache
 def update_open_job(columns: frozenset[str]) -> Update:
     """Set columns of a job that has not ended."""
-    return update(jobs).where(jobs.c.id == _JOB_ID, _any_of(jobs.c.status, OPEN)).values(_new_values(columns))
+    return update(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, OPEN)).values(_new_values(columns))
 
 
 @cache
 def update_hyperparameters(columns: frozenset[str]) -> Update:
     """Set some hyperparameters of a job."""
-    return update(hyperparameters).where(hyperparameters.c.job_id == _JOB_ID).values(_new_values(columns))
+    return update(hyperparameters).where(_of_job(hyperparameters.c.job_id)).values(_new_values(columns))
 
 
 def _new_values(columns: frozenset[str]) -> dict[str, Any]:
     return {name: bindparam(f"new_{name}") for name in sorted(columns)}
 
 
-def _child(table: Table) -> Child:
-    return Child(insert(table), delete(table).where(table.c.job_id == _JOB_ID))
+@cache
+def child(table: Table) -> Child:
+    """The statements of a child table."""
+    return Child(insert(table), delete(table).where(_of_job(table.c.job_id)))
+
+
+#: The tables of everything that belongs to a job and goes with it.
+CHILDREN = (errors, hyperparameters, result_files, metadata, permissions, checkpoints, events)
 
 
 @cache
@@ -206,12 +264,13 @@ def insert_settings(pairs: int) -> Insert:
     return insert(hyperparameters).values({column.name: bindparam(column.name) for column in hyperparameters.columns}).add_cte(inserted)
 
 
-ERRORS = _child(errors)
-HYPERPARAMETERS = _child(hyperparameters)
-RESULT_FILES = _child(result_files)
-METADATA = _child(metadata)
-#: Everything that belongs to a job and goes with it.
-CHILDREN = (ERRORS, HYPERPARAMETERS, RESULT_FILES, METADATA, _child(permissions), _child(checkpoints), _child(events))
+@cache
+def delete_ended_job() -> Delete:
+    """Remove a job that has ended."""
+    return delete(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, ENDED))
 
-DELETE_ENDED_JOB: Delete = delete(jobs).where(jobs.c.id == _JOB_ID, _any_of(jobs.c.status, ENDED))
-DELETE_JOBS: Delete = delete(jobs).where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+
+@cache
+def delete_jobs() -> Delete:
+    """Remove jobs by their ids."""
+    return delete(jobs).where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
