@@ -118,7 +118,8 @@ def replace_children(unit: Unit, id: str, table: Table, rows: Sequence[dict[str,
 
 def insert_jobs(unit: Unit, added: Sequence[FineTuningJob]) -> None:
     """Write jobs and their children. If an id is taken, what was written before is taken back, also in a host's transaction."""
-    rows = [mapping.rows_of_job(job) for job in added]
+    in_order = sorted(added, key=lambda job: job.id)  # imports that share ids then wait for each other instead of deadlocking
+    rows = [mapping.rows_of_job(job) for job in in_order]
     written: list[str] = []
     for start in range(0, len(rows), BATCH):
         batch = [row.job for row in rows[start : start + BATCH]]
