@@ -25,6 +25,14 @@ from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
 
 if TYPE_CHECKING:
+    from fine_tuning_store.aio import (
+        AsyncCheckpointPermissionRepository,
+        AsyncFineTuningJobCheckpointRepository,
+        AsyncFineTuningJobEventRepository,
+        AsyncFineTuningJobRepository,
+        AsyncFineTuningStore,
+        AsyncUnitOfWork,
+    )
     from fine_tuning_store.domain.checkpoint import CheckpointPermission, FineTuningJobCheckpoint
     from fine_tuning_store.domain.event import FineTuningJobEvent
     from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
@@ -46,6 +54,12 @@ if TYPE_CHECKING:
 
 #: What is loaded on first use: a worker that creates and moves jobs needs none of it.
 _LATER = {
+    "AsyncCheckpointPermissionRepository": "fine_tuning_store.aio",
+    "AsyncFineTuningJobCheckpointRepository": "fine_tuning_store.aio",
+    "AsyncFineTuningJobEventRepository": "fine_tuning_store.aio",
+    "AsyncFineTuningJobRepository": "fine_tuning_store.aio",
+    "AsyncFineTuningStore": "fine_tuning_store.aio",
+    "AsyncUnitOfWork": "fine_tuning_store.aio",
     "CheckpointPermission": "fine_tuning_store.domain.checkpoint",
     "CheckpointPermissionRepository": "fine_tuning_store.repositories.permissions",
     "FineTuningJobCheckpoint": "fine_tuning_store.domain.checkpoint",
@@ -68,6 +82,12 @@ _LATER = {
 }
 
 __all__ = [
+    "AsyncCheckpointPermissionRepository",
+    "AsyncFineTuningJobCheckpointRepository",
+    "AsyncFineTuningJobEventRepository",
+    "AsyncFineTuningJobRepository",
+    "AsyncFineTuningStore",
+    "AsyncUnitOfWork",
     "CheckpointNotFoundError",
     "CheckpointPermission",
     "CheckpointPermissionNotFoundError",

@@ -16,6 +16,7 @@ from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, Sch
 from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.statements import compatible_numbers
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility
+from fine_tuning_store.sql.waiting import poll
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: How long an upgrade waits for another process that is migrating, in seconds.
 LOCK_SECONDS: Final = 60.0
 
-#: Alembic keeps the running migration in module globals: two threads at once would mix theirs up.
+#: Alembic keeps the running migration in module globals: two threads or tasks at once would mix theirs up.
 _alembic_in_use = threading.Lock()
 
 
@@ -137,7 +138,7 @@ class Schema:
                 f"the database is at revision {current!r}, which this release does not know: use the one that made it"
             )
         migrate: Callable[..., None] = getattr(command, direction)
-        if not _alembic_in_use.acquire(timeout=lock_timeout):
+        if not poll(lambda: _alembic_in_use.acquire(blocking=False), lock_timeout, self._engine.dialect):
             raise SchemaLockTimeoutError(lock_timeout)
         try:
             with self._engine.connect() as connection:

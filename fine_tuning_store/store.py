@@ -69,18 +69,31 @@ class FineTuningStore:
     """
 
     def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
-        if not isinstance(engine, Engine):
+        if not isinstance(engine, Engine) or engine.dialect.is_async:
             raise UnsupportedDatabaseError(
-                f"FineTuningStore takes a synchronous Engine of SQLAlchemy, not {type(engine).__name__}; "
-                "for a URL use FineTuningStore.connect"
+                f"FineTuningStore takes a synchronous Engine of SQLAlchemy, not {type(engine).__name__} of an async driver: for "
+                "that use AsyncFineTuningStore"
+                if hasattr(engine, "dialect") and engine.dialect.is_async
+                else f"FineTuningStore takes an Engine of SQLAlchemy, not {type(engine).__name__}; for a URL use FineTuningStore.connect"
             )
+        self._set_up(engine, clock, owns_engine=False)
+
+    def _set_up(self, engine: Engine, clock: Callable[[], float], *, owns_engine: bool) -> None:
         self._units = OwnUnits(
             engine,
             before_first=require_usable,
             new_unit=UnitOfWork,
             clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
         )
-        self._owns_engine = False
+        self._units.reads_in_autocommit = owns_engine and self._units.traits.reads_in_autocommit
+        self._owns_engine = owns_engine
+
+    @classmethod
+    def _over(cls, engine: Engine, clock: Callable[[], float], *, owns_engine: bool) -> Self:
+        """A store on an engine of either colour. On an async one its calls are made in a greenlet."""
+        store = cls.__new__(cls)
+        store._set_up(engine, clock, owns_engine=owns_engine)
+        return store
 
     @classmethod
     def connect(cls, url: str | URL, *, clock: Callable[[], float] = time.time) -> Self:
@@ -88,10 +101,7 @@ class FineTuningStore:
 
         Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver.
         """
-        store = cls(engines.connect(url), clock=clock)
-        store._owns_engine = True
-        store._units.reads_in_autocommit = store._units.traits.reads_in_autocommit
-        return store
+        return cls._over(engines.connect(url), clock, owns_engine=True)
 
     @cached_property
     def jobs(self) -> FineTuningJobRepository:

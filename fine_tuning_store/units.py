@@ -10,6 +10,7 @@ A repository method is a function of a `Unit`: one connection, one transaction, 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import random
@@ -30,6 +31,7 @@ from fine_tuning_store.errors import InvalidValueError, UnitAlreadyOpenError
 from fine_tuning_store.sql.dialects import Traits, refuse_autocommit, traits_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
+from fine_tuning_store.sql.waiting import sleep
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -122,7 +124,6 @@ class OwnUnits:
     new_unit: Callable[[Connection, str | None, Clock], Unit] = Unit
     reads_in_autocommit: bool = False
     """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
-    sleep: Callable[[float], None] = time.sleep
     traits: Traits = field(init=False)
     _state: _State = field(default_factory=lambda: _State(), repr=False)  # noqa: PLW0108 - defined below
 
@@ -141,7 +142,8 @@ class OwnUnits:
         with self._alone(), self.engine.connect() as connection:
             if not self.reads_in_autocommit:
                 answer = work(self._unit(connection))
-                connection.commit()  # a rollback would cost psycopg its prepared statements
+                if self.traits.keeps_what_commits:
+                    connection.commit()
                 return answer
             driver: Any = connection.connection.dbapi_connection
             before, driver.autocommit = driver.autocommit, True  # by way of SQLAlchemy's isolation_level it takes five times as long
@@ -183,11 +185,11 @@ class OwnUnits:
                 lost = self.traits.may_run_again(error.driver_exception) or (also_disconnected and error.connection_invalidated)
                 if not lost or time.monotonic() - started > RETRY_SECONDS:
                     raise
-            self.sleep(random.uniform(0, 0.005 * 2**attempt))
+            sleep(random.uniform(0, 0.005 * 2**attempt), self.engine.dialect)
         return once(work)
 
     def _alone(self) -> _Alone:
-        return _Alone(self._state)
+        return _Alone(self._state, asyncio.current_task() if self.engine.dialect.is_async else None)
 
 
 @dataclass(slots=True, eq=False)
@@ -198,19 +200,23 @@ class _State:
 
 
 class _Alone:
-    """A block in which a unit of the store is open in this task or thread; another one inside it is refused."""
+    """A block in which a unit of the store is open in this task or thread; another one inside it is refused.
 
-    __slots__ = ("is_open", "state")
+    A task that is made inside the block inherits its context, but is another task and may open a unit of its own.
+    """
 
-    def __init__(self, state: _State) -> None:
+    __slots__ = ("is_open", "state", "task")
+
+    def __init__(self, state: _State, task: asyncio.Task[Any] | None) -> None:
         self.state = state
+        self.task = task
         self.is_open = False
 
     def __enter__(self) -> None:
         outer = _open.get()
         if outer:  # blocks may end out of order, and a task inherits those of its maker
             outer = tuple(block for block in outer if block.is_open)
-            if any(block.state is self.state for block in outer):
+            if any(block.state is self.state and block.task is self.task for block in outer):
                 raise UnitAlreadyOpenError
         self.is_open = True
         _open.set((*outer, self))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from functools import partial
+from itertools import chain
 from typing import Any, Final, Literal, Unpack
 
 from fine_tuning_store.domain import ids, rules
@@ -155,13 +156,16 @@ class FineTuningJobRepository(Repository):
 
         A job that is deleted on the way does not end the walk; one that is created on the way appears in ascending order only.
         """
-        rules.page_size("page_size", page_size)
-        return self._walk(*shape_of(filters, order, self._organization(filters.get("organization_id"))), page_size)
+        return chain.from_iterable(self._walk(page_size, order, filters))
 
-    def _walk(self, shape: Shape, parameters: dict[str, Any], page_size: int) -> Iterator[FineTuningJob]:
+    def _walk(self, page_size: int, order: Order, filters: JobFilters) -> Iterator[tuple[FineTuningJob, ...]]:
+        rules.page_size("page_size", page_size)
+        return self._pages(*shape_of(filters, order, self._organization(filters.get("organization_id"))), page_size)
+
+    def _pages(self, shape: Shape, parameters: dict[str, Any], page_size: int) -> Iterator[tuple[FineTuningJob, ...]]:
         while True:
             page = self._scope.read(partial(page_of_jobs, shape=shape, parameters={**parameters, "row_limit": page_size}))
-            yield from page
+            yield page
             if len(page) < page_size:
                 return
             shape = shape._replace(after=True)

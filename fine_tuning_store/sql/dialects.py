@@ -27,6 +27,7 @@ class Traits:
     prepare_engine: Callable[[Engine], None] = lambda _: None
     begin_write: Callable[[Connection], None] | None = None  #: what opens a writing transaction beyond the driver's own BEGIN
     reads_in_autocommit: bool = False  #: whether the driver is told to send no BEGIN before a single read
+    keeps_what_commits: bool = False  #: whether a rollback costs the driver its prepared statements, also of a transaction that only read
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
@@ -88,6 +89,7 @@ _POSTGRESQL = Traits(
     engine_options=lambda _: {},
     prepare_engine=psycopg_recipe.prepare_engine,
     reads_in_autocommit=True,
+    keeps_what_commits=True,
     writes_in_ctes=True,
     insert_unless_taken=_insert_do_nothing("postgresql"),
     is_duplicate=lambda error: _sqlstate(error) == "23505",

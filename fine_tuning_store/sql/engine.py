@@ -44,6 +44,16 @@ def connect_either(url: str | URL) -> Engine | AsyncEngine:
     return engine
 
 
+def connect_async(url: str | URL) -> AsyncEngine:
+    """An async engine for the URL; it connects on first use. A URL without a driver takes the async one of its database.
+
+    Raises UnsupportedDatabaseError as `connect` does.
+    """
+    engine = connect_either(url)
+    assert not isinstance(engine, Engine)
+    return engine
+
+
 def for_others(engine: Engine) -> Engine:
     """A view of an engine of ours for users who know nothing of our units; it shares the pool."""
     view = engine.execution_options()

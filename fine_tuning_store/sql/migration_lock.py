@@ -5,7 +5,6 @@ A waiter that blocks inside the database holds a snapshot that CREATE INDEX CONC
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -13,8 +12,7 @@ from sqlalchemy import Connection, text
 
 from fine_tuning_store.errors import SchemaLockTimeoutError
 from fine_tuning_store.sql import sqlite_recipe
-
-POLL_SECONDS = 0.05
+from fine_tuning_store.sql.waiting import poll
 
 MigrationLock = Callable[[Connection, float], AbstractContextManager[None]]
 
@@ -33,7 +31,8 @@ def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
 
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
-        _poll(lambda: ask(connection, take), seconds)
+        if not poll(lambda: ask(connection, take), seconds, connection.dialect):
+            raise SchemaLockTimeoutError(seconds)
         try:
             yield
         except BaseException:
@@ -52,7 +51,8 @@ def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
 def sqlite_lock(connection: Connection, seconds: float) -> Iterator[None]:
     """SQLite's write lock, held by one transaction around the whole migration, which makes the migration atomic too."""
     with connection.begin():
-        _poll(lambda: _try_sqlite_lock(connection), seconds)
+        if not poll(lambda: _try_sqlite_lock(connection), seconds, connection.dialect):
+            raise SchemaLockTimeoutError(seconds)
         yield
 
 
@@ -75,11 +75,3 @@ def _try_sqlite_lock(connection: Connection) -> bool:
         cursor.execute(f"PRAGMA busy_timeout={patience}")
         cursor.close()
     return True
-
-
-def _poll(attempt: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not attempt():
-        if time.monotonic() >= deadline:
-            raise SchemaLockTimeoutError(seconds)
-        time.sleep(POLL_SECONDS)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, event
 from sqlalchemy.pool import QueuePool
+
+from fine_tuning_store.sql.waiting import sleep
 
 #: How long a connection waits for another one's write lock, in seconds.
 BUSY_SECONDS = 30
@@ -30,13 +32,13 @@ def prepare_engine(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(dbapi_connection: Any, _: object) -> None:
         cursor = dbapi_connection.cursor()
-        _switch_to_wal(cursor)
+        _switch_to_wal(cursor, engine.dialect)
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
 
-def _switch_to_wal(cursor: Any) -> None:
+def _switch_to_wal(cursor: Any, dialect: Dialect) -> None:
     """The switch does not wait for others as everything else does, so it is tried again until it is done by whoever was first."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -49,7 +51,7 @@ def _switch_to_wal(cursor: Any) -> None:
                 return
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
+            sleep(0.01, dialect)
         else:
             return
 

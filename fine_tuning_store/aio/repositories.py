@@ -1,0 +1,111 @@
+"""The repositories, awaited. What each method does is told by the sync repository."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, ClassVar, TypeVar, Unpack
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.util import greenlet_spawn
+
+from fine_tuning_store.aio.bridge import Bridge, bridged
+from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
+from fine_tuning_store.repositories.events import FineTuningJobEventRepository
+from fine_tuning_store.repositories.filters import JobFilters, Order
+from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.units import OwnUnits, Repository, Scope, Unit
+
+R = TypeVar("R", bound=Repository)
+
+
+class AsyncRepository(Bridge[R]):
+    """A repository inside the transaction of a host's AsyncSession or AsyncConnection.
+
+    It never commits and never rolls back, and `organization_id` holds it to one organization.
+    """
+
+    _kind: ClassVar[type[Repository]]
+
+    def __init__(self, source: Scope | AsyncSession | AsyncConnection, *, organization_id: str | None = None) -> None:
+        self._sync = self._kind(_sync_of(source, type(self).__name__), organization_id=organization_id)  # type: ignore[assignment]
+
+
+def _sync_of(source: object, name: str) -> Any:
+    if isinstance(source, AsyncSession):
+        return source.sync_session
+    if isinstance(source, AsyncConnection):
+        if source.sync_connection is None:
+            raise TypeError(f"{name} takes a started AsyncConnection: use `async with engine.connect() as connection`")
+        return source.sync_connection
+    if isinstance(source, (Unit, OwnUnits)):
+        return source
+    raise TypeError(
+        f"{name} takes an AsyncSession or an AsyncConnection of SQLAlchemy, not {type(source).__name__}; for an AsyncEngine use "
+        "AsyncFineTuningStore(engine), and of an async_scoped_session give the session that it returns when called"
+    )
+
+
+class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
+    """FineTuningJobRepository, awaited."""
+
+    _kind = FineTuningJobRepository
+
+    create = bridged(FineTuningJobRepository.create)
+    add = bridged(FineTuningJobRepository.add)
+    add_many = bridged(FineTuningJobRepository.add_many)
+    get = bridged(FineTuningJobRepository.get)
+    get_many = bridged(FineTuningJobRepository.get_many)
+    list = bridged(FineTuningJobRepository.list)
+    enqueue = bridged(FineTuningJobRepository.enqueue)
+    start = bridged(FineTuningJobRepository.start)
+    give_back = bridged(FineTuningJobRepository.give_back)
+    pause = bridged(FineTuningJobRepository.pause)
+    resume = bridged(FineTuningJobRepository.resume)
+    succeed = bridged(FineTuningJobRepository.succeed)
+    fail = bridged(FineTuningJobRepository.fail)
+    cancel = bridged(FineTuningJobRepository.cancel)
+    update = bridged(FineTuningJobRepository.update)
+    delete = bridged(FineTuningJobRepository.delete)
+
+    def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> AsyncIterator[FineTuningJob]:
+        """FineTuningJobRepository.iterate, to be consumed by `async for`."""
+        return _walked(self._sync._walk(page_size, order, filters))
+
+
+async def _walked(pages: Iterator[tuple[FineTuningJob, ...]]) -> AsyncIterator[FineTuningJob]:
+    while page := await greenlet_spawn(next, pages, ()):
+        for job in page:
+            yield job
+
+
+class AsyncFineTuningJobEventRepository(AsyncRepository[FineTuningJobEventRepository]):
+    """FineTuningJobEventRepository, awaited."""
+
+    _kind = FineTuningJobEventRepository
+
+    append = bridged(FineTuningJobEventRepository.append)
+    append_many = bridged(FineTuningJobEventRepository.append_many)
+    list = bridged(FineTuningJobEventRepository.list)
+    tail = bridged(FineTuningJobEventRepository.tail)
+
+
+class AsyncFineTuningJobCheckpointRepository(AsyncRepository[FineTuningJobCheckpointRepository]):
+    """FineTuningJobCheckpointRepository, awaited."""
+
+    _kind = FineTuningJobCheckpointRepository
+
+    create = bridged(FineTuningJobCheckpointRepository.create)
+    add = bridged(FineTuningJobCheckpointRepository.add)
+    list = bridged(FineTuningJobCheckpointRepository.list)
+
+
+class AsyncCheckpointPermissionRepository(AsyncRepository[CheckpointPermissionRepository]):
+    """CheckpointPermissionRepository, awaited."""
+
+    _kind = CheckpointPermissionRepository
+
+    create = bridged(CheckpointPermissionRepository.create)
+    list = bridged(CheckpointPermissionRepository.list)
+    delete = bridged(CheckpointPermissionRepository.delete)
