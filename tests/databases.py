@@ -19,7 +19,14 @@ from fine_tuning_store import FineTuningStore
 
 REQUIRED = os.environ.get("FINE_TUNING_STORE_REQUIRE_SERVERS") == "1"
 NAMES = ("sqlite", "postgresql", "mariadb")
+ASYNC_DRIVERS = {"sqlite": ("aiosqlite",), "postgresql": ("asyncpg", "psycopg_async"), "mariadb": ("aiomysql",)}
 _numbers = itertools.count()
+
+
+def with_driver(url: str, driver: str) -> str:
+    """The URL with another driver."""
+    parsed = make_url(url)
+    return parsed.set(drivername=f"{parsed.get_backend_name()}+{driver}").render_as_string(hide_password=False)
 
 
 def new_name() -> str:

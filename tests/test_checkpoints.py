@@ -19,6 +19,8 @@ from fine_tuning_store import (
 from tests.given import in_status, stored
 from tests.processes import at_once
 
+pytestmark = pytest.mark.every_driver
+
 NOW = 1_800_000_000
 MODEL = "ft:gpt-4o-mini:org::abc:ckpt-step-10"
 CALLS: dict[str, Callable[[FineTuningStore, str], object]] = {

@@ -23,6 +23,8 @@ from fine_tuning_store.domain.lifecycle import MOVES
 from tests.given import in_status, stored
 from tests.processes import at_once
 
+pytestmark = pytest.mark.every_driver
+
 NOW = 1_800_000_000
 CALLS: dict[str, Callable[[FineTuningStore, str], object]] = {
     "append": lambda store, id: store.events.append(id, "hello"),

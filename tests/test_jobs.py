@@ -21,6 +21,8 @@ from fine_tuning_store import (
 )
 from tests.given import ORGANIZATION, a_job, created, in_status, stored
 
+pytestmark = pytest.mark.every_driver
+
 EVERYTHING = FineTuningJob(
     id="ftjob-everything",
     created_at=1_700_000_000,

@@ -10,6 +10,8 @@ import pytest
 from fine_tuning_store import CursorNotFoundError, FineTuningJob, FineTuningStore, JobStatus, Method, Page
 from tests.given import a_job, stored
 
+pytestmark = pytest.mark.every_driver
+
 
 def walked(store: FineTuningStore, limit: int, **arguments: Any) -> list[FineTuningJob]:
     """All pages of a list, joined."""

@@ -11,6 +11,8 @@ from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, I
 from fine_tuning_store.domain.lifecycle import MOVES
 from tests.given import created, in_status, stored
 
+pytestmark = pytest.mark.every_driver
+
 NOW = 1_800_000_000
 
 VERBS: dict[str, Callable[[FineTuningStore, str], FineTuningJob]] = {

@@ -14,6 +14,8 @@ from fine_tuning_store import FineTuningJobCheckpoint, FineTuningJobEvent, FineT
 from tests.databases import Database
 from tests.given import created, stored
 
+pytestmark = pytest.mark.every_driver
+
 MODEL = "ft:m"
 
 

@@ -30,6 +30,8 @@ from fine_tuning_store import (
 )
 from tests.given import a_job, stored
 
+pytestmark = pytest.mark.every_driver
+
 TOUCHES: dict[str, Callable[[FineTuningJobRepository, str], object]] = {
     "get": lambda jobs, id: jobs.get(id),
     "get_many": lambda jobs, id: jobs.get_many([id]),

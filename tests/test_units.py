@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from fine_tuning_store import FineTuningStore, IllegalMoveError, JobStatus, UnitAlreadyOpenError, UnitOfWork
 from fine_tuning_store.units import ATTEMPTS
 from tests.given import a_job, created, stored
+
+pytestmark = pytest.mark.every_driver
 
 
 def test_a_block_commits_at_its_end(store: FineTuningStore) -> None:
@@ -76,45 +77,6 @@ def test_a_call_on_the_store_inside_its_own_unit_raises_at_once(store: FineTunin
         unit.jobs.start(job.id)
 
     assert store.jobs.get(job.id).status is JobStatus.RUNNING
-
-
-def test_another_thread_may_use_the_store_while_a_unit_is_open(store: FineTuningStore, database: Any) -> None:
-    job = stored(store)
-    read: list[JobStatus] = []
-
-    with store.begin() as unit:
-        unit.jobs.start(job.id)
-        reader = threading.Thread(target=lambda: read.append(store.jobs.get(job.id).status))
-        reader.start()
-        reader.join()
-
-    assert read == [JobStatus.VALIDATING_FILES]
-
-
-def test_a_function_is_run_again_whole_when_its_transaction_lost(store: FineTuningStore, database: Any) -> None:
-    """The losing statement is raised by the database's own driver, in a deadlock or on a lock; nothing of the first run stays."""
-    first, second = stored(store), stored(store)
-    runs: list[str] = []
-    met = threading.Barrier(2, timeout=20)
-
-    def crosswise(name: str, one: str, other: str) -> None:
-        def work(unit: UnitOfWork) -> None:
-            runs.append(name)
-            unit.jobs.update(one, trained_tokens=len(runs))
-            if runs.count(name) == 1 and database.name != "sqlite":  # SQLite lets one writer in at a time
-                met.wait()
-            unit.jobs.update(other, metadata={"by": name})
-
-        store.run(work)
-
-    threads = [threading.Thread(target=crosswise, args=arguments) for arguments in (("a", first.id, second.id), ("b", second.id, first.id))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(runs) == (2 if database.name == "sqlite" else 3)
-    assert {job.metadata["by"] for job in store.jobs.iterate() if job.metadata} == {"a", "b"}
 
 
 def test_a_function_that_always_loses_raises_the_databases_error(store: FineTuningStore) -> None:

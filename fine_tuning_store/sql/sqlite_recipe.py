@@ -37,6 +37,10 @@ def prepare_engine(engine: Engine) -> None:
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
+    @event.listens_for(engine, "invalidate")
+    def invalidated(dbapi_connection: Any, *_: object) -> None:
+        dbapi_connection.rollback()  # a task that was cancelled during a SELECT would leave the write lock held, even when closed
+
 
 def _switch_to_wal(cursor: Any, dialect: Dialect) -> None:
     """The switch does not wait for others as everything else does, so it is tried again until it is done by whoever was first."""

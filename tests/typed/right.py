@@ -1,0 +1,77 @@
+"""What a user writes against both faces, and the types that the checker must see. Checked, never run."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
+
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
+
+from fine_tuning_store import (
+    AsyncFineTuningJobRepository,
+    AsyncFineTuningStore,
+    AsyncUnitOfWork,
+    CheckpointPermission,
+    FineTuningJob,
+    FineTuningJobCheckpoint,
+    FineTuningJobEvent,
+    FineTuningJobRepository,
+    FineTuningStore,
+    Hyperparameters,
+    JobError,
+    Page,
+    UnitOfWork,
+)
+
+
+def sync(store: FineTuningStore, session: Session, connection: Connection) -> None:
+    job = store.jobs.create(organization_id="org-1", model="m", training_file="f", hyperparameters=Hyperparameters(n_epochs="auto"))
+    assert_type(job, FineTuningJob)
+    assert_type(store.jobs.get(job.id), FineTuningJob)
+    assert_type(store.jobs.get_many([job.id]), tuple[FineTuningJob, ...])
+    assert_type(store.jobs.list(status=["queued"], limit=5), Page[FineTuningJob])
+    assert_type(store.jobs.iterate(metadata={"a": "b"}), Iterator[FineTuningJob])
+    assert_type(store.jobs.fail(job.id, JobError(code="x"), message="y"), FineTuningJob)
+    assert_type(store.events.tail(job.id, 3), Page[FineTuningJobEvent])
+    assert_type(store.schema.current(), str | None)
+    with store.begin() as unit:
+        assert_type(unit, UnitOfWork)
+        assert_type(unit.connection, Connection)
+        assert_type(unit.jobs.start(job.id), FineTuningJob)
+    assert_type(store.run(lambda unit: unit.jobs.get(job.id).status.is_ended), bool)
+    assert_type(FineTuningJobRepository(session).get(job.id), FineTuningJob)
+    assert_type(FineTuningJobRepository(connection, organization_id="org-1").get(job.id), FineTuningJob)
+
+
+async def awaited(engine: AsyncEngine, session: AsyncSession, connection: AsyncConnection) -> None:
+    async with AsyncFineTuningStore.connect("postgresql://") as store:
+        assert_type(store, AsyncFineTuningStore)
+        assert_type(store.engine, AsyncEngine)
+    store = AsyncFineTuningStore(engine).for_organization("org-1")
+    assert_type(store, AsyncFineTuningStore)
+    job = await store.jobs.create(model="m", training_file="f", hyperparameters=Hyperparameters(n_epochs="auto"))
+    assert_type(job, FineTuningJob)
+    assert_type(await store.jobs.get(job.id), FineTuningJob)
+    assert_type(await store.jobs.get_many([job.id]), tuple[FineTuningJob, ...])
+    assert_type(await store.jobs.list(status=["queued"], limit=5), Page[FineTuningJob])
+    assert_type(store.jobs.iterate(metadata={"a": "b"}), AsyncIterator[FineTuningJob])
+    assert_type([each async for each in store.jobs.iterate()], list[FineTuningJob])
+    assert_type(await store.jobs.fail(job.id, JobError(code="x"), message="y"), FineTuningJob)
+    assert_type(await store.events.append(job.id, "hello", data={"a": 1}), FineTuningJobEvent)
+    assert_type(await store.events.tail(job.id, 3), Page[FineTuningJobEvent])
+    assert_type(await store.checkpoints.list(job.id), Page[FineTuningJobCheckpoint])
+    assert_type(await store.checkpoint_permissions.create("m", ["p"]), tuple[CheckpointPermission, ...])
+    assert_type(await store.schema.current(), str | None)
+    await store.schema.upgrade(lock_timeout=5)
+    async with store.begin() as unit:
+        assert_type(unit, AsyncUnitOfWork)
+        assert_type(unit.connection, AsyncConnection)
+        assert_type(await unit.jobs.start(job.id), FineTuningJob)
+
+    async def work(unit: AsyncUnitOfWork) -> bool:
+        return (await unit.jobs.get(job.id)).status.is_ended
+
+    assert_type(await store.run(work), bool)
+    assert_type(await AsyncFineTuningJobRepository(session).get(job.id), FineTuningJob)
+    assert_type(await AsyncFineTuningJobRepository(connection, organization_id="org-1").get(job.id), FineTuningJob)
+    await store.close()

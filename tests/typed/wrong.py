@@ -1,0 +1,21 @@
+"""What a user's checker must refuse: an ignored error that is not found is an error itself. Checked, never run."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, UnitOfWork
+
+
+async def work(unit: UnitOfWork) -> None:
+    unit.jobs.get("ftjob-1")
+
+
+async def awaited(store: AsyncFineTuningStore, engine: AsyncEngine) -> None:
+    await store.jobs.get(1)  # type: ignore[arg-type]
+    await store.jobs.get()  # type: ignore[call-arg]
+    await store.jobs.list(colour="red")  # type: ignore[call-arg]
+    await store.jobs.list(limit="many")  # type: ignore[arg-type]
+    await store.jobs.iterate()  # type: ignore[misc]
+    await store.run(work)  # type: ignore[arg-type]
+    FineTuningStore(engine)  # type: ignore[arg-type]
+    for job in store.jobs.iterate():  # type: ignore[attr-defined]
+        assert job
