@@ -14,7 +14,7 @@ PACKAGE = ROOT / "fine_tuning_store"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Each part may import those before it. `schema` stands beside `store`, which uses it.
-ORDER = ["errors", "domain", "wire", "sql", "units", "repositories", "schema", "store"]
+ORDER = ["errors", "domain", "wire", "sql", "units", "repositories", "schema", "store", "aio"]
 
 
 def part_of(path: Path) -> str:
@@ -50,6 +50,12 @@ def test_nobody_but_the_traits_asks_for_a_dialects_name() -> None:
     for path in MODULES:
         if path.name != "dialects.py":
             assert not re.search(r"dialect(\.name|_name)\s*(==|!=|in\b)", path.read_text()), path
+
+
+def test_nothing_is_awaited_outside_of_the_async_face() -> None:
+    for path in MODULES:
+        if part_of(path) != "aio":
+            assert not any(isinstance(node, (ast.Await, ast.AsyncFunctionDef)) for node in ast.walk(ast.parse(path.read_text()))), path
 
 
 def test_modules_stay_small() -> None:

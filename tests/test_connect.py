@@ -31,7 +31,7 @@ from tests.given import created
         ("sqlite+aiosqlite:///file.db", r"sqlite\+pysqlite://"),
         ("postgresql+asyncpg://user:tiger@host/db", r"postgresql\+psycopg://"),
         ("postgresql+psycopg_async://user:tiger@host/db", r"postgresql\+psycopg://"),
-        ("mariadb+asyncmy://user:tiger@host/db", r"mariadb\+pymysql://"),
+        ("mariadb+aiomysql://user:tiger@host/db", r"mariadb\+pymysql://"),
         ("tiger, not a url", "sqlite:///fine_tuning.db"),
         ("", "sqlite:///fine_tuning.db"),
     ],

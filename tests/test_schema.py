@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy import create_engine, inspect, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.schema import migrations_path
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE
-from tests.databases import Database
+from tests.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.given import created
 from tests.processes import at_once
 
@@ -192,16 +192,10 @@ def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess
     return subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
 
 
-ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-
-
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_the_command_line_migrates_with_a_url_of_either_colour(database: Database, colour: str) -> None:
     with database.empty() as url:
-        given = make_url(url)
-        if colour == "async":
-            given = given.set(drivername=ASYNC.get(database.name, "mariadb+asyncmy"))
-        shown = given.render_as_string(hide_password=False)
+        shown = url if colour == "sync" else with_driver(url, ASYNC_DRIVERS[database.name][0])
 
         up = alembic("-x", f"url={shown}", "upgrade", "head")
         assert up.returncode == 0, up.stderr

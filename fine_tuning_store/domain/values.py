@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Final
 
 from fine_tuning_store.errors import InvalidValueError
@@ -21,6 +22,15 @@ WORD_LENGTH: Final = 64  # of vocabulary: method types, reasoning efforts
 LARGEST_INTEGER: Final = 2**63 - 1
 SMALLEST_INTEGER: Final = -(2**63)
 JSON_DEPTH: Final = 100
+
+
+class Unset(Enum):
+    """The default of an argument whose None means something."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
 
 
 def text(field: str, value: object, longest: int | None = None, shortest: int = 0) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from itertools import chain
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from fine_tuning_store.domain import ids, rules
 from fine_tuning_store.domain.hyperparameters import kept_hyperparameters
 from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, JobError, Method
 from fine_tuning_store.domain.lifecycle import ENDED, OPEN
 from fine_tuning_store.domain.page import Page
-from fine_tuning_store.domain.values import ID_LENGTH, json_value, name, optional_integer, optional_text
+from fine_tuning_store.domain.values import ID_LENGTH, UNSET, Unset, json_value, name, optional_integer, optional_text
 from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
 from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
 from fine_tuning_store.repositories.job_work import (
@@ -33,15 +32,6 @@ from fine_tuning_store.repositories.job_work import (
 from fine_tuning_store.sql import mapping, statements, tables
 from fine_tuning_store.sql.statements import Shape
 from fine_tuning_store.units import Repository, Unit, reads, writes
-
-
-class Unset(Enum):
-    """The default of an argument whose None means something."""
-
-    UNSET = "unset"
-
-
-UNSET: Final = Unset.UNSET
 
 
 class FineTuningJobRepository(Repository):
