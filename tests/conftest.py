@@ -61,6 +61,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How hard races and start-up storms try."""
     parser.addoption("--rounds", type=int, default=2, help="rounds of each race and each storm of processes (default 2)")
+    parser.addoption("--kill-every", type=int, default=9, help="kill migrations after each so many of their statements (default 9)")
     parser.addoption("--soak-seconds", type=float, default=2.0, help="how long tasks work and are cancelled at random (default 2)")
 
 
