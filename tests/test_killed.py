@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -100,6 +101,7 @@ def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
     ((times, failure),) = at_once((killed_upgrades, (empty_url, begin, every)))
 
     assert failure is None
+    logging.getLogger(__name__).info("killed %d times", times)
     assert times > 10 / every
 
 
@@ -107,4 +109,5 @@ def test_a_downgrade_that_is_killed_anywhere_is_finished_by_the_next(empty_url: 
     ((times, failure),) = at_once((killed_downgrades, (empty_url, every)))
 
     assert failure is None
+    logging.getLogger(__name__).info("killed %d times", times)
     assert times > 10 / every
