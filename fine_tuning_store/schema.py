@@ -1,5 +1,7 @@
 """The migrations as an API: the same files that `alembic upgrade head` runs, found in a checkout and in an installed package.
 
+`is_not_ours`, `foreign_keys_off` and `migrations_path` are for the env.py and the Config of an application with an Alembic of its own.
+
 Alembic is imported on first use.
 """
 
@@ -7,13 +9,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, inspect
 
+from fine_tuning_store.domain.values import text
 from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.sql import catalog
+from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.statements import compatible_numbers
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility
 
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 
 #: How long an upgrade waits for another process that is migrating, in seconds.
 LOCK_SECONDS: Final = 60.0
+
+#: What the name of each revision begins with; its number follows.
+_REVISION: Final = "fine_tuning_store_"
 
 #: Alembic keeps the running migration in module globals: two threads at once would mix theirs up.
 _alembic_in_use = threading.Lock()
@@ -36,45 +44,81 @@ def migrations_path() -> Path:
     raise FileNotFoundError(f"the migrations are missing beside {package}: install fine-tuning-store again")
 
 
-def require_usable(connection: Connection) -> None:
+def is_not_ours(name: str | None, kind: str, _: object) -> bool:
+    """The `include_name` of an application's env.py: without it, `alembic check` and autogenerate would drop the store's tables."""
+    return kind != "table" or (name not in METADATA.tables and name != VERSION_TABLE)
+
+
+def is_ours(name: str | None, kind: str, _: object) -> bool:
+    """Its opposite, of our env.py. Alembic leaves out the version table itself."""
+    return kind != "table" or name in METADATA.tables
+
+
+def foreign_keys_off(connection: Connection) -> AbstractContextManager[None]:
+    """For an application's env.py that runs our revisions: a block in which SQLite may rebuild a table and keep its child rows.
+
+    Does nothing on other databases, and where foreign keys are off already. A commit that would leave rows whose parent is gone
+    raises SchemaConflictError and is rolled back; so is what is uncommitted at the end of the block. Raises InvalidValueError
+    if the connection has begun a transaction, inside of which foreign keys cannot be turned off.
+    """
+    return traits_of(connection.dialect.name).foreign_keys_off(connection)
+
+
+def require_usable(connection: Connection, version_table: str | None = None) -> None:
     """Raise SchemaOutOfDateError unless the code at hand may use the tables: they are current, or newer and declared compatible."""
+    found = _numbers(connection)
+    if found is None:
+        raise SchemaOutOfDateError(None, SCHEMA_NUMBER, None, version_table)
+    schema_number, oldest_code_number = found
+    if oldest_code_number > SCHEMA_NUMBER:
+        raise SchemaOutOfDateError(schema_number, SCHEMA_NUMBER, oldest_code_number, version_table)
+    if schema_number < SCHEMA_NUMBER:
+        raise SchemaOutOfDateError(schema_number, SCHEMA_NUMBER, None, version_table)
+
+
+def _numbers(connection: Connection) -> tuple[int, int] | None:
+    """The schema's number and the oldest code number that may use it, None where the tables are not there or not complete."""
     if not inspect(connection).has_table(compatibility.name):
-        raise SchemaOutOfDateError(None, SCHEMA_NUMBER)
+        return None
     row = connection.execute(compatible_numbers()).one_or_none()
-    if row is None:
-        raise SchemaOutOfDateError(None, SCHEMA_NUMBER)
-    if row.oldest_code_number > SCHEMA_NUMBER:
-        raise SchemaOutOfDateError(row.schema_number, SCHEMA_NUMBER, row.oldest_code_number)
-    if row.schema_number < SCHEMA_NUMBER:
-        raise SchemaOutOfDateError(row.schema_number, SCHEMA_NUMBER)
+    return None if row is None else (row.schema_number, row.oldest_code_number)
 
 
 def refuse_foreign_tables(connection: Connection) -> None:
-    """Raise SchemaConflictError if tables of our names are there that no migration of ours has made.
+    """Raise SchemaConflictError if tables of our names are there that this history has not made.
 
-    For a database without a revision. The first migration makes its own mark first, so a run that was interrupted is told apart.
+    For a database without a revision. The first migration makes its own mark first, after the version table, so a run that was
+    interrupted is told apart.
     """
     present = set(inspect(connection).get_table_names())
     foreign = sorted(present & set(METADATA.tables))
-    if foreign and compatibility.name not in present:
+    if not foreign:
+        return
+    if compatibility.name not in present:
         raise SchemaConflictError(
             f"the database already has tables of another application under these names: {', '.join(foreign)}. Nothing was changed: "
             "use a database of its own"
+        )
+    if VERSION_TABLE not in present:
+        raise SchemaConflictError(
+            f"the fine-tuning tables are there, but not their history {VERSION_TABLE!r}: another one has made them. Nothing was changed: "
+            "if that is your application's Alembic, open the store with version_table='alembic_version' and run 'alembic upgrade heads'"
         )
 
 
 class Schema:
     """Migrates the database of a store and tells how far it is. Every call opens a connection of its own and gives it back."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, version_table: str | None = None) -> None:
         self._engine = engine
+        self._version_table = None if version_table is None else text("version_table", version_table, 63, 1)
 
     def upgrade(self, revision: str = "head", *, lock_timeout: float = LOCK_SECONDS) -> None:
         """Migrate forward. Safe to repeat, and safe when many processes call it at once: one migrates, the others wait.
 
         Waits up to `lock_timeout` seconds, then raises SchemaLockTimeoutError. Raises SchemaConflictError if the database holds
-        tables of our names that are not ours or a revision that this release does not know, and InvalidValueError for an unknown
-        `revision`; in each case nothing is changed.
+        tables of our names that are not ours or a revision that this release does not know, or if the store's `version_table` is an
+        application's and there is something to do, and InvalidValueError for an unknown `revision`; in each case nothing is changed.
         """
         if revision in ("head", self.head()) and self.current() == self.head():
             self._require_whole()
@@ -90,8 +134,13 @@ class Schema:
         from alembic.migration import MigrationContext
 
         with self._engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-            return context.get_current_revision()
+            context = MigrationContext.configure(connection, opts={"version_table": self._version_table or VERSION_TABLE})
+            heads = context.get_current_heads()
+            ours = [revision for revision in heads if revision.startswith(_REVISION)]
+            if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
+                found = _numbers(connection)
+                ours = [f"{_REVISION}{found[0]:04}"] if found else []
+        return ours[0] if ours else None
 
     def head(self) -> str:
         """The newest revision of this release."""
@@ -104,7 +153,7 @@ class Schema:
     def require_current(self) -> None:
         """Raise SchemaOutOfDateError, which names the call to make, unless this release may use the tables as they are."""
         with self._engine.connect() as connection:
-            require_usable(connection)
+            require_usable(connection, self._version_table)
 
     def check(self) -> tuple[str, ...]:
         """Compare tables, columns, keys, checks and indexes with what this release expects: one line a difference, none if equal."""
@@ -116,9 +165,12 @@ class Schema:
         try:
             self.require_current()
         except SchemaOutOfDateError as error:
+            if self._version_table is None:
+                finish = "call store.schema.downgrade('base') to finish it, then store.schema.upgrade()"
+            else:
+                finish = "run 'alembic downgrade fine_tuning_store@base' to finish it, then 'alembic upgrade heads'"
             raise SchemaConflictError(
-                "the database says that it is current, but its tables do not: a downgrade was cut off. Nothing was changed: call "
-                "store.schema.downgrade('base') to finish it, then store.schema.upgrade()"
+                f"the database says that it is current, but its tables do not: a downgrade was cut off. Nothing was changed: {finish}"
             ) from error
 
     def _run(self, direction: str, revision: str, lock_timeout: float) -> None:
@@ -130,6 +182,8 @@ class Schema:
             raise InvalidValueError("revision", revision, "must be head, base or the name of a revision")
         if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or lock_timeout < 0:
             raise InvalidValueError("lock_timeout", lock_timeout, "must be a number of seconds")
+        if self._version_table is not None:
+            self._refuse_to_write_in(self._version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
         known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
         current = self.current()
         if current is not None and current not in known:
@@ -147,6 +201,19 @@ class Schema:
             raise InvalidValueError("revision", revision, rule) from error
         finally:
             _alembic_in_use.release()
+
+
+    def _refuse_to_write_in(self, version_table: str, instead: str) -> None:
+        with self._engine.connect() as connection:
+            if inspect(connection).has_table(VERSION_TABLE):
+                raise SchemaConflictError(
+                    f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
+                    "without version_table"
+                )
+        raise SchemaConflictError(
+            f"the fine-tuning tables belong to the history in {version_table!r}. Nothing was changed: run 'alembic {instead}' in the "
+            "application that keeps it"
+        )
 
 
 def _config(**attributes: Any) -> Config:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
@@ -66,29 +66,32 @@ class FineTuningStore:
     `FineTuningStore.connect(url)` makes an engine that is set up right for its database; `FineTuningStore(engine)` uses the
     host's and changes nothing on it. Neither runs DDL: `store.schema.upgrade()` does. Safe to share between threads; after a
     fork, open a new one. A call on an unmigrated database raises SchemaOutOfDateError.
+
+    `version_table` names the version table of an application whose own Alembic history runs our revisions.
     """
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time, version_table: str | None = None) -> None:
         if not isinstance(engine, Engine):
             raise UnsupportedDatabaseError(
                 f"FineTuningStore takes a synchronous Engine of SQLAlchemy, not {type(engine).__name__}; "
                 "for a URL use FineTuningStore.connect"
             )
+        self._schema = Schema(engine, version_table)
         self._units = OwnUnits(
             engine,
-            before_first=require_usable,
+            before_first=partial(require_usable, version_table=version_table),
             new_unit=UnitOfWork,
             clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
         )
         self._owns_engine = False
 
     @classmethod
-    def connect(cls, url: str | URL, *, clock: Callable[[], float] = time.time) -> Self:
+    def connect(cls, url: str | URL, *, clock: Callable[[], float] = time.time, version_table: str | None = None) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
         Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver.
         """
-        store = cls(engines.connect(url), clock=clock)
+        store = cls(engines.connect(url), clock=clock, version_table=version_table)
         store._owns_engine = True
         store._units.reads_in_autocommit = store._units.traits.reads_in_autocommit
         return store
@@ -122,7 +125,7 @@ class FineTuningStore:
     @property
     def schema(self) -> Schema:
         """The migrations of this database."""
-        return Schema(self._units.engine)
+        return self._schema
 
     @cached_property
     def engine(self) -> Engine:
@@ -161,6 +164,7 @@ class FineTuningStore:
         scoped = FineTuningStore.__new__(type(self))
         scoped._units = replace(self._units, organization_id=organization_id)
         scoped._owns_engine = self._owns_engine
+        scoped._schema = self._schema
         return scoped
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection, Engine, inspect, text
 
-from fine_tuning_store.schema import LOCK_SECONDS, refuse_foreign_tables
+from fine_tuning_store.schema import LOCK_SECONDS, foreign_keys_off, is_ours, refuse_foreign_tables
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect_either
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
@@ -22,10 +22,6 @@ config = context.config
 def url() -> str:
     given = context.get_x_argument(as_dictionary=True).get("url")
     return given or os.environ.get("FINE_TUNING_STORE_URL") or "sqlite:///fine_tuning.db"
-
-
-def is_ours(name: str | None, kind: str, _: object) -> bool:
-    return kind != "table" or name in METADATA.tables
 
 
 OPTIONS: dict[str, Any] = {
@@ -39,7 +35,7 @@ OPTIONS: dict[str, Any] = {
 def migrate(connection: Connection) -> None:
     """Migrate under the lock. A database without a revision may not hold tables of our names that are another's."""
     lock = traits_of(connection.dialect.name).migration_lock
-    with lock(connection, config.attributes.get("lock_timeout", LOCK_SECONDS)):
+    with foreign_keys_off(connection), lock(connection, config.attributes.get("lock_timeout", LOCK_SECONDS)):
         context.configure(connection=connection, **OPTIONS)
         if not context.get_context().get_current_heads():
             refuse_foreign_tables(connection)

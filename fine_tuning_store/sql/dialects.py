@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql import psycopg_recipe, sqlite_recipe
+from fine_tuning_store.sql.foreign_keys import sqlite_foreign_keys_off
 from fine_tuning_store.sql.migration_lock import MigrationLock, session_lock, sqlite_lock
 from fine_tuning_store.sql.tables import VERSION_TABLE
 
@@ -32,6 +34,7 @@ class Traits:
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
     migration_lock: MigrationLock
+    foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
 
 
 def traits_of(name: str) -> Traits:
@@ -80,6 +83,7 @@ _SQLITE = Traits(
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
     may_run_again=sqlite_recipe.is_busy,
     migration_lock=sqlite_lock,
+    foreign_keys_off=sqlite_foreign_keys_off,
 )
 _POSTGRESQL = Traits(
     name="postgresql",
