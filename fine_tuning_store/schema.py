@@ -202,7 +202,6 @@ class Schema:
         finally:
             _alembic_in_use.release()
 
-
     def _refuse_to_write_in(self, version_table: str, instead: str) -> None:
         with self._engine.connect() as connection:
             if inspect(connection).has_table(VERSION_TABLE):
