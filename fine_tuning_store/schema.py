@@ -19,6 +19,7 @@ from fine_tuning_store.domain.values import text
 from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.named_schema import checked_schema, options_of
 from fine_tuning_store.sql.statements import compatible_numbers
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility
 
@@ -64,9 +65,9 @@ def foreign_keys_off(connection: Connection) -> AbstractContextManager[None]:
     return traits_of(connection.dialect.name).foreign_keys_off(connection)
 
 
-def require_usable(connection: Connection, version_table: str | None = None) -> None:
+def require_usable(connection: Connection, schema: str | None = None, version_table: str | None = None) -> None:
     """Raise SchemaOutOfDateError unless the code at hand may use the tables: they are current, or newer and declared compatible."""
-    found = _numbers(connection)
+    found = _numbers(connection, schema)
     if found is None:
         raise SchemaOutOfDateError(None, SCHEMA_NUMBER, None, version_table)
     schema_number, oldest_code_number = found
@@ -76,28 +77,28 @@ def require_usable(connection: Connection, version_table: str | None = None) -> 
         raise SchemaOutOfDateError(schema_number, SCHEMA_NUMBER, None, version_table)
 
 
-def _numbers(connection: Connection) -> tuple[int, int] | None:
+def _numbers(connection: Connection, schema: str | None) -> tuple[int, int] | None:
     """The schema's number and the oldest code number that may use it, None where the tables are not there or not complete."""
-    if not inspect(connection).has_table(compatibility.name):
+    if not inspect(connection).has_table(compatibility.name, schema):
         return None
-    row = connection.execute(compatible_numbers()).one_or_none()
+    row = connection.execute(compatible_numbers(), execution_options=options_of(schema)).one_or_none()
     return None if row is None else (row.schema_number, row.oldest_code_number)
 
 
-def refuse_foreign_tables(connection: Connection) -> None:
+def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> None:
     """Raise SchemaConflictError if tables of our names are there that this history has not made.
 
     For a database without a revision. The first migration makes its own mark first, after the version table, so a run that was
     interrupted is told apart.
     """
-    present = set(inspect(connection).get_table_names())
+    present = set(inspect(connection).get_table_names(schema))
     foreign = sorted(present & set(METADATA.tables))
     if not foreign:
         return
     if compatibility.name not in present:
         raise SchemaConflictError(
             f"the database already has tables of another application under these names: {', '.join(foreign)}. Nothing was changed: "
-            "use a database of its own"
+            "use a database of its own, or on PostgreSQL a schema of its own (schema=)"
         )
     if VERSION_TABLE not in present:
         raise SchemaConflictError(
@@ -109,21 +110,26 @@ def refuse_foreign_tables(connection: Connection) -> None:
 class Schema:
     """Migrates the database of a store and tells how far it is. Every call opens a connection of its own and gives it back."""
 
-    def __init__(self, engine: Engine, version_table: str | None = None) -> None:
+    def __init__(self, engine: Engine, schema: str | None = None, version_table: str | None = None) -> None:
         self._engine = engine
+        self._schema = checked_schema(schema, engine.dialect)
         self._version_table = None if version_table is None else text("version_table", version_table, 63, 1)
 
-    def upgrade(self, revision: str = "head", *, lock_timeout: float = LOCK_SECONDS) -> None:
+    def upgrade(self, revision: str = "head", *, lock_timeout: float = LOCK_SECONDS, create_schema: bool = False) -> None:
         """Migrate forward. Safe to repeat, and safe when many processes call it at once: one migrates, the others wait.
+
+        `create_schema` creates the store's `schema` first if it is not there; without it, a missing one raises InvalidValueError.
 
         Waits up to `lock_timeout` seconds, then raises SchemaLockTimeoutError. Raises SchemaConflictError if the database holds
         tables of our names that are not ours or a revision that this release does not know, or if the store's `version_table` is an
         application's and there is something to do, and InvalidValueError for an unknown `revision`; in each case nothing is changed.
         """
+        if create_schema and self._schema is None:
+            raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
         if revision in ("head", self.head()) and self.current() == self.head():
             self._require_whole()
             return
-        self._run("upgrade", revision, lock_timeout)
+        self._run("upgrade", revision, lock_timeout, create_schema=create_schema)
 
     def downgrade(self, revision: str, *, lock_timeout: float = LOCK_SECONDS) -> None:
         """Migrate back to a revision, or to `base`: without any table. What the dropped tables held is lost. Raises as `upgrade`."""
@@ -134,11 +140,12 @@ class Schema:
         from alembic.migration import MigrationContext
 
         with self._engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"version_table": self._version_table or VERSION_TABLE})
+            where = {"version_table": self._version_table or VERSION_TABLE, "version_table_schema": self._schema}
+            context = MigrationContext.configure(connection, opts=where)
             heads = context.get_current_heads()
             ours = [revision for revision in heads if revision.startswith(_REVISION)]
             if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
-                found = _numbers(connection)
+                found = _numbers(connection, self._schema)
                 ours = [f"{_REVISION}{found[0]:04}"] if found else []
         return ours[0] if ours else None
 
@@ -153,12 +160,12 @@ class Schema:
     def require_current(self) -> None:
         """Raise SchemaOutOfDateError, which names the call to make, unless this release may use the tables as they are."""
         with self._engine.connect() as connection:
-            require_usable(connection, self._version_table)
+            require_usable(connection, self._schema, self._version_table)
 
     def check(self) -> tuple[str, ...]:
         """Compare tables, columns, keys, checks and indexes with what this release expects: one line a difference, none if equal."""
         with self._engine.connect() as connection:
-            live, expected = catalog.live(connection), catalog.expected()
+            live, expected = catalog.live(connection, self._schema), catalog.expected()
         return (*(f"missing: {line}" for line in sorted(expected - live)), *(f"unexpected: {line}" for line in sorted(live - expected)))
 
     def _require_whole(self) -> None:
@@ -173,7 +180,7 @@ class Schema:
                 f"the database says that it is current, but its tables do not: a downgrade was cut off. Nothing was changed: {finish}"
             ) from error
 
-    def _run(self, direction: str, revision: str, lock_timeout: float) -> None:
+    def _run(self, direction: str, revision: str, lock_timeout: float, *, create_schema: bool = False) -> None:
         from alembic import command
         from alembic.script import ScriptDirectory
         from alembic.util import CommandError
@@ -195,7 +202,8 @@ class Schema:
             raise SchemaLockTimeoutError(lock_timeout)
         try:
             with self._engine.connect() as connection:
-                migrate(_config(connection=connection, lock_timeout=lock_timeout), revision)
+                given = {"lock_timeout": lock_timeout, "schema": self._schema, "create_schema": create_schema}
+                migrate(_config(connection=connection, **given), revision)
         except CommandError as error:
             rule = f"must be head, base or one of {', '.join(sorted(known))} ({error})"
             raise InvalidValueError("revision", revision, rule) from error
@@ -204,7 +212,7 @@ class Schema:
 
     def _refuse_to_write_in(self, version_table: str, instead: str) -> None:
         with self._engine.connect() as connection:
-            if inspect(connection).has_table(VERSION_TABLE):
+            if inspect(connection).has_table(VERSION_TABLE, self._schema):
                 raise SchemaConflictError(
                     f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
                     "without version_table"

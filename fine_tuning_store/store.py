@@ -18,6 +18,7 @@ from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
+from fine_tuning_store.sql.named_schema import options_of
 from fine_tuning_store.units import OwnUnits, Unit
 
 if TYPE_CHECKING:  # loaded on first use: a worker that moves jobs needs none of them
@@ -67,31 +68,37 @@ class FineTuningStore:
     host's and changes nothing on it. Neither runs DDL: `store.schema.upgrade()` does. Safe to share between threads; after a
     fork, open a new one. A call on an unmigrated database raises SchemaOutOfDateError.
 
-    `version_table` names the version table of an application whose own Alembic history runs our revisions.
+    `schema` names the schema of a PostgreSQL database that the tables are in, where it is not the one that the database looks
+    into by itself; `version_table` the version table of an application whose own Alembic history runs our revisions.
     """
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time, version_table: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+    ) -> None:
         if not isinstance(engine, Engine):
             raise UnsupportedDatabaseError(
                 f"FineTuningStore takes a synchronous Engine of SQLAlchemy, not {type(engine).__name__}; "
                 "for a URL use FineTuningStore.connect"
             )
-        self._schema = Schema(engine, version_table)
+        self._schema = Schema(engine, schema, version_table)
         self._units = OwnUnits(
             engine,
-            before_first=partial(require_usable, version_table=version_table),
+            before_first=partial(require_usable, schema=schema, version_table=version_table),
+            options=options_of(schema),
             new_unit=UnitOfWork,
             clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
         )
         self._owns_engine = False
 
     @classmethod
-    def connect(cls, url: str | URL, *, clock: Callable[[], float] = time.time, version_table: str | None = None) -> Self:
+    def connect(
+        cls, url: str | URL, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+    ) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
         Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver.
         """
-        store = cls(engines.connect(url), clock=clock, version_table=version_table)
+        store = cls(engines.connect(url), clock=clock, schema=schema, version_table=version_table)
         store._owns_engine = True
         store._units.reads_in_autocommit = store._units.traits.reads_in_autocommit
         return store

@@ -29,6 +29,7 @@ class Traits:
     prepare_engine: Callable[[Engine], None] = lambda _: None
     begin_write: Callable[[Connection], None] | None = None  #: what opens a writing transaction beyond the driver's own BEGIN
     reads_in_autocommit: bool = False  #: whether the driver is told to send no BEGIN before a single read
+    has_schemas: bool = False  #: whether one database may hold our tables several times, in schemas
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
@@ -92,14 +93,15 @@ _POSTGRESQL = Traits(
     engine_options=lambda _: {},
     prepare_engine=psycopg_recipe.prepare_engine,
     reads_in_autocommit=True,
+    has_schemas=True,
     writes_in_ctes=True,
     insert_unless_taken=_insert_do_nothing("postgresql"),
     is_duplicate=lambda error: _sqlstate(error) == "23505",
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
     migration_lock=session_lock(
         name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
-        attempt="pg_try_advisory_lock({name})",
-        release="pg_advisory_unlock({name})",
+        attempt="pg_try_advisory_lock(:key)",
+        release="pg_advisory_unlock(:key)",
     ),
 )
 _MARIADB = Traits(
@@ -111,7 +113,7 @@ _MARIADB = Traits(
     is_duplicate=lambda error: _errno(error) == 1062,
     may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
     migration_lock=session_lock(
-        name=f"concat('{VERSION_TABLE}.', md5(database()))", attempt="get_lock({name}, 0)", release="release_lock({name})"
+        name=f"concat('{VERSION_TABLE}.', md5(database()))", attempt="get_lock(:key, 0)", release="release_lock(:key)"
     ),
 )
 TRAITS: Mapping[str, Traits] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": _MARIADB, "mysql": _MARIADB}
