@@ -200,6 +200,21 @@ def test_a_store_with_a_history_of_its_own_is_not_taken_for_an_applications(stor
     store.schema.upgrade()
 
 
+def test_a_history_of_its_own_can_be_moved_into_an_applications(one: Config, store: FineTuningStore, guest: FineTuningStore) -> None:
+    """As the documentation says: stamp, then drop the table."""
+    store.schema.upgrade()
+    job = created(store)
+    command.stamp(one, "fine_tuning_store@head")
+    with store.engine.begin() as connection:
+        connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+    command.upgrade(one, "heads")
+
+    assert (guest.schema.current(), versions(guest)) == (HEAD, {HEAD, "0001"})
+    assert guest.jobs.get(job.id) == job
+    command.downgrade(one, "base")
+    assert tables(guest) == {"alembic_version"}
+
+
 @pytest.mark.parametrize("name", ["", 5, "a\0b", "x" * 64])
 def test_a_wrong_version_table_is_refused(name: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
