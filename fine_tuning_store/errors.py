@@ -120,14 +120,16 @@ class UnsupportedDatabaseError(FineTuningStoreError):
 class SchemaOutOfDateError(FineTuningStoreError):
     """The tables are missing, or older or newer than this code can use.
 
-    `found` is the database's schema number (None where there is none), `needed` the number that this code was written for.
+    `found` is the database's schema number (None where there is none), `needed` the number that this code was written for,
+    `version_table` the table of the application whose migrations make the tables (None where the store makes them).
     """
 
-    def __init__(self, found: int | None, needed: int, oldest_code: int | None = None) -> None:
-        super().__init__(found, needed, oldest_code)
+    def __init__(self, found: int | None, needed: int, oldest_code: int | None = None, version_table: str | None = None) -> None:
+        super().__init__(found, needed, oldest_code, version_table)
         self.found = found
         self.needed = needed
         self.oldest_code = oldest_code
+        self.version_table = version_table
 
     def __str__(self) -> str:
         if self.oldest_code is not None:
@@ -136,11 +138,17 @@ class SchemaOutOfDateError(FineTuningStoreError):
                 f"schema {self.needed}: install a newer fine-tuning-store"
             )
         state = "has no fine-tuning tables yet" if self.found is None else f"is at schema {self.found}"
-        return f"the database {state} and this code needs schema {self.needed}: call store.schema.upgrade() or run 'alembic upgrade head'"
+        if self.version_table is None:
+            act = "call store.schema.upgrade() or run 'alembic upgrade head'"
+        else:
+            act = f"run 'alembic upgrade heads' in the application whose history is in {self.version_table!r}"
+        return f"the database {state} and this code needs schema {self.needed}: {act}"
 
 
 class SchemaConflictError(FineTuningStoreError):
-    """The database holds something that the migrations would have to overwrite, or a revision that they do not know."""
+    """The database holds something that the migrations would have to overwrite, a revision that they do not know, or tables that
+    are another history's to change.
+    """
 
 
 class SchemaLockTimeoutError(FineTuningStoreError):

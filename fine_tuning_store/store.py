@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
@@ -18,6 +18,7 @@ from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
+from fine_tuning_store.sql.named_schema import options_of
 from fine_tuning_store.units import OwnUnits, Unit
 
 if TYPE_CHECKING:  # loaded on first use: a worker that moves jobs needs none of them
@@ -66,22 +67,29 @@ class FineTuningStore:
     `FineTuningStore.connect(url)` makes an engine that is set up right for its database; `FineTuningStore(engine)` uses the
     host's and changes nothing on it. Neither runs DDL: `store.schema.upgrade()` does. Safe to share between threads; after a
     fork, open a new one. A call on an unmigrated database raises SchemaOutOfDateError.
+
+    `schema` names the schema of a PostgreSQL database that the tables are in, where it is not the one that the database looks
+    into by itself; `version_table` the version table of an application whose own Alembic history runs our revisions.
     """
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, engine: Engine, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+    ) -> None:
         if not isinstance(engine, Engine) or engine.dialect.is_async:
             raise UnsupportedDatabaseError(
-                f"FineTuningStore takes a synchronous Engine of SQLAlchemy, not {type(engine).__name__} of an async driver: for "
-                "that use AsyncFineTuningStore"
-                if hasattr(engine, "dialect") and engine.dialect.is_async
-                else f"FineTuningStore takes an Engine of SQLAlchemy, not {type(engine).__name__}; for a URL use FineTuningStore.connect"
+                f"FineTuningStore takes an Engine of SQLAlchemy with a sync driver, not {engine!r}: for an async one use "
+                "AsyncFineTuningStore, for a URL FineTuningStore.connect"
             )
-        self._set_up(engine, clock, owns_engine=False)
+        self._set_up(engine, clock, schema, version_table, owns_engine=False)
 
-    def _set_up(self, engine: Engine, clock: Callable[[], float], *, owns_engine: bool) -> None:
+    def _set_up(
+        self, engine: Engine, clock: Callable[[], float], schema: str | None, version_table: str | None, *, owns_engine: bool
+    ) -> None:
+        self._schema = Schema(engine, schema, version_table)
         self._units = OwnUnits(
             engine,
-            before_first=require_usable,
+            before_first=partial(require_usable, schema=schema, version_table=version_table),
+            options=options_of(schema),
             new_unit=UnitOfWork,
             clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
         )
@@ -89,19 +97,21 @@ class FineTuningStore:
         self._owns_engine = owns_engine
 
     @classmethod
-    def _over(cls, engine: Engine, clock: Callable[[], float], *, owns_engine: bool) -> Self:
+    def _over(cls, engine: Engine, clock: Callable[[], float], schema: str | None, version_table: str | None, *, owns_engine: bool) -> Self:
         """A store on an engine of either colour. On an async one its calls are made in a greenlet."""
         store = cls.__new__(cls)
-        store._set_up(engine, clock, owns_engine=owns_engine)
+        store._set_up(engine, clock, schema, version_table, owns_engine=owns_engine)
         return store
 
     @classmethod
-    def connect(cls, url: str | URL, *, clock: Callable[[], float] = time.time) -> Self:
+    def connect(
+        cls, url: str | URL, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+    ) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
         Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver.
         """
-        return cls._over(engines.connect(url), clock, owns_engine=True)
+        return cls._over(engines.connect(url), clock, schema, version_table, owns_engine=True)
 
     @cached_property
     def jobs(self) -> FineTuningJobRepository:
@@ -132,7 +142,7 @@ class FineTuningStore:
     @property
     def schema(self) -> Schema:
         """The migrations of this database."""
-        return Schema(self._units.engine)
+        return self._schema
 
     @cached_property
     def engine(self) -> Engine:
@@ -171,6 +181,7 @@ class FineTuningStore:
         scoped = FineTuningStore.__new__(type(self))
         scoped._units = replace(self._units, organization_id=organization_id)
         scoped._owns_engine = self._owns_engine
+        scoped._schema = self._schema
         return scoped
 
     def close(self) -> None:

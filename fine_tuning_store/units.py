@@ -29,6 +29,7 @@ from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import InvalidValueError, UnitAlreadyOpenError
 from fine_tuning_store.sql.dialects import Traits, refuse_autocommit, traits_of
+from fine_tuning_store.sql.named_schema import checked_schema, options_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
 from fine_tuning_store.sql.waiting import sleep
@@ -68,13 +69,18 @@ class Unit:
     connection: Connection
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
+    options: Mapping[str, Any] | None = None  #: of each execution: those of the connection are its host's
 
     def run(self, statement: Statement, rows: Any = None, /, **parameters: object) -> CursorResult[Any]:
         """Run a statement of ours, held to the unit's organization. The only way in which repositories reach the database."""
         if self.organization_id is not None and not isinstance(statement, Insert):
             statement = within_organization(statement)
             parameters["within_organization"] = self.organization_id
-        return self.connection.execute(statement, parameters if rows is None else rows)
+        return self.connection.execute(statement, parameters if rows is None else rows, execution_options=self.options)
+
+    def run_for_all(self, statement: Statement, /, **parameters: object) -> CursorResult[Any]:
+        """Run a statement of ours over the rows of every organization."""
+        return self.connection.execute(statement, parameters, execution_options=self.options)
 
     @property
     def traits(self) -> Traits:
@@ -85,9 +91,7 @@ class Unit:
         """Join this unit."""
         return work(self)
 
-    def write(self, work: Callable[[Unit], T]) -> T:
-        """Join this unit."""
-        return work(self)
+    write = read
 
 
 @dataclass(slots=True)
@@ -97,13 +101,14 @@ class InSession:
     session: Session | scoped_session[Any]
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
+    options: Mapping[str, Any] | None = None
 
     def read(self, work: Callable[[Unit], T]) -> T:
         """Run in the host's transaction. The connection is asked for anew: it changes with each transaction."""
         if self.session.autoflush:
             self.session.flush()
         connection = self.session.connection(bind_arguments={"clause": jobs})
-        return work(Unit(connection, self.organization_id, self.clock))
+        return work(Unit(connection, self.organization_id, self.clock, self.options))
 
     write = read
 
@@ -121,7 +126,8 @@ class OwnUnits:
     """Called once with a connection, before the first unit's own statements. It raises if the schema is not ready."""
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
-    new_unit: Callable[[Connection, str | None, Clock], Unit] = Unit
+    options: Mapping[str, Any] | None = None
+    new_unit: Callable[[Connection, str | None, Clock, Mapping[str, Any] | None], Unit] = Unit
     reads_in_autocommit: bool = False
     """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
     traits: Traits = field(init=False)
@@ -174,7 +180,7 @@ class OwnUnits:
             self.before_first(connection)
             connection.commit()  # ends what the look began, so that the unit's own transaction may begin
             self._state.ready = True
-        return self.new_unit(connection, self.organization_id, self.clock)
+        return self.new_unit(connection, self.organization_id, self.clock, self.options)
 
     def _again(self, once: Callable[[Callable[[Unit], T]], T], work: Callable[[Unit], T], *, also_disconnected: bool = False) -> T:
         started = time.monotonic()
@@ -230,17 +236,19 @@ class _Alone:
 class Repository:
     """A repository over a scope, or inside the transaction of a host's Session or Connection.
 
-    In a host's transaction it never commits and never rolls back, and `organization_id` holds it to one organization.
+    In a host's transaction it never commits and never rolls back; `organization_id` holds it to one organization, `schema` to the
+    tables in a schema of PostgreSQL.
     """
 
-    def __init__(self, source: Scope | Session | scoped_session[Any] | Connection, *, organization_id: str | None = None) -> None:
+    def __init__(self, source: Source, *, organization_id: str | None = None, schema: str | None = None) -> None:
         if organization_id is not None:
             rules.organization(organization_id)
         if isinstance(source, Connection):
-            self._scope: Scope = Unit(source, organization_id)
+            self._scope: Scope = Unit(source, organization_id, options=options_of(checked_schema(schema, source.dialect)))
         elif isinstance(source, (Session, scoped_session)):
-            self._scope = InSession(source, organization_id)
-        elif isinstance(source, (Unit, InSession, OwnUnits)) and organization_id is None:
+            known = None if schema is None else checked_schema(schema, source.get_bind(clause=jobs).dialect)
+            self._scope = InSession(source, organization_id, options=options_of(known))
+        elif isinstance(source, (Unit, InSession, OwnUnits)) and organization_id is schema is None:
             self._scope = source
         else:
             raise TypeError(
@@ -259,6 +267,7 @@ class Repository:
 
 
 R = TypeVar("R", bound=Repository)
+Source = Scope | Session | scoped_session[Any] | Connection
 
 
 def reads(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[R, P], T]:

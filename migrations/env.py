@@ -9,23 +9,22 @@ import os
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
 
-from fine_tuning_store.schema import LOCK_SECONDS, refuse_foreign_tables
+from fine_tuning_store.schema import LOCK_SECONDS, foreign_keys_off, is_ours, refuse_foreign_tables
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect_either
+from fine_tuning_store.sql.named_schema import checked_schema, create_schema, only_schema
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
 
 config = context.config
 
 
+arguments = context.get_x_argument(as_dictionary=True)
+
+
 def url() -> str:
-    given = context.get_x_argument(as_dictionary=True).get("url")
-    return given or os.environ.get("FINE_TUNING_STORE_URL") or "sqlite:///fine_tuning.db"
-
-
-def is_ours(name: str | None, kind: str, _: object) -> bool:
-    return kind != "table" or name in METADATA.tables
+    return arguments.get("url") or os.environ.get("FINE_TUNING_STORE_URL") or "sqlite:///fine_tuning.db"
 
 
 OPTIONS: dict[str, Any] = {
@@ -36,13 +35,22 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+def schema_on(dialect: Dialect) -> str | None:
+    return checked_schema(config.attributes.get("schema", arguments.get("schema")), dialect)
+
+
 def migrate(connection: Connection) -> None:
     """Migrate under the lock. A database without a revision may not hold tables of our names that are another's."""
+    schema = schema_on(connection.dialect)
     lock = traits_of(connection.dialect.name).migration_lock
-    with lock(connection, config.attributes.get("lock_timeout", LOCK_SECONDS)):
-        context.configure(connection=connection, **OPTIONS)
+    seconds = config.attributes.get("lock_timeout", LOCK_SECONDS)
+    if schema is not None and config.attributes.get("create_schema"):
+        with lock(connection, seconds):
+            create_schema(connection, schema)
+    with foreign_keys_off(connection), only_schema(connection, schema), lock(connection, seconds):
+        context.configure(connection=connection, version_table_schema=schema, **OPTIONS)
         if not context.get_context().get_current_heads():
-            refuse_foreign_tables(connection)
+            refuse_foreign_tables(connection, schema)
         with context.begin_transaction():
             context.run_migrations()
         if not context.get_context().get_current_heads() and inspect(connection).has_table(VERSION_TABLE):
@@ -65,13 +73,24 @@ def connect_and_migrate() -> None:
     asyncio.run(run())
 
 
+def write_sql() -> None:
+    dialect = make_url(url()).get_dialect()()
+    schema = schema_on(dialect)
+    context.configure(url=url(), literal_binds=True, dialect_opts={"paramstyle": "named"}, version_table_schema=schema, **OPTIONS)
+    write = context.get_context().impl.static_output
+    if schema is not None:
+        write(f"SET search_path TO {context.get_context().dialect.identifier_preparer.quote_identifier(schema)};\n")
+    with context.begin_transaction():
+        context.run_migrations()
+    if schema is not None:
+        write("RESET search_path;\n")
+
+
 if config.config_file_name is not None:
     logging.config.fileConfig(config.config_file_name, disable_existing_loggers=False)
 
 if context.is_offline_mode():
-    context.configure(url=url(), literal_binds=True, dialect_opts={"paramstyle": "named"}, **OPTIONS)
-    with context.begin_transaction():
-        context.run_migrations()
+    write_sql()
 elif "connection" in config.attributes:
     migrate(config.attributes["connection"])
 else:

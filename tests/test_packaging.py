@@ -147,6 +147,41 @@ def test_an_installed_package_migrates_and_keeps_a_job_far_from_its_source(insta
     assert migrations == {installed.migrations / "env.py", *(installed.migrations / "versions").glob("*.py")}
 
 
+IN_CODE = """
+import sys
+from alembic import command
+from alembic.config import Config
+from fine_tuning_store.schema import migrations_path
+
+config = Config("host_one_history/alembic.ini")
+config.set_main_option("version_locations", f"host_one_history/versions\\n{migrations_path() / 'versions'}")
+getattr(command, sys.argv[1])(config, sys.argv[2])
+"""
+AS_A_GUEST = """
+import os
+from fine_tuning_store import FineTuningStore
+
+with FineTuningStore.connect(os.environ["DATABASE_URL"], version_table="alembic_version") as store:
+    print(store.schema.current() == store.schema.head(), *store.schema.check())
+"""
+
+
+def test_an_application_runs_our_revisions_in_its_own_history(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its alembic.ini where the wheel is installed; from a Config that code makes also in a checkout, which has them elsewhere."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///jobs.db")
+    shutil.copytree(CHECKOUT / "examples" / "host_one_history", tmp_path / "host_one_history")
+    python: tuple[str | Path, ...] = (installed.python, "-I", "-W", "error")
+    in_code = (*python, "-c", IN_CODE)
+    from_ini = (*python, "-m", "alembic", "-c", "host_one_history/alembic.ini")
+
+    for alembic in (in_code, from_ini) if installed.package.parent.name == "site-packages" else (in_code,):
+        run(*alembic, "upgrade", "heads", folder=tmp_path)
+        assert run(*python, "-c", AS_A_GUEST, folder=tmp_path) == "True\n"
+        run(*alembic, "downgrade", "base", folder=tmp_path)
+
+
 COST = """
 from time import perf_counter
 import sqlalchemy.orm

@@ -23,13 +23,16 @@ R = TypeVar("R", bound=Repository)
 class AsyncRepository(Bridge[R]):
     """A repository inside the transaction of a host's AsyncSession or AsyncConnection.
 
-    It never commits and never rolls back, and `organization_id` holds it to one organization.
+    It never commits and never rolls back. `organization_id` holds it to one organization; `schema` names the schema of its tables.
     """
 
     _kind: ClassVar[type[Repository]]
 
-    def __init__(self, source: Scope | AsyncSession | AsyncConnection, *, organization_id: str | None = None) -> None:
-        self._sync = self._kind(_sync_of(source, type(self).__name__), organization_id=organization_id)  # type: ignore[assignment]
+    def __init__(
+        self, source: Scope | AsyncSession | AsyncConnection, *, organization_id: str | None = None, schema: str | None = None
+    ) -> None:
+        sync = _sync_of(source, type(self).__name__)
+        self._sync = self._kind(sync, organization_id=organization_id, schema=schema)  # type: ignore[assignment]
 
 
 def _sync_of(source: object, name: str) -> Any:

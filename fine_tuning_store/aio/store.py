@@ -95,27 +95,31 @@ class AsyncFineTuningStore(_Repositories):
     the host's AsyncEngine and changes nothing on it. Use a store in the event loop in which it was used first.
     """
 
-    def __init__(self, engine: AsyncEngine, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+    ) -> None:
         if not isinstance(engine, AsyncEngine):
             raise UnsupportedDatabaseError(
-                f"AsyncFineTuningStore takes an AsyncEngine of SQLAlchemy, not {type(engine).__name__}; for an Engine use "
+                f"AsyncFineTuningStore takes an AsyncEngine of SQLAlchemy, not {type(engine).__name__}: for an Engine use "
                 "FineTuningStore, for a URL AsyncFineTuningStore.connect"
             )
-        self._set_up(FineTuningStore._over(engine.sync_engine, clock, owns_engine=False))
+        self._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, version_table, owns_engine=False))
 
     def _set_up(self, store: FineTuningStore) -> None:
         self._sync = store
         self._scope = store._units
 
     @classmethod
-    def connect(cls, url: str | URL, *, clock: Callable[[], float] = time.time) -> Self:
+    def connect(
+        cls, url: str | URL, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+    ) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
         Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or a sync driver.
         """
         store = cls.__new__(cls)
         engine = engines.connect_async(url)
-        store._set_up(FineTuningStore._over(engine.sync_engine, clock, owns_engine=True))
+        store._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, version_table, owns_engine=True))
         return store
 
     @property

@@ -46,7 +46,7 @@ class FineTuningJobEventRepository(Repository):
         positions = {event.id: position for position, event in enumerate(kept)}
         for start in range(0, len(kept), rules.PAGE):
             wanted = [event.id for event in kept[start : start + rules.PAGE]]
-            taken = unit.connection.scalars(record_statements.TAKEN_EVENTS, {"of_job": job_id, "event_ids": wanted}).first()
+            taken = unit.run_for_all(record_statements.TAKEN_EVENTS, of_job=job_id, event_ids=wanted).scalars().first()
             if taken is not None:
                 raise taken_event(positions[taken], taken)
         return append_events(unit, job_id, kept)

@@ -153,7 +153,7 @@ def _insert_batch(unit: Unit, batch: Sequence[dict[str, Any]], written: list[str
     except DBAPIError as error:
         if not unit.traits.is_duplicate(error.driver_exception):
             raise
-        taken: str = unit.connection.scalars(statements.taken(), {"job_ids": job_ids}).one()
+        taken: str = unit.run_for_all(statements.taken(), job_ids=job_ids).scalar_one()
         return taken
     written += new
     return next((id for id in job_ids if id not in new), None)

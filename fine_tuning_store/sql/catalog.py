@@ -26,18 +26,18 @@ def expected() -> frozenset[str]:
     return frozenset(lines)
 
 
-def live(connection: Connection) -> frozenset[str]:
-    """The same of what is there."""
+def live(connection: Connection, schema: str | None = None) -> frozenset[str]:
+    """The same of what is there, in a schema of the database or in the one that it looks into by itself."""
     inspector = inspect(connection)
     lines: set[str] = set()
-    for name in set(METADATA.tables) & set(inspector.get_table_names()):
+    for name in set(METADATA.tables) & set(inspector.get_table_names(schema)):
         lines.add(f"table {name}")
-        lines |= {_column(name, column["name"], nullable=column["nullable"]) for column in inspector.get_columns(name)}
-        lines.add(f"primary key {name} ({', '.join(inspector.get_pk_constraint(name)['constrained_columns'])})")
-        lines |= {f"check {name}.{check['name']}" for check in inspector.get_check_constraints(name)}
-        for key in inspector.get_foreign_keys(name):
+        lines |= {_column(name, column["name"], nullable=column["nullable"]) for column in inspector.get_columns(name, schema)}
+        lines.add(f"primary key {name} ({', '.join(inspector.get_pk_constraint(name, schema)['constrained_columns'])})")
+        lines |= {f"check {name}.{check['name']}" for check in inspector.get_check_constraints(name, schema)}
+        for key in inspector.get_foreign_keys(name, schema):
             lines.add(f"foreign key {name} ({', '.join(key['constrained_columns'])}) to {key['referred_table']}")
-        for index in inspector.get_indexes(name):
+        for index in inspector.get_indexes(name, schema):
             lines.add(_index(name, index["name"], index["column_names"], unique=bool(index["unique"])))
     return frozenset(lines)
 

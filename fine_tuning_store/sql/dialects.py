@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql import psycopg_recipe, sqlite_recipe
+from fine_tuning_store.sql.foreign_keys import sqlite_foreign_keys_off
 from fine_tuning_store.sql.migration_lock import MigrationLock, session_lock, sqlite_lock
 from fine_tuning_store.sql.tables import VERSION_TABLE
 
@@ -28,11 +30,13 @@ class Traits:
     begin_write: Callable[[Connection], None] | None = None  #: what opens a writing transaction beyond the driver's own BEGIN
     reads_in_autocommit: bool = False  #: whether the driver is told to send no BEGIN before a single read
     keeps_what_commits: bool = False  #: whether a rollback costs the driver its prepared statements, also of a transaction that only read
+    has_schemas: bool = False  #: whether one database may hold our tables several times, in schemas
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
     migration_lock: MigrationLock
+    foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
 
 
 def traits_of(name: str) -> Traits:
@@ -81,6 +85,7 @@ _SQLITE = Traits(
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
     may_run_again=sqlite_recipe.is_busy,
     migration_lock=sqlite_lock,
+    foreign_keys_off=sqlite_foreign_keys_off,
 )
 _POSTGRESQL = Traits(
     name="postgresql",
@@ -90,14 +95,15 @@ _POSTGRESQL = Traits(
     prepare_engine=psycopg_recipe.prepare_engine,
     reads_in_autocommit=True,
     keeps_what_commits=True,
+    has_schemas=True,
     writes_in_ctes=True,
     insert_unless_taken=_insert_do_nothing("postgresql"),
     is_duplicate=lambda error: _sqlstate(error) == "23505",
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
     migration_lock=session_lock(
         name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
-        attempt="pg_try_advisory_lock({name})",
-        release="pg_advisory_unlock({name})",
+        attempt="pg_try_advisory_lock(:key)",
+        release="pg_advisory_unlock(:key)",
     ),
 )
 _MARIADB = Traits(
@@ -109,7 +115,7 @@ _MARIADB = Traits(
     is_duplicate=lambda error: _errno(error) == 1062,
     may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
     migration_lock=session_lock(
-        name=f"concat('{VERSION_TABLE}.', md5(database()))", attempt="get_lock({name}, 0)", release="release_lock({name})"
+        name=f"concat('{VERSION_TABLE}.', md5(database()))", attempt="get_lock(:key, 0)", release="release_lock(:key)"
     ),
 )
 TRAITS: Mapping[str, Traits] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": _MARIADB, "mysql": _MARIADB}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from fine_tuning_store.errors import SchemaLockTimeoutError
 from fine_tuning_store.sql import sqlite_recipe
@@ -20,28 +21,30 @@ MigrationLock = Callable[[Connection, float], AbstractContextManager[None]]
 def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
     """A lock that the server keeps for a connection until it is released or the connection ends.
 
-    `attempt` and `release` are the SQL functions that take and leave the lock called `name`, each answering whether it did.
+    `attempt` and `release` are the SQL functions that take and leave the lock called `name`, each answering whether it did. The
+    name is asked for once: what it is made of may change on the way.
     """
-    take, leave = text(f"SELECT {attempt.format(name=name)}"), text(f"SELECT {release.format(name=name)}")
+    named, take, leave = text(f"SELECT {name}"), text(f"SELECT {attempt}"), text(f"SELECT {release}")
 
-    def ask(connection: Connection, question: object) -> bool:
-        answer = bool(connection.scalar(question))  # type: ignore[call-overload]
+    def ask(connection: Connection, question: TextClause, **parameters: object) -> Any:
+        answer = connection.scalar(question, parameters)
         connection.commit()
         return answer
 
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
-        if not poll(lambda: ask(connection, take), seconds, connection.dialect):
+        key = ask(connection, named)
+        if not poll(lambda: ask(connection, take, key=key), seconds, connection.dialect):
             raise SchemaLockTimeoutError(seconds)
         try:
             yield
         except BaseException:
             connection.rollback()
             if not connection.invalidated:
-                ask(connection, leave)
+                ask(connection, leave, key=key)
             raise
         connection.commit()
-        if not ask(connection, leave):
+        if not ask(connection, leave, key=key):
             raise RuntimeError("the migration lock was lost on the way: migrate over a direct connection, not through a pooler")
 
     return lock

@@ -1,0 +1,20 @@
+"""The application's own migrations. The store keeps its history in a table of its own, so each side upgrades by itself.
+
+Run `store.schema.upgrade()` first, where tables of the application refer to the store's.
+"""
+
+import os
+
+from alembic import context
+from sqlalchemy import create_engine
+
+from fine_tuning_store.schema import is_not_ours
+from host_two_histories.models import Base
+
+engine = create_engine(os.environ["DATABASE_URL"])
+with engine.connect() as connection:
+    # without include_name, autogenerate would drop the tables of the store
+    context.configure(connection=connection, target_metadata=Base.metadata, include_name=is_not_ours)
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()

@@ -1,0 +1,64 @@
+"""SQLite changes most of a table by rebuilding it: it drops the old one, and ON DELETE CASCADE takes every child row along.
+
+So foreign keys are off while migrations run. Inside a transaction the pragma does nothing, without a word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+from fine_tuning_store.errors import InvalidValueError, SchemaConflictError
+
+
+@contextmanager
+def sqlite_foreign_keys_off(connection: Connection) -> Iterator[None]:
+    """Foreign keys off inside the block, where they were on; each commit is refused that would leave a row without its parent."""
+    if not _foreign_keys(connection):
+        yield
+        return
+    if not connection.in_transaction():
+        _pragma(connection, "foreign_keys=OFF")
+    if connection.in_transaction() or _foreign_keys(connection):
+        raise InvalidValueError("connection", connection, "must not have begun a transaction, inside of which foreign keys stay on")
+    before = _orphans(connection)
+
+    def refuse_new_orphans(connection: Connection) -> None:
+        new = _orphans(connection) - before
+        if new:
+            connection.connection.rollback()  # SQLAlchemy takes a commit that raised for the end of the transaction
+            said = ", ".join(f"{count} of {child} without their {parent}" for (child, parent), count in sorted(new.items()))
+            raise SchemaConflictError(f"the migration would leave rows whose parent is gone: {said}. This step was rolled back")
+
+    event.listen(connection, "commit", refuse_new_orphans)
+    try:
+        yield
+    finally:
+        event.remove(connection, "commit", refuse_new_orphans)
+        if not connection.closed:
+            connection.rollback()  # what was left open, most often by a look at the version, keeps the pragma from taking effect
+        if not connection.closed and not connection.invalidated:
+            _pragma(connection, "foreign_keys=ON")
+
+
+def _foreign_keys(connection: Connection) -> bool:
+    return _pragma(connection, "foreign_keys") == [(1,)]
+
+
+def _orphans(connection: Connection) -> Counter[tuple[str, str]]:
+    """How many rows of which table miss their parent in which other. An application without foreign keys may have had some before."""
+    return Counter((child, parent) for child, _, parent, _ in _pragma(connection, "foreign_key_check"))
+
+
+def _pragma(connection: Connection, pragma: str) -> list[Any]:
+    """Past SQLAlchemy, which would begin a transaction."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA {pragma}")
+        return [tuple(row) for row in cursor.fetchall()]
+    finally:
+        cursor.close()

@@ -1,0 +1,70 @@
+"""Our tables in a schema of a PostgreSQL database.
+
+Statements of ours are told the schema one by one, so nothing of a host's Connection, Session or Engine is changed. Migrations are
+written by hand in part and would miss it: on the connection that they have to themselves the schema is all that is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, text
+from sqlalchemy.schema import CreateSchema
+
+from fine_tuning_store.domain import values
+from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
+from fine_tuning_store.sql.dialects import traits_of
+
+#: What PostgreSQL keeps of a name, in bytes; it would cut a longer one off.
+NAME_BYTES = 63
+
+
+def checked_schema(schema: str | None, dialect: Dialect) -> str | None:
+    """The schema. Raises InvalidValueError for what is no name, UnsupportedDatabaseError for a database that has no schemas."""
+    if schema is None:
+        return None
+    name = values.text("schema", schema, NAME_BYTES, 1)
+    if len(name.encode()) > NAME_BYTES:
+        raise InvalidValueError("schema", schema, f"must have at most {NAME_BYTES} bytes in UTF-8")
+    if name == "$user" or name.startswith("pg_") or "[" in name or "]" in name:
+        raise InvalidValueError("schema", schema, "must not be $user, begin with pg_ (PostgreSQL's own), or contain square brackets")
+    if not traits_of(dialect.name).has_schemas:
+        raise UnsupportedDatabaseError(f"schema= is for PostgreSQL, not for {dialect.name}: give the store a database of its own")
+    return name
+
+
+def options_of(schema: str | None) -> Mapping[str, Any] | None:
+    """The options of a single execution that finds our tables in the schema."""
+    return None if schema is None else {"schema_translate_map": {None: schema}}
+
+
+def create_schema(connection: Connection, schema: str) -> None:
+    """Create the schema unless it is there: IF NOT EXISTS alone asks for the right to create also where nothing is to be done."""
+    there = connection.scalar(text("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = :schema"), {"schema": schema})
+    if not there:
+        connection.execute(CreateSchema(schema, if_not_exists=True))
+    connection.commit()
+
+
+@contextmanager
+def only_schema(connection: Connection, schema: str | None) -> Iterator[None]:
+    """On a connection to itself, nothing but the schema is seen inside the block. Raises InvalidValueError if it is not there."""
+    if schema is None:
+        yield
+        return
+    before = connection.scalar(text("SELECT current_setting('search_path')"))
+    connection.execute(text("SELECT set_config('search_path', quote_ident(:schema), false)"), {"schema": schema})
+    connection.commit()
+    try:
+        if connection.scalar(text("SELECT current_schema()")) != schema:
+            raise InvalidValueError("schema", schema, "must be there for this user to use (upgrade(create_schema=True) creates it)")
+        connection.commit()
+        connection.execution_options(**(options_of(schema) or {}))
+        yield
+    finally:
+        connection.rollback()
+        if not connection.invalidated:
+            connection.execute(text("SELECT set_config('search_path', :before, false)"), {"before": before})
+            connection.commit()
