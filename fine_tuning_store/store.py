@@ -77,7 +77,7 @@ class FineTuningStore:
     ) -> None:
         if not isinstance(engine, Engine) or engine.dialect.is_async:
             raise UnsupportedDatabaseError(
-                f"FineTuningStore takes an Engine of SQLAlchemy with a sync driver, not {engine!r}: for an async one use "
+                f"FineTuningStore takes an Engine of SQLAlchemy with a sync driver, not {type(engine).__name__}: for an async one use "
                 "AsyncFineTuningStore, for a URL FineTuningStore.connect"
             )
         self._set_up(engine, clock, schema, version_table, owns_engine=False)

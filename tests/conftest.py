@@ -36,7 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Choose the databases, and the drivers where the test takes a store."""
+    """Choose the databases, and the drivers where the test takes a store. A test that names its database keeps it."""
+    if any(mark.args[0] == "database" for mark in metafunc.definition.iter_markers("parametrize")):
+        return
     if "driver" in metafunc.fixturenames:
         marked = {mark.name for mark in metafunc.definition.iter_markers()}
         sync = [] if "async_drivers" in marked else [None]
@@ -109,7 +111,7 @@ def url(database: Database) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def driver(request: pytest.FixtureRequest) -> str | None:
     """The async driver of the store, None for a sync store."""
-    driver: str | None = request.param
+    driver: str | None = getattr(request, "param", None)
     return driver
 
 
