@@ -14,6 +14,7 @@ from fine_tuning_store import (
     FineTuningStore,
     IllegalMoveError,
     InvalidValueError,
+    JobReferencedError,
     SchemaOutOfDateError,
     UnsupportedDatabaseError,
 )
@@ -165,6 +166,7 @@ def test_a_url_object_serves_too_and_a_driver_may_be_named(tmp_path: Path) -> No
 def test_errors_survive_pickling() -> None:
     for error in (
         IllegalMoveError("ftjob-1", "start", "failed", ("queued",)),
+        JobReferencedError("ftjob-1"),
         InvalidValueError("limit", 0, "must be positive"),
         SchemaOutOfDateError(None, 1),
         SchemaOutOfDateError(3, 1, 2),

@@ -18,6 +18,7 @@ from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlr
 from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
 from fine_tuning_store.repositories.job_work import (
     cursor,
+    delete_ended_job,
     event_of,
     find,
     insert_jobs,
@@ -283,15 +284,13 @@ class FineTuningJobRepository(Repository):
     def delete(self, unit: Unit, id: str) -> None:
         """Remove an ended job and everything that belongs to it.
 
-        Raises IllegalMoveError while the job is open, and JobNotFoundError, also for a second delete.
+        Raises IllegalMoveError while the job is open, JobReferencedError if a foreign key of another table forbids it, and
+        JobNotFoundError, also for a second delete.
         """
         job = find(unit, rules.job_id(id), locked=True)
         if not job.status.is_ended:
             raise IllegalMoveError(id, "delete", job.status, ENDED)
-        for table in statements.CHILDREN:
-            unit.run(statements.child(table).delete, of_job=id)
-        if not unit.run(statements.delete_ended_job(), of_job=id).rowcount:
-            raise JobNotFoundError(id)
+        delete_ended_job(unit, id)
 
     # Tenancy
 

@@ -30,6 +30,8 @@ class Traits:
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
+    is_referenced: Callable[[Any], bool]  #: whether a driver's error says that a foreign key forbids a delete
+    errors_end_transactions: bool = False  #: whether a refused statement refuses all that follow it, unless it ran in a SAVEPOINT
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
     migration_lock: MigrationLock
 
@@ -78,6 +80,7 @@ _SQLITE = Traits(
     begin_write=sqlite_recipe.begin_write,
     insert_unless_taken=_insert_do_nothing("sqlite"),
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
+    is_referenced=lambda error: str(error) == "FOREIGN KEY constraint failed",  # its code is that of a trigger where it says RESTRICT
     may_run_again=sqlite_recipe.is_busy,
     migration_lock=sqlite_lock,
 )
@@ -91,6 +94,8 @@ _POSTGRESQL = Traits(
     writes_in_ctes=True,
     insert_unless_taken=_insert_do_nothing("postgresql"),
     is_duplicate=lambda error: _sqlstate(error) == "23505",
+    is_referenced=lambda error: _sqlstate(error) in ("23503", "23001"),
+    errors_end_transactions=True,
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
     migration_lock=session_lock(
         name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
@@ -105,6 +110,7 @@ _MARIADB = Traits(
     engine_options=lambda _: {"isolation_level": "READ COMMITTED"},
     insert_unless_taken=insert,
     is_duplicate=lambda error: _errno(error) == 1062,
+    is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
     migration_lock=session_lock(
         name=f"concat('{VERSION_TABLE}.', md5(database()))", attempt="get_lock({name}, 0)", release="release_lock({name})"
