@@ -16,7 +16,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -26,7 +25,8 @@ from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
-from fine_tuning_store.errors import InvalidValueError, UnitAlreadyOpenError
+from fine_tuning_store.errors import InvalidValueError
+from fine_tuning_store.open_units import Alone, StoreState
 from fine_tuning_store.sql.dialects import Traits, refuse_autocommit, traits_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
@@ -58,6 +58,9 @@ class Scope(Protocol):
     def write(self, work: Callable[[Unit], T]) -> T:
         """Run work that writes, in one transaction."""
 
+    def add(self, work: Callable[[Unit], T]) -> T:
+        """Run work that writes and changes nothing that is there already."""
+
 
 @dataclass(slots=True)
 class Unit:
@@ -87,6 +90,8 @@ class Unit:
         """Join this unit."""
         return work(self)
 
+    add = write
+
 
 @dataclass(slots=True)
 class InSession:
@@ -100,14 +105,14 @@ class InSession:
         """Run in the host's transaction. The connection is asked for anew: it changes with each transaction."""
         if self.session.autoflush:
             self.session.flush()
-        connection = self.session.connection(bind_arguments={"clause": jobs})
-        return work(Unit(connection, self.organization_id, self.clock))
+        return self.add(work)
 
     write = read
 
-
-#: The own units that are open in this task or thread, innermost last.
-_open: ContextVar[tuple[_Alone, ...]] = ContextVar("fine_tuning_store_open_units", default=())
+    def add(self, work: Callable[[Unit], T]) -> T:
+        """The same without a flush: what is pending may refer to a job that is only now added."""
+        connection = self.session.connection(bind_arguments={"clause": jobs})
+        return work(Unit(connection, self.organization_id, self.clock))
 
 
 @dataclass(slots=True)
@@ -124,7 +129,7 @@ class OwnUnits:
     """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
     sleep: Callable[[float], None] = time.sleep
     traits: Traits = field(init=False)
-    _state: _State = field(default_factory=lambda: _State(), repr=False)  # noqa: PLW0108 - defined below
+    _state: StoreState = field(default_factory=StoreState, repr=False)
 
     def __post_init__(self) -> None:
         self.traits = traits_of(self.engine.dialect.name)
@@ -137,8 +142,10 @@ class OwnUnits:
         """One transaction, run again as a whole when it lost to another one. COMMIT is part of the attempt."""
         return self._again(self._write_once, work)
 
+    add = write
+
     def _read_once(self, work: Callable[[Unit], T]) -> T:
-        with self._alone(), self.engine.connect() as connection:
+        with Alone(self._state), self.engine.connect() as connection:
             if not self.reads_in_autocommit:
                 answer = work(self._unit(connection))
                 connection.commit()  # a rollback would cost psycopg its prepared statements
@@ -158,7 +165,7 @@ class OwnUnits:
     @contextmanager
     def begin(self) -> Iterator[Unit]:
         """A unit as a block: committed at its end, rolled back when an exception leaves it, never run again."""
-        with self._alone(), self.engine.connect() as connection:
+        with Alone(self._state), self.engine.connect() as connection:
             unit = self._unit(connection)
             with connection.begin():
                 if self.traits.begin_write is not None:
@@ -185,40 +192,6 @@ class OwnUnits:
                     raise
             self.sleep(random.uniform(0, 0.005 * 2**attempt))
         return once(work)
-
-    def _alone(self) -> _Alone:
-        return _Alone(self._state)
-
-
-@dataclass(slots=True, eq=False)
-class _State:
-    """What scoped views of one store share; its identity is the store's."""
-
-    ready: bool = False
-
-
-class _Alone:
-    """A block in which a unit of the store is open in this task or thread; another one inside it is refused."""
-
-    __slots__ = ("is_open", "state")
-
-    def __init__(self, state: _State) -> None:
-        self.state = state
-        self.is_open = False
-
-    def __enter__(self) -> None:
-        outer = _open.get()
-        if outer:  # blocks may end out of order, and a task inherits those of its maker
-            outer = tuple(block for block in outer if block.is_open)
-            if any(block.state is self.state for block in outer):
-                raise UnitAlreadyOpenError
-        self.is_open = True
-        _open.set((*outer, self))
-
-    def __exit__(self, *_: object) -> None:
-        self.is_open = False
-        left = _open.get()
-        _open.set(() if len(left) == 1 else tuple(block for block in left if block.is_open))
 
 
 class Repository:

@@ -16,6 +16,7 @@ from fine_tuning_store import (
     FineTuningJobRepository,
     FineTuningStore,
     FineTuningStoreError,
+    JobAlreadyExistsError,
     JobNotFoundError,
     JobReferencedError,
 )
@@ -158,3 +159,71 @@ def test_a_delete_leaves_no_child_where_foreign_keys_are_off(
                 if table is not tables.compatibility:
                     assert connection.scalar(select(func.count()).select_from(table)) == 0, table
         connection.invalidate()
+
+
+# The order in which a Session's pending rows and ours are sent
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_pending_row_waits_for_the_job_that_it_refers_to(host: Host, many: bool) -> None:
+    job = a_job()
+    for end in (Session.rollback, Session.commit):
+        with Session(host.store.engine) as session:
+            jobs = FineTuningJobRepository(session)
+            session.add(host.order(number="1", job_id=job.id))
+            if many:
+                jobs.add_many([a_job(), job])
+            else:
+                jobs.add(job)
+            assert jobs.get(job.id) == job  # sends the order
+            end(session)
+
+        assert host.orders() == ([job.id] if end is Session.commit else [])
+        assert (job in host.store.jobs.list(limit=10).data) is (end is Session.commit)
+
+
+def test_a_pending_row_waits_for_the_job_that_is_created_for_it(host: Host) -> None:
+    with Session(host.store.engine) as session, session.begin():
+        order = host.order(number="1")
+        session.add(order)
+        order.job_id = FineTuningJobRepository(session).create(organization_id=ORGANIZATION, model="m", training_file="f").id
+
+    assert host.orders() == [job.id for job in host.store.jobs.iterate()]
+
+
+def test_a_pending_delete_goes_before_that_of_its_job(host: Host) -> None:
+    job = stored(host.store, status="failed")
+    host.refer_to(job.id)
+    for end in (Session.rollback, Session.commit):
+        with Session(host.store.engine) as session:
+            session.delete(session.scalars(select(host.order)).one())
+            FineTuningJobRepository(session).delete(job.id)
+            end(session)
+
+        assert host.orders() == ([] if end is Session.commit else [job.id])
+        assert host.store.jobs.list().data == (() if end is Session.commit else (job,))
+
+
+def test_a_job_that_is_there_already_leaves_the_pending_rows_and_the_transaction_alone(host: Host) -> None:
+    job = stored(host.store)
+    with Session(host.store.engine) as session, session.begin():
+        jobs = FineTuningJobRepository(session)
+        session.add(host.order(number="1", job_id=job.id))
+        with pytest.raises(JobAlreadyExistsError):
+            jobs.add(job)
+        with pytest.raises(JobAlreadyExistsError):
+            jobs.add_many([a_job(), job])
+
+    assert host.orders() == [job.id]
+    assert host.store.jobs.list().data == (job,)
+
+
+def test_a_delete_that_is_refused_keeps_what_the_session_wrote(host: Host) -> None:
+    job, other = stored(host.store, status="failed"), stored(host.store)
+    host.refer_to(job.id)
+    with Session(host.store.engine) as session, session.begin():
+        session.add(host.order(number="2", job_id=other.id))
+        with pytest.raises(JobReferencedError):
+            FineTuningJobRepository(session).delete(job.id)
+
+    assert sorted(host.orders()) == sorted([job.id, other.id])

@@ -88,7 +88,7 @@ class FineTuningJobRepository(Repository):
             metadata=metadata,
             eval_id=eval_id,
         )
-        self._scope.write(lambda unit: insert_jobs(unit, [job]))
+        self._scope.add(lambda unit: insert_jobs(unit, [job]))
         return job
 
     def add(self, job: FineTuningJob) -> FineTuningJob:
@@ -98,7 +98,7 @@ class FineTuningJobRepository(Repository):
         tables cannot hold, or for a job of another organization than the store's.
         """
         kept = self._kept(job)
-        self._scope.write(lambda unit: insert_jobs(unit, [kept]))
+        self._scope.add(lambda unit: insert_jobs(unit, [kept]))
         return kept
 
     def add_many(self, jobs: Iterable[FineTuningJob]) -> tuple[FineTuningJob, ...]:
@@ -110,7 +110,7 @@ class FineTuningJobRepository(Repository):
                 raise JobAlreadyExistsError(job.id)
             seen.add(job.id)
         if kept:
-            self._scope.write(lambda unit: insert_jobs(unit, kept))
+            self._scope.add(lambda unit: insert_jobs(unit, kept))
         return kept
 
     # Reading
