@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
     from fine_tuning_store.repositories.events import FineTuningJobEventRepository
     from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+    from fine_tuning_store.sql.engine import prepare_sqlite_engine
     from fine_tuning_store.wire.errors import error_to_wire
     from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
     from fine_tuning_store.wire.records import (
@@ -66,6 +67,7 @@ _LATER = {
     "page_to_wire": "fine_tuning_store.wire.records",
     "permission_from_wire": "fine_tuning_store.wire.records",
     "permission_to_wire": "fine_tuning_store.wire.records",
+    "prepare_sqlite_engine": "fine_tuning_store.sql.engine",
 }
 
 __all__ = [
@@ -111,6 +113,7 @@ __all__ = [
     "page_to_wire",
     "permission_from_wire",
     "permission_to_wire",
+    "prepare_sqlite_engine",
 ]
 
 

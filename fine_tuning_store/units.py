@@ -27,7 +27,7 @@ from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.open_units import Alone, StoreState
-from fine_tuning_store.sql.dialects import Traits, refuse_autocommit, traits_of
+from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, traits_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
 
@@ -87,7 +87,8 @@ class Unit:
         return work(self)
 
     def write(self, work: Callable[[Unit], T]) -> T:
-        """Join this unit."""
+        """Join this unit. What the work reads stays true until it writes, also on a host's SQLite engine with the driver's defaults."""
+        begin_write_in_host(self.connection)
         return work(self)
 
     add = write
@@ -102,17 +103,25 @@ class InSession:
     clock: Clock = SYSTEM_CLOCK
 
     def read(self, work: Callable[[Unit], T]) -> T:
-        """Run in the host's transaction. The connection is asked for anew: it changes with each transaction."""
-        if self.session.autoflush:
-            self.session.flush()
-        return self.add(work)
+        """Run in the host's transaction, behind what the host has pending."""
+        return self._flushed().read(work)
 
-    write = read
+    def write(self, work: Callable[[Unit], T]) -> T:
+        """The same for work that writes."""
+        return self._flushed().write(work)
 
     def add(self, work: Callable[[Unit], T]) -> T:
         """The same without a flush: what is pending may refer to a job that is only now added."""
-        connection = self.session.connection(bind_arguments={"clause": jobs})
-        return work(Unit(connection, self.organization_id, self.clock))
+        return self._unit().write(work)
+
+    def _flushed(self) -> Unit:
+        if self.session.autoflush:
+            self.session.flush()
+        return self._unit()
+
+    def _unit(self) -> Unit:
+        """The connection is asked for anew: it changes with each transaction."""
+        return Unit(self.session.connection(bind_arguments={"clause": jobs}), self.organization_id, self.clock)
 
 
 @dataclass(slots=True)
@@ -129,10 +138,13 @@ class OwnUnits:
     """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
     sleep: Callable[[float], None] = time.sleep
     traits: Traits = field(init=False)
+    _readers: Engine = field(init=False, repr=False)
+    """A view of the engine for units that only read. Our own engines begin nothing for them; a host's may have listeners that do."""
     _state: StoreState = field(default_factory=StoreState, repr=False)
 
     def __post_init__(self) -> None:
         self.traits = traits_of(self.engine.dialect.name)
+        self._readers = self.engine.execution_options(**self.traits.read_options) if self.traits.read_options else self.engine
 
     def read(self, work: Callable[[Unit], T]) -> T:
         """One unit that only reads: on PostgreSQL a single round trip, on SQLite without a lock on writers."""
@@ -145,7 +157,7 @@ class OwnUnits:
     add = write
 
     def _read_once(self, work: Callable[[Unit], T]) -> T:
-        with Alone(self._state), self.engine.connect() as connection:
+        with Alone(self._state), self._readers.connect() as connection:
             if not self.reads_in_autocommit:
                 answer = work(self._unit(connection))
                 connection.commit()  # a rollback would cost psycopg its prepared statements

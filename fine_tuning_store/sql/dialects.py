@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -26,6 +26,8 @@ class Traits:
     engine_options: Callable[[URL], dict[str, Any]]
     prepare_engine: Callable[[Engine], None] = lambda _: None
     begin_write: Callable[[Connection], None] | None = None  #: what opens a writing transaction beyond the driver's own BEGIN
+    begin: Callable[[Connection], None] | None = None  #: the same for transactions of which nobody knows what they will do
+    read_options: Mapping[str, Any] = field(default_factory=dict)  #: execution options of transactions that only read
     reads_in_autocommit: bool = False  #: whether the driver is told to send no BEGIN before a single read
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
@@ -48,11 +50,22 @@ def traits_of(name: str) -> Traits:
 
 def refuse_autocommit(connection: Connection) -> None:
     """Raise UnsupportedDatabaseError for a host's engine that commits every statement by itself: nothing of ours would be whole."""
+    by_driver = traits_of(connection.dialect.name).begin_write is None  # else it makes a transaction where the driver makes none
+    if by_driver and _in_autocommit(connection):
+        raise UnsupportedDatabaseError("this engine is in AUTOCOMMIT mode: give one whose transactions are whole")
+
+
+def begin_write_in_host(connection: Connection) -> None:
+    """Begin a host's transaction where its driver would do so at our first change only, and not before what decides on that change."""
+    begin_write = traits_of(connection.dialect.name).begin_write
+    if begin_write is not None and not _in_autocommit(connection):
+        begin_write(connection)
+
+
+def _in_autocommit(connection: Connection) -> bool:
     driver_connection = connection.connection.dbapi_connection
     assert driver_connection is not None
-    by_driver = traits_of(connection.dialect.name).begin_write is None  # else it makes a transaction where the driver makes none
-    if by_driver and connection.dialect.detect_autocommit_setting(driver_connection):
-        raise UnsupportedDatabaseError("this engine is in AUTOCOMMIT mode: give one whose transactions are whole")
+    return connection.dialect.detect_autocommit_setting(driver_connection)
 
 
 def _insert_do_nothing(dialect: str) -> Callable[[Table], Insert]:
@@ -78,6 +91,8 @@ _SQLITE = Traits(
     engine_options=sqlite_recipe.engine_options,
     prepare_engine=sqlite_recipe.prepare_engine,
     begin_write=sqlite_recipe.begin_write,
+    begin=sqlite_recipe.begin,
+    read_options=sqlite_recipe.READ_ONLY,
     insert_unless_taken=_insert_do_nothing("sqlite"),
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
     is_referenced=lambda error: str(error) == "FOREIGN KEY constraint failed",  # its code is that of a trigger where it says RESTRICT

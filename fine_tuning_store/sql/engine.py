@@ -47,10 +47,25 @@ def connect_either(url: str | URL) -> Engine | AsyncEngine:
 def for_others(engine: Engine) -> Engine:
     """A view of an engine of ours for users who know nothing of our units; it shares the pool."""
     view = engine.execution_options()
-    begin_write = traits_of(engine.dialect.name).begin_write
-    if begin_write is not None:
-        event.listen(view, "begin", begin_write)
+    begin = traits_of(engine.dialect.name).begin
+    if begin is not None:
+        event.listen(view, "begin", begin)
     return view
+
+
+def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
+    """Set up a SQLite engine of yours for many processes, as this package sets up its own. Call it right after create_engine.
+
+    Each new connection is in WAL mode, keeps foreign keys and waits up to 30 seconds for another one's lock. Each transaction begins
+    with BEGIN IMMEDIATE, so that what it read is still true when it writes; one with the execution option `sqlite_read_only=True`
+    begins with BEGIN, which waits for no writer, and must not write. Raises UnsupportedDatabaseError for another database.
+    """
+    prepared = engine if isinstance(engine, Engine) else engine.sync_engine
+    traits = traits_of(prepared.dialect.name)
+    if traits.begin is None:
+        raise UnsupportedDatabaseError(f"{traits.name} needs no such preparation: use this engine as it is")
+    traits.prepare_engine(prepared)
+    event.listen(prepared, "begin", traits.begin)
 
 
 def _resolved(url: str | URL) -> tuple[URL, Traits]:

@@ -5,6 +5,7 @@ With the driver's defaults, eight writers lose every tenth read-modify-write; wi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -14,29 +15,39 @@ from sqlalchemy.pool import QueuePool
 #: How long a connection waits for another one's write lock, in seconds.
 BUSY_SECONDS = 30
 
+#: Execution options under which a transaction only reads, and waits for no writer.
+READ_ONLY = {"sqlite_read_only": True}
+
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """Arguments of create_engine: no BEGIN of the driver's own, and one shared connection for a database in memory."""
-    options: dict[str, Any] = {"connect_args": {"isolation_level": None, "timeout": BUSY_SECONDS}}
-    if url.database in (None, "", ":memory:"):
-        options["connect_args"]["check_same_thread"] = False
-        options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
-    return options
+    """Arguments of create_engine: one shared connection for a database in memory."""
+    if url.database not in (None, "", ":memory:"):
+        return {}
+    return {"connect_args": {"check_same_thread": False}, "poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
 
 
 def prepare_engine(engine: Engine) -> None:
-    """Set up each new connection of an engine of ours."""
-
-    @event.listens_for(engine, "connect")
-    def connected(dbapi_connection: Any, _: object) -> None:
-        cursor = dbapi_connection.cursor()
-        _switch_to_wal(cursor)
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
+    """Set up each new connection of an engine. Twice is as good as once."""
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "invalidate", _release_lock)
 
 
-def _switch_to_wal(cursor: Any) -> None:
+def _set_up(dbapi_connection: Any, _: object) -> None:
+    dbapi_connection.isolation_level = None  # no BEGIN of the driver's own
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+    _switch_to_wal(dbapi_connection, cursor)
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _release_lock(dbapi_connection: Any, *_: object) -> None:
+    """A task that is cancelled while it waits for aiosqlite leaves a connection that is closed late, and a write lock with it."""
+    dbapi_connection.rollback()
+
+
+def _switch_to_wal(dbapi_connection: Any, cursor: Any) -> None:
     """The switch does not wait for others as everything else does, so it is tried again until it is done by whoever was first."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -49,7 +60,10 @@ def _switch_to_wal(cursor: Any) -> None:
                 return
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
+            if hasattr(dbapi_connection, "run_async"):  # the lock may be held by another task of this one's event loop
+                dbapi_connection.run_async(lambda _: asyncio.sleep(0.01))
+            else:
+                time.sleep(0.01)
         else:
             return
 
@@ -63,6 +77,14 @@ def begin_write(connection: Connection) -> None:
     """Take the write lock now: a transaction that read first and then wants to write is refused at once if another wrote meanwhile."""
     if not in_transaction(connection):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction of a host's: one that may write, unless its execution option `sqlite_read_only` is true."""
+    if connection.get_execution_options().get("sqlite_read_only"):
+        connection.exec_driver_sql("BEGIN")
+    else:
+        begin_write(connection)
 
 
 def in_transaction(connection: Connection) -> bool:
