@@ -125,7 +125,7 @@ class UnitAlreadyOpenError(FineTuningStoreError):
 
 
 class UnsupportedDatabaseError(FineTuningStoreError):
-    """The URL or engine names a database or a driver that this store cannot use. The message says which it can."""
+    """The URL or engine names a database or a driver that cannot be used, or not for this call. The message says which can."""
 
 
 class SchemaOutOfDateError(FineTuningStoreError):

@@ -83,12 +83,14 @@ class FineTuningStore:
         self._owns_engine = False
 
     @classmethod
-    def connect(cls, url: str | URL, *, clock: Callable[[], float] = time.time) -> Self:
+    def connect(cls, url: str | URL, *, pooled: bool = False, clock: Callable[[], float] = time.time) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
-        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver.
+        `pooled` says that a PgBouncer which pools transactions is between us and PostgreSQL. Such a store cannot migrate.
+        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver,
+        and InvalidValueError for `pooled` where it means nothing.
         """
-        store = cls(engines.connect(url), clock=clock)
+        store = cls(engines.connect(url, pooled=pooled), clock=clock)
         store._owns_engine = True
         store._units.reads_in_autocommit = store._units.traits.reads_in_autocommit
         return store

@@ -27,6 +27,7 @@ from fine_tuning_store import (
     prepare_sqlite_engine,
 )
 from fine_tuning_store.sql import tables
+from fine_tuning_store.sql.engine import connect_async
 from tests.given import ORGANIZATION, a_job
 from tests.processes import at_once
 
@@ -226,10 +227,16 @@ async def write_and_be_cancelled(engine: AsyncEngine, turns: int) -> None:
         await task
 
 
-def test_a_task_that_is_cancelled_leaves_no_lock(path: Path) -> None:
+def hosts_async_engine(url: str) -> AsyncEngine:
+    engine = create_async_engine(url)
+    prepare_sqlite_engine(engine)
+    return engine
+
+
+@pytest.mark.parametrize("make", [hosts_async_engine, connect_async])
+def test_a_task_that_is_cancelled_leaves_no_lock(path: Path, make: Callable[[str], AsyncEngine]) -> None:
     async def run() -> None:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-        prepare_sqlite_engine(engine)
+        engine = make(f"sqlite+aiosqlite:///{path}")
         event.listen(engine.sync_engine, "connect", lambda connection, _: connection.cursor().execute("PRAGMA busy_timeout=2000"))
         for turns in range(20):
             await write_and_be_cancelled(engine, turns)

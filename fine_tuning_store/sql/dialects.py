@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, insert
+from sqlalchemy import URL, Connection, Dialect, Engine, Table, insert
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
-from fine_tuning_store.sql import psycopg_recipe, sqlite_recipe
+from fine_tuning_store.sql import asyncpg_recipe, psycopg_recipe, sqlite_recipe
 from fine_tuning_store.sql.migration_lock import MigrationLock, session_lock, sqlite_lock
 from fine_tuning_store.sql.tables import VERSION_TABLE
 
@@ -22,8 +22,10 @@ class Traits:
 
     name: str
     driver: str  #: the sync driver for a URL that names none
+    async_driver: str  #: the async one
     extra: str | None  #: the extra of this package that installs it
-    engine_options: Callable[[URL], dict[str, Any]]
+    engine_options: Callable[[URL, type[Dialect]], dict[str, Any]]
+    pooled_options: Mapping[str, dict[str, Any]] = field(default_factory=dict)  #: by driver, those for a pooler of transactions
     prepare_engine: Callable[[Engine], None] = lambda _: None
     begin_write: Callable[[Connection], None] | None = None  #: what opens a writing transaction beyond the driver's own BEGIN
     begin: Callable[[Connection], None] | None = None  #: the same for transactions of which nobody knows what they will do
@@ -87,6 +89,7 @@ def _errno(error: Any) -> object:
 _SQLITE = Traits(
     name="sqlite",
     driver="pysqlite",
+    async_driver="aiosqlite",
     extra=None,
     engine_options=sqlite_recipe.engine_options,
     prepare_engine=sqlite_recipe.prepare_engine,
@@ -102,8 +105,10 @@ _SQLITE = Traits(
 _POSTGRESQL = Traits(
     name="postgresql",
     driver="psycopg",
+    async_driver="asyncpg",
     extra="postgresql",
-    engine_options=lambda _: {},
+    engine_options=lambda *_: {},
+    pooled_options={"psycopg": psycopg_recipe.POOLED, "asyncpg": asyncpg_recipe.POOLED},
     prepare_engine=psycopg_recipe.prepare_engine,
     reads_in_autocommit=True,
     writes_in_ctes=True,
@@ -121,8 +126,9 @@ _POSTGRESQL = Traits(
 _MARIADB = Traits(
     name="mariadb",
     driver="pymysql",
+    async_driver="asyncmy",
     extra="mariadb",
-    engine_options=lambda _: {"isolation_level": "READ COMMITTED"},
+    engine_options=lambda *_: {"isolation_level": "READ COMMITTED"},
     insert_unless_taken=insert,
     is_duplicate=lambda error: _errno(error) == 1062,
     is_referenced=lambda error: _errno(error) in (1451, 1217),

@@ -11,10 +11,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, text
 
-from fine_tuning_store.errors import SchemaLockTimeoutError
+from fine_tuning_store.errors import SchemaLockTimeoutError, UnsupportedDatabaseError
 from fine_tuning_store.sql import sqlite_recipe
 
 POLL_SECONDS = 0.05
+
+#: Execution options of an engine behind a pooler of transactions, where a connection is another server's after each commit.
+POOLED = {"fine_tuning_store_pooled": True}
 
 MigrationLock = Callable[[Connection, float], AbstractContextManager[None]]
 
@@ -33,6 +36,8 @@ def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
 
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
+        if POOLED.items() <= connection.get_execution_options().items():
+            raise UnsupportedDatabaseError("a pooler keeps no migration lock: migrate over a direct connection, without pooled=True")
         _poll(lambda: ask(connection, take), seconds)
         try:
             yield

@@ -9,8 +9,8 @@ import asyncio
 import time
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, event
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import URL, Connection, Dialect, Engine, event
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 #: How long a connection waits for another one's write lock, in seconds.
 BUSY_SECONDS = 30
@@ -19,11 +19,12 @@ BUSY_SECONDS = 30
 READ_ONLY = {"sqlite_read_only": True}
 
 
-def engine_options(url: URL) -> dict[str, Any]:
+def engine_options(url: URL, dialect: type[Dialect]) -> dict[str, Any]:
     """Arguments of create_engine: one shared connection for a database in memory."""
     if url.database not in (None, "", ":memory:"):
         return {}
-    return {"connect_args": {"check_same_thread": False}, "poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+    pool = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
+    return {"connect_args": {"check_same_thread": False}, "poolclass": pool, "pool_size": 1, "max_overflow": 0}
 
 
 def prepare_engine(engine: Engine) -> None:
