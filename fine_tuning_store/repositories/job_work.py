@@ -24,6 +24,7 @@ from fine_tuning_store.errors import (
 )
 from fine_tuning_store.sql import mapping, statements
 from fine_tuning_store.sql.dialects import Traits
+from fine_tuning_store.sql.statement_names import named
 from fine_tuning_store.sql.tables import errors, hyperparameters, jobs, metadata, result_files
 from fine_tuning_store.units import Unit
 
@@ -180,12 +181,14 @@ def insert_unless_taken(unit: Unit, table: Table, row: Mapping[str, Any]) -> boo
 @cache
 def _insert_one(traits: Traits, table: Table) -> Insert:
     """Its rowcount tells whether the keys were free, which takes half the time of RETURNING."""
-    return traits.insert_unless_taken(table).execution_options(preserve_rowcount=True)
+    statement = named(f"insert_{table.name}", traits.insert_unless_taken(table))
+    return statement.execution_options(preserve_rowcount=True)
 
 
 @cache
 def _insert_many(traits: Traits, table: Table) -> ReturningInsert[tuple[str]]:
-    return traits.insert_unless_taken(table).returning(table.c.id).execution_options(insertmanyvalues_page_size=BATCH)
+    statement = named(f"insert_{table.name}", traits.insert_unless_taken(table))
+    return statement.returning(table.c.id).execution_options(insertmanyvalues_page_size=BATCH)
 
 
 def delete_ended_job(unit: Unit, id: str) -> None:
