@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,8 @@ from fine_tuning_store.open_units import Alone, StoreState
 from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, traits_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -202,6 +205,7 @@ class OwnUnits:
                 lost = self.traits.may_run_again(error.driver_exception) or (also_disconnected and error.connection_invalidated)
                 if not lost or time.monotonic() - started > RETRY_SECONDS:
                     raise
+                logger.info("attempt %d of a unit failed (%s): running it again", attempt, self.traits.code_of(error.driver_exception))
             self.sleep(random.uniform(0, 0.005 * 2**attempt))
         return once(work)
 

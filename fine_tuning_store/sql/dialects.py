@@ -33,6 +33,7 @@ class Traits:
     reads_in_autocommit: bool = False  #: whether the driver is told to send no BEGIN before a single read
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
+    code_of: Callable[[Any], object]  #: the database's code for a driver's error, to be shown
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
     is_referenced: Callable[[Any], bool]  #: whether a driver's error says that a foreign key forbids a delete
     errors_end_transactions: bool = False  #: whether a refused statement refuses all that follow it, unless it ran in a SAVEPOINT
@@ -97,6 +98,7 @@ _SQLITE = Traits(
     begin=sqlite_recipe.begin,
     read_options=sqlite_recipe.READ_ONLY,
     insert_unless_taken=_insert_do_nothing("sqlite"),
+    code_of=lambda error: getattr(error, "sqlite_errorname", None),
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
     is_referenced=lambda error: str(error) == "FOREIGN KEY constraint failed",  # its code is that of a trigger where it says RESTRICT
     may_run_again=sqlite_recipe.is_busy,
@@ -113,6 +115,7 @@ _POSTGRESQL = Traits(
     reads_in_autocommit=True,
     writes_in_ctes=True,
     insert_unless_taken=_insert_do_nothing("postgresql"),
+    code_of=_sqlstate,
     is_duplicate=lambda error: _sqlstate(error) == "23505",
     is_referenced=lambda error: _sqlstate(error) in ("23503", "23001"),
     errors_end_transactions=True,
@@ -130,6 +133,7 @@ _MARIADB = Traits(
     extra="mariadb",
     engine_options=lambda *_: {"isolation_level": "READ COMMITTED"},
     insert_unless_taken=insert,
+    code_of=_errno,
     is_duplicate=lambda error: _errno(error) == 1062,
     is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
+import sqlalchemy
+from sqlalchemy import URL, Dialect, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
@@ -52,7 +53,8 @@ def connect_either(url: str | URL, *, pooled: bool = False) -> Engine | AsyncEng
 
 
 def _sync(url: URL, traits: Traits, *, pooled: bool) -> Engine:
-    engine = _create(create_engine, url, traits, _dialect(url, traits), pooled=pooled)
+    # By way of its module: a tracer may have put a function of its own there.
+    engine = _create(sqlalchemy.create_engine, url, traits, _dialect(url, traits), pooled=pooled)
     traits.prepare_engine(engine)
     return engine
 
