@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, func, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -82,6 +82,17 @@ def test_a_transaction_that_says_it_only_reads_waits_for_no_writer(engine: Engin
             assert connection.scalar(select(func.count()).select_from(tables.jobs)) == 0
         assert store.jobs.list().data == ()
         assert time.monotonic() - started < 10
+
+
+def test_a_connection_that_was_closed_is_replaced(engine: Engine) -> None:
+    with engine.connect() as connection:
+        driver_connection: Any = connection.connection.driver_connection
+        driver_connection.close()
+        with pytest.raises(DBAPIError, match="closed database") as caught:
+            connection.execute(text(MARK))
+        assert caught.value.connection_invalidated
+    with engine.begin() as connection:
+        connection.execute(text(MARK))
 
 
 def test_another_database_is_refused() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event
@@ -45,7 +46,8 @@ def _set_up(dbapi_connection: Any, _: object) -> None:
 
 def _release_lock(dbapi_connection: Any, *_: object) -> None:
     """A task that is cancelled while it waits for aiosqlite leaves a connection that is closed late, and a write lock with it."""
-    dbapi_connection.rollback()
+    with suppress(Exception):  # of one that is closed already
+        dbapi_connection.rollback()
 
 
 def _switch_to_wal(dbapi_connection: Any, cursor: Any) -> None:
