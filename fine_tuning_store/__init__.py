@@ -15,6 +15,7 @@ from fine_tuning_store.errors import (
     InvalidValueError,
     JobAlreadyExistsError,
     JobNotFoundError,
+    JobReferencedError,
     SchemaConflictError,
     SchemaLockTimeoutError,
     SchemaOutOfDateError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
     from fine_tuning_store.repositories.events import FineTuningJobEventRepository
     from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+    from fine_tuning_store.sql.engine import prepare_sqlite_engine
     from fine_tuning_store.wire.errors import error_to_wire
     from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
     from fine_tuning_store.wire.records import (
@@ -79,6 +81,7 @@ _LATER = {
     "page_to_wire": "fine_tuning_store.wire.records",
     "permission_from_wire": "fine_tuning_store.wire.records",
     "permission_to_wire": "fine_tuning_store.wire.records",
+    "prepare_sqlite_engine": "fine_tuning_store.sql.engine",
 }
 
 __all__ = [
@@ -107,6 +110,7 @@ __all__ = [
     "JobAlreadyExistsError",
     "JobError",
     "JobNotFoundError",
+    "JobReferencedError",
     "JobRequest",
     "JobStatus",
     "Method",
@@ -129,6 +133,7 @@ __all__ = [
     "page_to_wire",
     "permission_from_wire",
     "permission_to_wire",
+    "prepare_sqlite_engine",
 ]
 
 

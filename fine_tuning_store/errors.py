@@ -35,6 +35,17 @@ class JobAlreadyExistsError(FineTuningStoreError):
         return f"a fine-tuning job with the id {self.job_id!r} is already stored"
 
 
+class JobReferencedError(FineTuningStoreError):
+    """A row of another table refers to the job by a foreign key that forbids the delete. Nothing was deleted."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"cannot delete job {self.job_id!r}: a row of another table refers to it, so delete that row first"
+
+
 class IllegalMoveError(FineTuningStoreError):
     """The job's status does not allow what was asked of it. The job is unchanged.
 
@@ -114,7 +125,7 @@ class UnitAlreadyOpenError(FineTuningStoreError):
 
 
 class UnsupportedDatabaseError(FineTuningStoreError):
-    """The URL or engine names a database or a driver that this store cannot use. The message says which it can."""
+    """The URL or engine names a database or a driver that cannot be used, or not for this call. The message says which can."""
 
 
 class SchemaOutOfDateError(FineTuningStoreError):

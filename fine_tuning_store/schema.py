@@ -199,7 +199,7 @@ class Schema:
                 f"the database is at revision {current!r}, which this release does not know: use the one that made it"
             )
         migrate: Callable[..., None] = getattr(command, direction)
-        if not poll(lambda: _alembic_in_use.acquire(blocking=False), lock_timeout, self._engine.dialect):
+        if not poll(lambda: _alembic_in_use.acquire(blocking=False), lock_timeout, awaited=self._engine.dialect.is_async):
             raise SchemaLockTimeoutError(lock_timeout)
         try:
             with self._engine.connect() as connection:

@@ -105,13 +105,21 @@ class FineTuningStore:
 
     @classmethod
     def connect(
-        cls, url: str | URL, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+        cls,
+        url: str | URL,
+        *,
+        clock: Callable[[], float] = time.time,
+        schema: str | None = None,
+        version_table: str | None = None,
+        pooled: bool = False,
     ) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
-        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver.
+        `pooled` says that a PgBouncer which pools transactions is between us and PostgreSQL. Such a store cannot migrate.
+        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver,
+        and InvalidValueError for `pooled` where it means nothing.
         """
-        return cls._over(engines.connect(url), clock, schema, version_table, owns_engine=True)
+        return cls._over(engines.connect(url, pooled=pooled), clock, schema, version_table, owns_engine=True)
 
     @cached_property
     def jobs(self) -> FineTuningJobRepository:

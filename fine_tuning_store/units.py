@@ -11,31 +11,28 @@ A repository method is a function of a `Unit`: one connection, one transaction, 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
-from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
-from fine_tuning_store.errors import InvalidValueError, UnitAlreadyOpenError
-from fine_tuning_store.sql.dialects import Traits, refuse_autocommit, traits_of
-from fine_tuning_store.sql.named_schema import checked_schema, options_of
+from fine_tuning_store.open_units import Alone, StoreState
+from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, traits_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
 from fine_tuning_store.sql.waiting import sleep
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
-P = ParamSpec("P")
 
 #: How often a unit is run before its failure is the caller's, and for how many seconds a new run is begun.
 ATTEMPTS = 6
@@ -60,6 +57,9 @@ class Scope(Protocol):
 
     def write(self, work: Callable[[Unit], T]) -> T:
         """Run work that writes, in one transaction."""
+
+    def add(self, work: Callable[[Unit], T]) -> T:
+        """Run work that writes and changes nothing that is there already."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,12 @@ class Unit:
         """Join this unit."""
         return work(self)
 
-    write = read
+    def write(self, work: Callable[[Unit], T]) -> T:
+        """Join this unit. What the work reads stays true until it writes, also on a host's SQLite engine with the driver's defaults."""
+        begin_write_in_host(self.connection)
+        return work(self)
+
+    add = write
 
 
 @dataclass(slots=True)
@@ -104,17 +109,25 @@ class InSession:
     options: Mapping[str, Any] | None = None
 
     def read(self, work: Callable[[Unit], T]) -> T:
-        """Run in the host's transaction. The connection is asked for anew: it changes with each transaction."""
+        """Run in the host's transaction, behind what the host has pending."""
+        return self._flushed().read(work)
+
+    def write(self, work: Callable[[Unit], T]) -> T:
+        """The same for work that writes."""
+        return self._flushed().write(work)
+
+    def add(self, work: Callable[[Unit], T]) -> T:
+        """The same without a flush: what is pending may refer to a job that is only now added."""
+        return self._unit().write(work)
+
+    def _flushed(self) -> Unit:
         if self.session.autoflush:
             self.session.flush()
-        connection = self.session.connection(bind_arguments={"clause": jobs})
-        return work(Unit(connection, self.organization_id, self.clock, self.options))
+        return self._unit()
 
-    write = read
-
-
-#: The own units that are open in this task or thread, innermost last.
-_open: ContextVar[tuple[_Alone, ...]] = ContextVar("fine_tuning_store_open_units", default=())
+    def _unit(self) -> Unit:
+        """The connection is asked for anew: it changes with each transaction."""
+        return Unit(self.session.connection(bind_arguments={"clause": jobs}), self.organization_id, self.clock, self.options)
 
 
 @dataclass(slots=True)
@@ -131,10 +144,13 @@ class OwnUnits:
     reads_in_autocommit: bool = False
     """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
     traits: Traits = field(init=False)
-    _state: _State = field(default_factory=lambda: _State(), repr=False)  # noqa: PLW0108 - defined below
+    _readers: Engine = field(init=False, repr=False)
+    """A view of the engine for units that only read. Our own engines begin nothing for them; a host's may have listeners that do."""
+    _state: StoreState = field(default_factory=StoreState, repr=False)
 
     def __post_init__(self) -> None:
         self.traits = traits_of(self.engine.dialect.name)
+        self._readers = self.engine.execution_options(**self.traits.read_options) if self.traits.read_options else self.engine
 
     def read(self, work: Callable[[Unit], T]) -> T:
         """One unit that only reads: on PostgreSQL a single round trip, on SQLite without a lock on writers."""
@@ -144,8 +160,10 @@ class OwnUnits:
         """One transaction, run again as a whole when it lost to another one. COMMIT is part of the attempt."""
         return self._again(self._write_once, work)
 
+    add = write
+
     def _read_once(self, work: Callable[[Unit], T]) -> T:
-        with self._alone(), self.engine.connect() as connection:
+        with self._alone(), self._readers.connect() as connection:
             if not self.reads_in_autocommit:
                 answer = work(self._unit(connection))
                 if self.traits.keeps_what_commits:
@@ -191,116 +209,9 @@ class OwnUnits:
                 lost = self.traits.may_run_again(error.driver_exception) or (also_disconnected and error.connection_invalidated)
                 if not lost or time.monotonic() - started > RETRY_SECONDS:
                     raise
-            sleep(random.uniform(0, 0.005 * 2**attempt), self.engine.dialect)
+                logger.info("attempt %d of a unit failed (%s): running it again", attempt, self.traits.code_of(error.driver_exception))
+            sleep(random.uniform(0, 0.005 * 2**attempt), awaited=self.engine.dialect.is_async)
         return once(work)
 
-    def _alone(self) -> _Alone:
-        return _Alone(self._state, asyncio.current_task() if self.engine.dialect.is_async else None)
-
-
-@dataclass(slots=True, eq=False)
-class _State:
-    """What scoped views of one store share; its identity is the store's."""
-
-    ready: bool = False
-
-
-class _Alone:
-    """A block in which a unit of the store is open in this task or thread; another one inside it is refused.
-
-    A task that is made inside the block inherits its context, but is another task and may open a unit of its own.
-    """
-
-    __slots__ = ("is_open", "state", "task")
-
-    def __init__(self, state: _State, task: asyncio.Task[Any] | None) -> None:
-        self.state = state
-        self.task = task
-        self.is_open = False
-
-    def __enter__(self) -> None:
-        outer = _open.get()
-        if outer:  # blocks may end out of order, and a task inherits those of its maker
-            outer = tuple(block for block in outer if block.is_open)
-            if any(block.state is self.state and block.task is self.task for block in outer):
-                raise UnitAlreadyOpenError
-        self.is_open = True
-        _open.set((*outer, self))
-
-    def __exit__(self, *_: object) -> None:
-        self.is_open = False
-        left = _open.get()
-        _open.set(() if len(left) == 1 else tuple(block for block in left if block.is_open))
-
-
-class Repository:
-    """A repository over a scope, or inside the transaction of a host's Session or Connection.
-
-    In a host's transaction it never commits and never rolls back; `organization_id` holds it to one organization, `schema` to the
-    tables in a schema of PostgreSQL.
-    """
-
-    def __init__(self, source: Source, *, organization_id: str | None = None, schema: str | None = None) -> None:
-        if organization_id is not None:
-            rules.organization(organization_id)
-        if isinstance(source, Connection):
-            self._scope: Scope = Unit(source, organization_id, options=options_of(checked_schema(schema, source.dialect)))
-        elif isinstance(source, (Session, scoped_session)):
-            known = None if schema is None else checked_schema(schema, source.get_bind(clause=jobs).dialect)
-            self._scope = InSession(source, organization_id, options=options_of(known))
-        elif isinstance(source, (Unit, InSession, OwnUnits)) and organization_id is schema is None:
-            self._scope = source
-        else:
-            raise TypeError(
-                f"{type(self).__name__} takes a Session or a Connection of SQLAlchemy, not {type(source).__name__}; "
-                "for an Engine use FineTuningStore(engine)"
-            )
-
-    def _organization(self, given: str | None) -> str | None:
-        """The organization that a call is about: the scope's, or the one given, or None for all."""
-        own = self._scope.organization_id
-        if given is not None:
-            rules.organization(given)
-            if own not in (None, given):
-                raise InvalidValueError("organization_id", given, f"must be {own!r}, the only organization of this store,")
-        return own if given is None else given
-
-
-R = TypeVar("R", bound=Repository)
-Source = Scope | Session | scoped_session[Any] | Connection
-
-
-def reads(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[R, P], T]:
-    """Make a method of a unit into one that asks the repository's scope for a reading unit."""
-
-    def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        args, kwargs = _repeatable(args, kwargs)  # type: ignore[assignment]
-        return self._scope.read(lambda unit: method(self, unit, *args, **kwargs))
-
-    return _described_as(method, call)
-
-
-def writes(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[R, P], T]:
-    """Make a method of a unit into one that asks the repository's scope for a writing unit."""
-
-    def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        args, kwargs = _repeatable(args, kwargs)  # type: ignore[assignment]
-        return self._scope.write(lambda unit: method(self, unit, *args, **kwargs))
-
-    return _described_as(method, call)
-
-
-def _repeatable(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments, iterators among them read out: a unit that is run again must find them as the first run did."""
-    return (
-        tuple([tuple(value) if hasattr(value, "__next__") else value for value in args]),
-        {name: tuple(value) if hasattr(value, "__next__") else value for name, value in kwargs.items()},
-    )
-
-
-def _described_as(method: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
-    functools.update_wrapper(call, method)
-    signature = inspect.signature(method)
-    kept = [parameter for name, parameter in signature.parameters.items() if name != "unit"]
-    call.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-    return call
+    def _alone(self) -> Alone:
+        return Alone(self._state, asyncio.current_task() if self.engine.dialect.is_async else None)

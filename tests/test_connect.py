@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import sys
 import threading
@@ -14,9 +15,11 @@ from fine_tuning_store import (
     FineTuningStore,
     IllegalMoveError,
     InvalidValueError,
+    JobReferencedError,
     SchemaOutOfDateError,
     UnsupportedDatabaseError,
 )
+from fine_tuning_store.sql.engine import connect_async, connect_either
 from tests.databases import Database
 from tests.given import created
 
@@ -41,6 +44,69 @@ def test_a_url_that_cannot_be_used_is_refused_with_one_that_can(url: str, hint: 
         FineTuningStore.connect(url)
 
     assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "dialect"),
+    [
+        ("sqlite:///file.db", "aiosqlite", "sqlite"),
+        ("sqlite+aiosqlite:///file.db", "aiosqlite", "sqlite"),
+        ("postgresql://host/db", "asyncpg", "postgresql"),
+        ("postgresql+psycopg://host/db", "psycopg", "postgresql"),
+        ("postgresql+psycopg_async://host/db", "psycopg", "postgresql"),
+        ("mariadb://host/db", "asyncmy", "mariadb"),
+    ],
+)
+def test_an_async_engine_takes_the_async_driver_of_its_database(url: str, driver: str, dialect: str) -> None:
+    engine = connect_async(url)
+
+    assert (engine.dialect.is_async, engine.dialect.driver, engine.dialect.name) == (True, driver, dialect)
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("sqlite+pysqlite:///file.db", r"sqlite\+aiosqlite://"),
+        ("mariadb+pymysql://user:tiger@host/db", r"mariadb\+asyncmy://"),
+        ("mysql+pymysql://user:tiger@host/db", r"mariadb\+asyncmy://"),
+        ("oracle://scott:tiger@host/db", "postgresql://"),
+        ("sqlite+nonsense:///file.db", r"sqlite\+"),
+    ],
+)
+def test_an_async_engine_is_refused_to_a_synchronous_driver(url: str, hint: str) -> None:
+    with pytest.raises(UnsupportedDatabaseError, match=hint) as caught:
+        connect_async(url)
+
+    assert "tiger" not in str(caught.value)
+
+
+def test_an_engine_of_either_colour_follows_the_driver_that_the_url_names() -> None:
+    for url, is_async in (
+        ("sqlite:///file.db", False),
+        ("postgresql://host/db", False),
+        ("postgresql+psycopg://host/db", False),
+        ("postgresql+asyncpg://host/db", True),
+        ("sqlite+aiosqlite:///file.db", True),
+    ):
+        assert connect_either(url).dialect.is_async is is_async
+
+
+def test_an_async_database_in_memory_is_one_database_for_all_tasks() -> None:
+    async def run() -> None:
+        engine = connect_async("sqlite://")
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE notes (number INTEGER)"))
+
+        async def write(number: int) -> None:
+            async with engine.begin() as connection:
+                await connection.execute(text("INSERT INTO notes VALUES (:number)"), {"number": number})
+
+        await asyncio.gather(*(write(number) for number in range(20)))
+        async with engine.connect() as connection:
+            assert await connection.scalar(text("SELECT count(*) FROM notes")) == 20
+        await engine.dispose()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(
@@ -165,6 +231,7 @@ def test_a_url_object_serves_too_and_a_driver_may_be_named(tmp_path: Path) -> No
 def test_errors_survive_pickling() -> None:
     for error in (
         IllegalMoveError("ftjob-1", "start", "failed", ("queued",)),
+        JobReferencedError("ftjob-1"),
         InvalidValueError("limit", 0, "must be positive"),
         SchemaOutOfDateError(None, 1),
         SchemaOutOfDateError(3, 1, 2),

@@ -27,7 +27,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
 
-    exec(compile(blocks(page), str(page), "exec"), namespace)
+    exec(compile(blocks(page), str(page), "exec", dont_inherit=True), namespace)
 
     for value in namespace.values():
         close = getattr(value, "close", None)

@@ -21,11 +21,11 @@ MODEL = "ft:m"
 
 @contextmanager
 def statements(store: FineTuningStore) -> Iterator[list[str]]:
-    """The statements that are sent within the block, without those that begin a transaction."""
+    """The statements that are sent within the block, without those that begin a transaction or mark a place in it."""
     sent: list[str] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if not statement.startswith("BEGIN"):
+        if not statement.startswith(("BEGIN", "SAVEPOINT", "RELEASE")):
             sent.append(statement)
 
     engine = store._units.engine

@@ -15,7 +15,8 @@ from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.filters import JobFilters, Order
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
-from fine_tuning_store.units import OwnUnits, Repository, Scope, Unit
+from fine_tuning_store.repositories.repository import Repository
+from fine_tuning_store.units import OwnUnits, Scope, Unit
 
 R = TypeVar("R", bound=Repository)
 

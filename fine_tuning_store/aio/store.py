@@ -111,14 +111,22 @@ class AsyncFineTuningStore(_Repositories):
 
     @classmethod
     def connect(
-        cls, url: str | URL, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+        cls,
+        url: str | URL,
+        *,
+        clock: Callable[[], float] = time.time,
+        schema: str | None = None,
+        version_table: str | None = None,
+        pooled: bool = False,
     ) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
-        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or a sync driver.
+        `pooled` says that a PgBouncer which pools transactions is between us and PostgreSQL. Such a store cannot migrate.
+        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or a sync driver, and
+        InvalidValueError for `pooled` where it means nothing.
         """
         store = cls.__new__(cls)
-        engine = engines.connect_async(url)
+        engine = engines.connect_async(url, pooled=pooled)
         store._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, version_table, owns_engine=True))
         return store
 

@@ -11,9 +11,10 @@ from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.record_rules import kept_checkpoint
 from fine_tuning_store.errors import CursorNotFoundError, InvalidValueError
 from fine_tuning_store.repositories.job_work import insert_unless_taken, require_job
+from fine_tuning_store.repositories.repository import Repository, reads, writes
 from fine_tuning_store.sql import record_mapping, record_statements
 from fine_tuning_store.sql.tables import checkpoints
-from fine_tuning_store.units import Repository, Unit, reads, writes
+from fine_tuning_store.units import Unit
 
 
 class FineTuningJobCheckpointRepository(Repository):

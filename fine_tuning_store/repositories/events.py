@@ -13,9 +13,10 @@ from fine_tuning_store.domain.values import integer
 from fine_tuning_store.errors import CursorNotFoundError
 from fine_tuning_store.repositories.event_work import append_events, new_event
 from fine_tuning_store.repositories.job_work import find, require_job
+from fine_tuning_store.repositories.repository import Repository, reads, writes
 from fine_tuning_store.sql import record_mapping, record_statements
 from fine_tuning_store.sql.record_statements import NEWEST_EVENTS, NEWEST_EVENTS_AFTER, OLDEST_EVENTS_AFTER
-from fine_tuning_store.units import Repository, Statement, Unit, reads, writes
+from fine_tuning_store.units import Statement, Unit
 
 
 class FineTuningJobEventRepository(Repository):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,9 +14,17 @@ from sqlalchemy.sql.dml import Insert, ReturningInsert
 from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters
 from fine_tuning_store.domain.lifecycle import ENDED, MOVES, JobStatus
-from fine_tuning_store.errors import CursorNotFoundError, IllegalMoveError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
+from fine_tuning_store.errors import (
+    CursorNotFoundError,
+    IllegalMoveError,
+    InvalidValueError,
+    JobAlreadyExistsError,
+    JobNotFoundError,
+    JobReferencedError,
+)
 from fine_tuning_store.sql import mapping, statements
 from fine_tuning_store.sql.dialects import Traits
+from fine_tuning_store.sql.statement_names import named
 from fine_tuning_store.sql.tables import errors, hyperparameters, jobs, metadata, result_files
 from fine_tuning_store.units import Unit
 
@@ -172,12 +181,30 @@ def insert_unless_taken(unit: Unit, table: Table, row: Mapping[str, Any]) -> boo
 @cache
 def _insert_one(traits: Traits, table: Table) -> Insert:
     """Its rowcount tells whether the keys were free, which takes half the time of RETURNING."""
-    return traits.insert_unless_taken(table).execution_options(preserve_rowcount=True)
+    statement = named(f"insert_{table.name}", traits.insert_unless_taken(table))
+    return statement.execution_options(preserve_rowcount=True)
 
 
 @cache
 def _insert_many(traits: Traits, table: Table) -> ReturningInsert[tuple[str]]:
-    return traits.insert_unless_taken(table).returning(table.c.id).execution_options(insertmanyvalues_page_size=BATCH)
+    statement = named(f"insert_{table.name}", traits.insert_unless_taken(table))
+    return statement.returning(table.c.id).execution_options(insertmanyvalues_page_size=BATCH)
+
+
+def delete_ended_job(unit: Unit, id: str) -> None:
+    """Remove an ended job and its children, or nothing. Raises JobNotFoundError or JobReferencedError; the transaction goes on."""
+    guarded = unit.connection.begin_nested() if unit.traits.errors_end_transactions else nullcontext()
+    try:
+        with guarded:
+            deleted = unit.run(statements.delete_ended_job(), of_job=id).rowcount
+    except DBAPIError as error:
+        if unit.traits.is_referenced(error.driver_exception):
+            raise JobReferencedError(id) from error
+        raise
+    if not deleted:
+        raise JobNotFoundError(id)
+    for table in statements.CHILDREN:  # SQLite without foreign_keys leaves them; the job that held them to an organization is gone
+        unit.connection.execute(statements.child(table).delete, {"of_job": id})
 
 
 def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:

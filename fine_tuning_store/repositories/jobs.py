@@ -18,6 +18,7 @@ from fine_tuning_store.errors import IllegalMoveError, InvalidValueError, JobAlr
 from fine_tuning_store.repositories.filters import JobFilters, Order, shape_of
 from fine_tuning_store.repositories.job_work import (
     cursor,
+    delete_ended_job,
     event_of,
     find,
     insert_jobs,
@@ -29,9 +30,10 @@ from fine_tuning_store.repositories.job_work import (
     resolved_values,
     told,
 )
+from fine_tuning_store.repositories.repository import Repository, reads, writes
 from fine_tuning_store.sql import mapping, statements, tables
 from fine_tuning_store.sql.statements import Shape
-from fine_tuning_store.units import Repository, Unit, reads, writes
+from fine_tuning_store.units import Unit
 
 
 class FineTuningJobRepository(Repository):
@@ -78,7 +80,7 @@ class FineTuningJobRepository(Repository):
             metadata=metadata,
             eval_id=eval_id,
         )
-        self._scope.write(lambda unit: insert_jobs(unit, [job]))
+        self._scope.add(lambda unit: insert_jobs(unit, [job]))
         return job
 
     def add(self, job: FineTuningJob) -> FineTuningJob:
@@ -88,7 +90,7 @@ class FineTuningJobRepository(Repository):
         tables cannot hold, or for a job of another organization than the store's.
         """
         kept = self._kept(job)
-        self._scope.write(lambda unit: insert_jobs(unit, [kept]))
+        self._scope.add(lambda unit: insert_jobs(unit, [kept]))
         return kept
 
     def add_many(self, jobs: Iterable[FineTuningJob]) -> tuple[FineTuningJob, ...]:
@@ -100,7 +102,7 @@ class FineTuningJobRepository(Repository):
                 raise JobAlreadyExistsError(job.id)
             seen.add(job.id)
         if kept:
-            self._scope.write(lambda unit: insert_jobs(unit, kept))
+            self._scope.add(lambda unit: insert_jobs(unit, kept))
         return kept
 
     # Reading
@@ -277,15 +279,13 @@ class FineTuningJobRepository(Repository):
     def delete(self, unit: Unit, id: str) -> None:
         """Remove an ended job and everything that belongs to it.
 
-        Raises IllegalMoveError while the job is open, and JobNotFoundError, also for a second delete.
+        Raises IllegalMoveError while the job is open, JobReferencedError if a foreign key of another table forbids it, and
+        JobNotFoundError, also for a second delete.
         """
         job = find(unit, rules.job_id(id), locked=True)
         if not job.status.is_ended:
             raise IllegalMoveError(id, "delete", job.status, ENDED)
-        for table in statements.CHILDREN:
-            unit.run(statements.child(table).delete, of_job=id)
-        if not unit.run(statements.delete_ended_job(), of_job=id).rowcount:
-            raise JobNotFoundError(id)
+        delete_ended_job(unit, id)
 
     # Tenancy
 

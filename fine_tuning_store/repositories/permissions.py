@@ -18,9 +18,10 @@ from fine_tuning_store.errors import (
 )
 from fine_tuning_store.repositories.filters import Order, is_descending
 from fine_tuning_store.repositories.job_work import insert_unless_taken, require_job
+from fine_tuning_store.repositories.repository import Repository, reads, writes
 from fine_tuning_store.sql import record_mapping, record_statements
 from fine_tuning_store.sql.tables import permissions
-from fine_tuning_store.units import Repository, Unit, reads, writes
+from fine_tuning_store.units import Unit
 
 
 class CheckpointPermissionRepository(Repository):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, insert
+from sqlalchemy import URL, Connection, Dialect, Engine, Table, insert
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
-from fine_tuning_store.sql import psycopg_recipe, sqlite_recipe
+from fine_tuning_store.sql import asyncpg_recipe, psycopg_recipe, sqlite_recipe
 from fine_tuning_store.sql.foreign_keys import sqlite_foreign_keys_off
 from fine_tuning_store.sql.migration_lock import MigrationLock, session_lock, sqlite_lock
 from fine_tuning_store.sql.tables import VERSION_TABLE
@@ -24,16 +24,23 @@ class Traits:
 
     name: str
     driver: str  #: the sync driver for a URL that names none
+    async_driver: str  #: the async one
     extra: str | None  #: the extra of this package that installs it
-    engine_options: Callable[[URL], dict[str, Any]]
+    engine_options: Callable[[URL, type[Dialect]], dict[str, Any]]
+    pooled_options: Mapping[str, dict[str, Any]] = field(default_factory=dict)  #: by driver, those for a pooler of transactions
     prepare_engine: Callable[[Engine], None] = lambda _: None
     begin_write: Callable[[Connection], None] | None = None  #: what opens a writing transaction beyond the driver's own BEGIN
+    begin: Callable[[Connection], None] | None = None  #: the same for transactions of which nobody knows what they will do
+    read_options: Mapping[str, Any] = field(default_factory=dict)  #: execution options of transactions that only read
     reads_in_autocommit: bool = False  #: whether the driver is told to send no BEGIN before a single read
     keeps_what_commits: bool = False  #: whether a rollback costs the driver its prepared statements, also of a transaction that only read
     has_schemas: bool = False  #: whether one database may hold our tables several times, in schemas
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
+    code_of: Callable[[Any], object]  #: the database's code for a driver's error, to be shown
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
+    is_referenced: Callable[[Any], bool]  #: whether a driver's error says that a foreign key forbids a delete
+    errors_end_transactions: bool = False  #: whether a refused statement refuses all that follow it, unless it ran in a SAVEPOINT
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
     migration_lock: MigrationLock
     foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
@@ -51,11 +58,22 @@ def traits_of(name: str) -> Traits:
 
 def refuse_autocommit(connection: Connection) -> None:
     """Raise UnsupportedDatabaseError for a host's engine that commits every statement by itself: nothing of ours would be whole."""
+    by_driver = traits_of(connection.dialect.name).begin_write is None  # else it makes a transaction where the driver makes none
+    if by_driver and _in_autocommit(connection):
+        raise UnsupportedDatabaseError("this engine is in AUTOCOMMIT mode: give one whose transactions are whole")
+
+
+def begin_write_in_host(connection: Connection) -> None:
+    """Begin a host's transaction where its driver would do so at our first change only, and not before what decides on that change."""
+    begin_write = traits_of(connection.dialect.name).begin_write
+    if begin_write is not None and not _in_autocommit(connection):
+        begin_write(connection)
+
+
+def _in_autocommit(connection: Connection) -> bool:
     driver_connection = connection.connection.dbapi_connection
     assert driver_connection is not None
-    by_driver = traits_of(connection.dialect.name).begin_write is None  # else it makes a transaction where the driver makes none
-    if by_driver and connection.dialect.detect_autocommit_setting(driver_connection):
-        raise UnsupportedDatabaseError("this engine is in AUTOCOMMIT mode: give one whose transactions are whole")
+    return connection.dialect.detect_autocommit_setting(driver_connection)
 
 
 def _insert_do_nothing(dialect: str) -> Callable[[Table], Insert]:
@@ -77,12 +95,17 @@ def _errno(error: Any) -> object:
 _SQLITE = Traits(
     name="sqlite",
     driver="pysqlite",
+    async_driver="aiosqlite",
     extra=None,
     engine_options=sqlite_recipe.engine_options,
     prepare_engine=sqlite_recipe.prepare_engine,
     begin_write=sqlite_recipe.begin_write,
+    begin=sqlite_recipe.begin,
+    read_options=sqlite_recipe.READ_ONLY,
     insert_unless_taken=_insert_do_nothing("sqlite"),
+    code_of=lambda error: getattr(error, "sqlite_errorname", None),
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
+    is_referenced=lambda error: str(error) == "FOREIGN KEY constraint failed",  # its code is that of a trigger where it says RESTRICT
     may_run_again=sqlite_recipe.is_busy,
     migration_lock=sqlite_lock,
     foreign_keys_off=sqlite_foreign_keys_off,
@@ -90,15 +113,20 @@ _SQLITE = Traits(
 _POSTGRESQL = Traits(
     name="postgresql",
     driver="psycopg",
+    async_driver="asyncpg",
     extra="postgresql",
-    engine_options=lambda _: {},
+    engine_options=lambda *_: {},
+    pooled_options={"psycopg": psycopg_recipe.POOLED, "asyncpg": asyncpg_recipe.POOLED},
     prepare_engine=psycopg_recipe.prepare_engine,
     reads_in_autocommit=True,
     keeps_what_commits=True,
     has_schemas=True,
     writes_in_ctes=True,
     insert_unless_taken=_insert_do_nothing("postgresql"),
+    code_of=_sqlstate,
     is_duplicate=lambda error: _sqlstate(error) == "23505",
+    is_referenced=lambda error: _sqlstate(error) in ("23503", "23001"),
+    errors_end_transactions=True,
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
     migration_lock=session_lock(
         name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
@@ -109,10 +137,13 @@ _POSTGRESQL = Traits(
 _MARIADB = Traits(
     name="mariadb",
     driver="pymysql",
+    async_driver="aiomysql",
     extra="mariadb",
-    engine_options=lambda _: {"isolation_level": "READ COMMITTED"},
+    engine_options=lambda *_: {"isolation_level": "READ COMMITTED"},
     insert_unless_taken=insert,
+    code_of=_errno,
     is_duplicate=lambda error: _errno(error) == 1062,
+    is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
     migration_lock=session_lock(
         name=f"concat('{VERSION_TABLE}.', md5(database()))", attempt="get_lock(:key, 0)", release="release_lock(:key)"

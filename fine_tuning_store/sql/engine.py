@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+import sqlalchemy
+from sqlalchemy import URL, Dialect, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from fine_tuning_store.errors import UnsupportedDatabaseError
+from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import Traits, traits_of
+from fine_tuning_store.sql.migration_lock import POOLED
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,77 +19,109 @@ if TYPE_CHECKING:
 E = TypeVar("E")
 
 
-def connect(url: str | URL) -> Engine:
+def connect(url: str | URL, *, pooled: bool = False) -> Engine:
     """A sync engine for the URL; it connects on first use. A URL without a driver takes the default one of its database.
 
-    Raises UnsupportedDatabaseError for an unknown database, a missing driver or an async one. No message holds a password.
+    `pooled` is for a PgBouncer that pools transactions. Raises InvalidValueError where it means nothing, and UnsupportedDatabaseError for
+    an unknown database, a missing driver or an async one. No message holds a password.
     """
-    parsed, traits = _resolved(url)
-    if _is_async(parsed, traits):
+    parsed, traits = _parsed(url)
+    parsed = _with_driver(parsed, traits.driver)
+    if _dialect(parsed, traits).is_async:
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is an async driver and this store is synchronous: use {traits.name}+{traits.driver}://"
         )
-    engine = _create(create_engine, parsed, traits)
+    return _sync(parsed, traits, pooled=pooled)
+
+
+def connect_async(url: str | URL, *, pooled: bool = False) -> AsyncEngine:
+    """The same as an async engine."""
+    parsed, traits = _parsed(url)
+    parsed = _with_driver(parsed, traits.async_driver)
+    if not _dialect(parsed, traits).get_async_dialect_cls(parsed).is_async:
+        raise UnsupportedDatabaseError(
+            f"{parsed.drivername!r} is a synchronous driver and this store is async: use {traits.name}+{traits.async_driver}://"
+        )
+    return _async(parsed, traits, pooled=pooled)
+
+
+def connect_either(url: str | URL, *, pooled: bool = False) -> Engine | AsyncEngine:
+    """The same, of the colour of the URL's driver; sync where it names none, or one of both colours."""
+    parsed, traits = _parsed(url)
+    parsed = _with_driver(parsed, traits.driver)
+    return (_async if _dialect(parsed, traits).is_async else _sync)(parsed, traits, pooled=pooled)
+
+
+def _sync(url: URL, traits: Traits, *, pooled: bool) -> Engine:
+    # By way of its module: a tracer may have put a function of its own there.
+    engine = _create(sqlalchemy.create_engine, url, traits, _dialect(url, traits), pooled=pooled)
     traits.prepare_engine(engine)
     return engine
 
 
-def connect_either(url: str | URL) -> Engine | AsyncEngine:
-    """The same, for a URL of either colour."""
-    parsed, traits = _resolved(url)
-    if not _is_async(parsed, traits):
-        return connect(parsed)
+def _async(url: URL, traits: Traits, *, pooled: bool) -> AsyncEngine:
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = _create(create_async_engine, parsed, traits)
+    engine = _create(create_async_engine, url, traits, _dialect(url, traits).get_async_dialect_cls(url), pooled=pooled)
     traits.prepare_engine(engine.sync_engine)
-    return engine
-
-
-def connect_async(url: str | URL) -> AsyncEngine:
-    """An async engine for the URL; it connects on first use. A URL without a driver takes the async one of its database.
-
-    Raises UnsupportedDatabaseError as `connect` does.
-    """
-    engine = connect_either(url)
-    assert not isinstance(engine, Engine)
     return engine
 
 
 def for_others(engine: Engine) -> Engine:
     """A view of an engine of ours for users who know nothing of our units; it shares the pool."""
     view = engine.execution_options()
-    begin_write = traits_of(engine.dialect.name).begin_write
-    if begin_write is not None:
-        event.listen(view, "begin", begin_write)
+    begin = traits_of(engine.dialect.name).begin
+    if begin is not None:
+        event.listen(view, "begin", begin)
     return view
 
 
-def _resolved(url: str | URL) -> tuple[URL, Traits]:
-    parsed = _parsed(url)
-    traits = traits_of(parsed.get_backend_name())
-    if "+" not in parsed.drivername:
-        parsed = parsed.set(drivername=f"{parsed.drivername}+{traits.driver}")
-    return parsed, traits
+def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
+    """Set up a SQLite engine of yours for many processes, as this package sets up its own. Call it right after create_engine.
+
+    Each new connection is in WAL mode, keeps foreign keys and waits up to 30 seconds for another one's lock. Each transaction begins
+    with BEGIN IMMEDIATE, so that what it read is still true when it writes; one with the execution option `sqlite_read_only=True`
+    begins with BEGIN, which waits for no writer, and must not write. Raises UnsupportedDatabaseError for another database.
+    """
+    prepared = engine if isinstance(engine, Engine) else engine.sync_engine
+    traits = traits_of(prepared.dialect.name)
+    if traits.begin is None:
+        raise UnsupportedDatabaseError(f"{traits.name} needs no such preparation: use this engine as it is")
+    traits.prepare_engine(prepared)
+    event.listen(prepared, "begin", traits.begin)
 
 
-def _is_async(url: URL, traits: Traits) -> bool:
+def _parsed(url: str | URL) -> tuple[URL, Traits]:
     try:
-        return url.get_dialect().is_async
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UnsupportedDatabaseError("this is not a database URL: use one like sqlite:///fine_tuning.db") from None
+    return parsed, traits_of(parsed.get_backend_name())
+
+
+def _with_driver(url: URL, driver: str) -> URL:
+    return url if "+" in url.drivername else url.set(drivername=f"{url.drivername}+{driver}")
+
+
+def _dialect(url: URL, traits: Traits) -> type[Dialect]:
+    try:
+        return url.get_dialect()
     except NoSuchModuleError:
         raise UnsupportedDatabaseError(f"SQLAlchemy knows no driver {url.drivername!r}: use {traits.name}+{traits.driver}://") from None
 
 
-def _create(create: Callable[..., E], url: URL, traits: Traits) -> E:
+def _create(create: Callable[..., E], url: URL, traits: Traits, dialect: type[Dialect], *, pooled: bool) -> E:
+    options = traits.engine_options(url, dialect)
+    if pooled:
+        if dialect.driver not in traits.pooled_options:
+            rule = f"must be False for {url.drivername}:// (it is for a pooler of transactions before PostgreSQL, and psycopg or asyncpg)"
+            raise InvalidValueError("pooled", pooled, rule)
+        options = {**options, **traits.pooled_options[dialect.driver], "execution_options": POOLED}
     try:
-        return create(url, **traits.engine_options(url))
+        return create(url, **options)
     except ImportError as error:
-        install = f"pip install 'fine-tuning-store[{traits.extra}]'" if traits.extra else "install it"
+        extras = ["aio"] if dialect.is_async else []
+        if traits.extra and not (dialect.is_async and dialect.driver != traits.driver):
+            extras.append(traits.extra)
+        install = f"pip install 'fine-tuning-store[{','.join(extras)}]'" if extras else "install it"
         raise UnsupportedDatabaseError(f"the driver of {url.drivername!r} is not installed ({error}): {install}") from error
-
-
-def _parsed(url: str | URL) -> URL:
-    try:
-        return make_url(url)
-    except (ArgumentError, ValueError):
-        raise UnsupportedDatabaseError("this is not a database URL: use one like sqlite:///fine_tuning.db") from None

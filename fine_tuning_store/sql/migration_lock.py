@@ -11,9 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
-from fine_tuning_store.errors import SchemaLockTimeoutError
+from fine_tuning_store.errors import SchemaLockTimeoutError, UnsupportedDatabaseError
 from fine_tuning_store.sql import sqlite_recipe
 from fine_tuning_store.sql.waiting import poll
+
+#: Execution options of an engine behind a pooler of transactions, where a connection is another server's after each commit.
+POOLED = {"fine_tuning_store_pooled": True}
 
 MigrationLock = Callable[[Connection, float], AbstractContextManager[None]]
 
@@ -33,8 +36,10 @@ def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
 
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
+        if POOLED.items() <= connection.get_execution_options().items():
+            raise UnsupportedDatabaseError("a pooler keeps no migration lock: migrate over a direct connection, without pooled=True")
         key = ask(connection, named)
-        if not poll(lambda: ask(connection, take, key=key), seconds, connection.dialect):
+        if not poll(lambda: ask(connection, take, key=key), seconds, awaited=connection.dialect.is_async):
             raise SchemaLockTimeoutError(seconds)
         try:
             yield
@@ -54,7 +59,7 @@ def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
 def sqlite_lock(connection: Connection, seconds: float) -> Iterator[None]:
     """SQLite's write lock, held by one transaction around the whole migration, which makes the migration atomic too."""
     with connection.begin():
-        if not poll(lambda: _try_sqlite_lock(connection), seconds, connection.dialect):
+        if not poll(lambda: _try_sqlite_lock(connection), seconds, awaited=connection.dialect.is_async):
             raise SchemaLockTimeoutError(seconds)
         yield
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+#: Arguments of create_engine for a pooler of transactions: the server behind it changes, so that no statement can stay prepared on it.
+POOLED: dict[str, Any] = {"connect_args": {"prepare_threshold": None}}
+
 
 class _Description(Sequence[Any]):
     """The description of a cursor's result, made when it is looked into."""

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from fine_tuning_store.sql.column_types import as_text
+from fine_tuning_store.sql.statement_names import named, named_after
 from fine_tuning_store.sql.statements import behind, in_order
 from fine_tuning_store.sql.tables import checkpoints, events, jobs, permissions
 
@@ -40,16 +41,25 @@ EVENT_COLUMNS = (
     *(events.c.job_id, events.c.position, as_text(events.c.extra)),
 )
 _EVENTS = _joined(events, *EVENT_COLUMNS).where(events.c.job_id == _JOB_ID).limit(_LIMIT)
-NEWEST_EVENTS = _EVENTS.order_by(events.c.position.desc())
-NEWEST_EVENTS_AFTER = NEWEST_EVENTS.where(events.c.position < bindparam("after_position"))
-OLDEST_EVENTS_AFTER = _EVENTS.where(events.c.position > bindparam("after_position")).order_by(events.c.position)
-EVENT_POSITION = _joined(events, events.c.position).where(events.c.job_id == _JOB_ID, events.c.id == bindparam("event_id"))
-TAKEN_EVENTS = select(events.c.id).where(events.c.job_id == _JOB_ID, events.c.id.in_(bindparam("event_ids", expanding=True)))
+_newest_events = _EVENTS.order_by(events.c.position.desc())
+NEWEST_EVENTS = named("newest_events", _newest_events)
+NEWEST_EVENTS_AFTER = named("newest_events_after", _newest_events.where(events.c.position < bindparam("after_position")))
+OLDEST_EVENTS_AFTER = named(
+    "oldest_events_after", _EVENTS.where(events.c.position > bindparam("after_position")).order_by(events.c.position)
+)
+EVENT_POSITION = named(
+    "event_position", _joined(events, events.c.position).where(events.c.job_id == _JOB_ID, events.c.id == bindparam("event_id"))
+)
+TAKEN_EVENTS = named(
+    "taken_events", select(events.c.id).where(events.c.job_id == _JOB_ID, events.c.id.in_(bindparam("event_ids", expanding=True)))
+)
 
 #: Takes the next positions of a job and, by locking its row, the turn to commit them.
-COUNT_EVENTS: Update = update(jobs).where(jobs.c.id == _JOB_ID).values(event_count=jobs.c.event_count + bindparam("new_events"))
-EVENT_COUNT = select(jobs.c.event_count).where(jobs.c.id == _JOB_ID)
-INSERT_EVENTS: Insert = insert(events)
+COUNT_EVENTS: Update = named(
+    "count_events", update(jobs).where(jobs.c.id == _JOB_ID).values(event_count=jobs.c.event_count + bindparam("new_events"))
+)
+EVENT_COUNT = named("event_count", select(jobs.c.event_count).where(jobs.c.id == _JOB_ID))
+INSERT_EVENTS: Insert = named(f"insert_{events.name}", insert(events))
 
 # Checkpoints
 
@@ -57,18 +67,23 @@ CHECKPOINT_COLUMNS = (
     *(checkpoints.c.id, checkpoints.c.created_at, checkpoints.c.model, checkpoints.c.job_id, checkpoints.c.step_number),
     *(as_text(checkpoints.c.metrics), as_text(checkpoints.c.extra)),
 )
-CHECKPOINTS = (
+_checkpoints = (
     _joined(checkpoints, *CHECKPOINT_COLUMNS)
     .where(checkpoints.c.job_id == _JOB_ID)
     .order_by(checkpoints.c.step_number.desc(), checkpoints.c.id.desc())
     .limit(_LIMIT)
 )
+CHECKPOINTS = named("checkpoints", _checkpoints)
 _STEP: BindParameter[int] = bindparam("after_step")
-CHECKPOINTS_AFTER = CHECKPOINTS.where(
-    checkpoints.c.step_number <= _STEP, (checkpoints.c.step_number < _STEP) | (checkpoints.c.id < bindparam("after_id"))
+CHECKPOINTS_AFTER = named(
+    "checkpoints_after",
+    _checkpoints.where(
+        checkpoints.c.step_number <= _STEP, (checkpoints.c.step_number < _STEP) | (checkpoints.c.id < bindparam("after_id"))
+    ),
 )
-CHECKPOINT_STEP = _joined(checkpoints, checkpoints.c.step_number).where(
-    checkpoints.c.job_id == _JOB_ID, checkpoints.c.id == bindparam("checkpoint_id")
+CHECKPOINT_STEP = named(
+    "checkpoint_step",
+    _joined(checkpoints, checkpoints.c.step_number).where(checkpoints.c.job_id == _JOB_ID, checkpoints.c.id == bindparam("checkpoint_id")),
 )
 
 # Permissions
@@ -87,29 +102,37 @@ _bears_the_model = jobs.c.id.in_(
     )
 )
 #: The newest job of an organization whose final model or whose checkpoint bears a name.
-JOB_OF_MODEL = (
+JOB_OF_MODEL = named(
+    "job_of_model",
     select(jobs.c.id, jobs.c.organization_id)
     .where(_bears_the_model, jobs.c.organization_id == _ORGANIZATION)
     .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-    .limit(1)
+    .limit(1),
 )
 #: Whether one organization has such a job, or several.
-ORGANIZATIONS_OF_MODEL = select(jobs.c.organization_id).where(_bears_the_model).distinct().limit(2)
+ORGANIZATIONS_OF_MODEL = named("organizations_of_model", select(jobs.c.organization_id).where(_bears_the_model).distinct().limit(2))
 _OF_MODEL = _joined(permissions, *PERMISSION_COLUMNS).where(permissions.c.digest == bindparam("digest"), permissions.c.model == _MODEL)
-PERMISSIONS_OF_PROJECTS = _OF_MODEL.where(
-    permissions.c.organization_id == _ORGANIZATION,
-    permissions.c.project_id.in_(bindparam("project_ids", expanding=True)),
-).with_for_update(of=permissions)
-PERMISSION_CURSOR = _joined(permissions, permissions.c.created_at, permissions.c.id).where(
-    permissions.c.id == bindparam("permission_id"),
-    permissions.c.digest == bindparam("digest"),
-    permissions.c.organization_id == _ORGANIZATION,
+PERMISSIONS_OF_PROJECTS = named(
+    "permissions_of_projects",
+    _OF_MODEL.where(
+        permissions.c.organization_id == _ORGANIZATION,
+        permissions.c.project_id.in_(bindparam("project_ids", expanding=True)),
+    ).with_for_update(of=permissions),
 )
-DELETE_PERMISSION = delete(permissions).where(permissions.c.id == bindparam("permission_id"))
+PERMISSION_CURSOR = named(
+    "permission_cursor",
+    _joined(permissions, permissions.c.created_at, permissions.c.id).where(
+        permissions.c.id == bindparam("permission_id"),
+        permissions.c.digest == bindparam("digest"),
+        permissions.c.organization_id == _ORGANIZATION,
+    ),
+)
+DELETE_PERMISSION = named("delete_permission", delete(permissions).where(permissions.c.id == bindparam("permission_id")))
 DELETE_PERMISSION_OF_MODEL = DELETE_PERMISSION.where(permissions.c.digest == bindparam("digest"))
 
 
 @cache
+@named_after
 def permissions_page(*, project: bool, after: bool, descending: bool) -> Select[Any]:
     """A page of the permissions of an organization's model."""
     statement = _OF_MODEL.where(permissions.c.organization_id == _ORGANIZATION)

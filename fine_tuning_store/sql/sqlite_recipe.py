@@ -6,43 +6,52 @@ With the driver's defaults, eight writers lose every tenth read-modify-write; wi
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from fine_tuning_store.sql.waiting import sleep
 
 #: How long a connection waits for another one's write lock, in seconds.
 BUSY_SECONDS = 30
 
+#: Execution options under which a transaction only reads, and waits for no writer.
+READ_ONLY = {"sqlite_read_only": True}
 
-def engine_options(url: URL) -> dict[str, Any]:
-    """Arguments of create_engine: no BEGIN of the driver's own, and one shared connection for a database in memory."""
-    options: dict[str, Any] = {"connect_args": {"isolation_level": None, "timeout": BUSY_SECONDS}}
-    if url.database in (None, "", ":memory:"):
-        options["connect_args"]["check_same_thread"] = False
-        options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
-    return options
+
+def engine_options(url: URL, dialect: type[Dialect]) -> dict[str, Any]:
+    """Arguments of create_engine: one shared connection for a database in memory."""
+    if url.database not in (None, "", ":memory:"):
+        return {}
+    pool = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
+    return {"connect_args": {"check_same_thread": False}, "poolclass": pool, "pool_size": 1, "max_overflow": 0}
 
 
 def prepare_engine(engine: Engine) -> None:
-    """Set up each new connection of an engine of ours."""
-
-    @event.listens_for(engine, "connect")
-    def connected(dbapi_connection: Any, _: object) -> None:
-        cursor = dbapi_connection.cursor()
-        _switch_to_wal(cursor, engine.dialect)
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine, "invalidate")
-    def invalidated(dbapi_connection: Any, *_: object) -> None:
-        dbapi_connection.rollback()  # a task that was cancelled during a SELECT would leave the write lock held, even when closed
+    """Set up each new connection of an engine. Twice is as good as once."""
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "invalidate", _release_lock)
 
 
-def _switch_to_wal(cursor: Any, dialect: Dialect) -> None:
+def _set_up(dbapi_connection: Any, _: object) -> None:
+    dbapi_connection.isolation_level = None  # no BEGIN of the driver's own
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+    _switch_to_wal(dbapi_connection, cursor)
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _release_lock(dbapi_connection: Any, *_: object) -> None:
+    """A task that is cancelled while it waits for aiosqlite leaves a connection that is closed late, and a write lock with it."""
+    with suppress(Exception):  # of one that is closed already
+        dbapi_connection.rollback()
+
+
+def _switch_to_wal(dbapi_connection: Any, cursor: Any) -> None:
     """The switch does not wait for others as everything else does, so it is tried again until it is done by whoever was first."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -55,7 +64,7 @@ def _switch_to_wal(cursor: Any, dialect: Dialect) -> None:
                 return
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
-            sleep(0.01, dialect)
+            sleep(0.01, awaited=hasattr(dbapi_connection, "run_async"))
         else:
             return
 
@@ -69,6 +78,14 @@ def begin_write(connection: Connection) -> None:
     """Take the write lock now: a transaction that read first and then wants to write is refused at once if another wrote meanwhile."""
     if not in_transaction(connection):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction of a host's: one that may write, unless its execution option `sqlite_read_only` is true."""
+    if connection.get_execution_options().get("sqlite_read_only"):
+        connection.exec_driver_sql("BEGIN")
+    else:
+        begin_write(connection)
 
 
 def in_transaction(connection: Connection) -> bool:

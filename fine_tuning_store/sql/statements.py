@@ -33,6 +33,7 @@ from sqlalchemy import (
 
 from fine_tuning_store.domain.lifecycle import ENDED, MOVES, OPEN, JobStatus
 from fine_tuning_store.sql.mapping import job_columns
+from fine_tuning_store.sql.statement_names import named, named_after
 from fine_tuning_store.sql.tables import (
     checkpoints,
     compatibility,
@@ -77,42 +78,49 @@ def _read() -> Select[Any]:
 
 
 @cache
+@named_after
 def job() -> Select[Any]:
     """A job by its id."""
     return _read().where(_of_job(jobs.c.id))
 
 
 @cache
+@named_after
 def job_locked() -> Select[Any]:
     """The job as it is now, whatever the transaction saw before, and kept so until the transaction ends."""
-    return job().with_for_update(of=jobs)
+    return _read().where(_of_job(jobs.c.id)).with_for_update(of=jobs)
 
 
 @cache
+@named_after
 def job_exists() -> Select[tuple[str]]:
     """The id of a job that is there."""
     return select(jobs.c.id).where(_of_job(jobs.c.id))
 
 
 @cache
+@named_after
 def job_kept_there() -> Select[tuple[str]]:
     """The same, and the job stays until the transaction ends."""
-    return job_exists().with_for_update()
+    return select(jobs.c.id).where(_of_job(jobs.c.id)).with_for_update()
 
 
 @cache
+@named_after
 def jobs_of_ids() -> Select[Any]:
     """Several jobs, in no order."""
     return _read().where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
 
 
 @cache
+@named_after
 def taken() -> Select[Any]:
     """The first of some ids that is taken by anyone, as of now."""
     return select(jobs.c.id).where(jobs.c.id.in_(bindparam("job_ids", expanding=True))).order_by(jobs.c.id).limit(1).with_for_update()
 
 
 @cache
+@named_after
 def cursor(*, of_organization: bool) -> Select[tuple[int, str]]:
     """The key of a job that a page begins behind."""
     key = select(jobs.c.created_at, jobs.c.id).where(_of_job(jobs.c.id))
@@ -120,6 +128,7 @@ def cursor(*, of_organization: bool) -> Select[tuple[int, str]]:
 
 
 @cache
+@named_after
 def compatible_numbers() -> Select[tuple[int, int]]:
     """The schema's number and the oldest code number that may use it."""
     return select(compatibility.c.schema_number, compatibility.c.oldest_code_number)
@@ -142,6 +151,7 @@ class Shape(NamedTuple):
 
 
 @lru_cache(maxsize=512)
+@named_after
 def page(shape: Shape) -> Select[Any]:
     """A page of jobs in order of (created_at, id), at most `row_limit` rows.
 
@@ -218,16 +228,18 @@ def move(verb: str, columns: frozenset[str] = frozenset()) -> Update:
     values: dict[str, Any] = {"status": _constant(legal.target), **_new_values(columns)}
     if legal.target in ENDED:
         values["finished_at"] = _ended_at()
-    return update(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, legal.sources)).values(values)
+    return named(verb, update(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, legal.sources)).values(values))
 
 
 @cache
+@named_after
 def update_open_job(columns: frozenset[str]) -> Update:
     """Set columns of a job that has not ended."""
     return update(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, OPEN)).values(_new_values(columns))
 
 
 @cache
+@named_after
 def update_hyperparameters(columns: frozenset[str]) -> Update:
     """Set some hyperparameters of a job."""
     return update(hyperparameters).where(_of_job(hyperparameters.c.job_id)).values(_new_values(columns))
@@ -240,7 +252,7 @@ def _new_values(columns: frozenset[str]) -> dict[str, Any]:
 @cache
 def child(table: Table) -> Child:
     """The statements of a child table."""
-    return Child(insert(table), delete(table).where(_of_job(table.c.job_id)))
+    return Child(named(f"insert_{table.name}", insert(table)), named(f"delete_{table.name}", delete(table).where(_of_job(table.c.job_id))))
 
 
 #: The tables of everything that belongs to a job and goes with it.
@@ -248,6 +260,7 @@ CHILDREN = (errors, hyperparameters, result_files, metadata, permissions, checkp
 
 
 @cache
+@named_after
 def insert_settings(pairs: int) -> Insert:
     """The hyperparameters of a job and so many metadata pairs, bound as key_0, value_0, digest_0, key_1 ..., in one round trip.
 
@@ -265,12 +278,14 @@ def insert_settings(pairs: int) -> Insert:
 
 
 @cache
+@named_after
 def delete_ended_job() -> Delete:
     """Remove a job that has ended."""
     return delete(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, ENDED))
 
 
 @cache
+@named_after
 def delete_jobs() -> Delete:
     """Remove jobs by their ids."""
     return delete(jobs).where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))

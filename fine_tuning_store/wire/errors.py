@@ -43,6 +43,7 @@ _BODIES: Mapping[type[Exception], Callable[[Any], tuple[int, dict[str, Any]]]] =
         errors.IllegalMoveError: lambda error: _body(
             400, f'Cannot {error.move} a job {error.job_id} that already has status "{error.status}".', None, None
         ),
+        errors.JobReferencedError: lambda error: _body(400, f"Cannot delete job {error.job_id}: it is in use.", None, None),
         errors.JobAlreadyExistsError: lambda error: _body(400, str(error), "id", None),
         errors.InvalidValueError: lambda error: _body(400, str(error), error.field, None),
     }

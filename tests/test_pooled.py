@@ -1,0 +1,139 @@
+"""Behind a PgBouncer that pools transactions, where each transaction may meet another server connection."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Connection, make_url
+
+from fine_tuning_store import (
+    FineTuningJob,
+    FineTuningJobRepository,
+    FineTuningStore,
+    InvalidValueError,
+    JobStatus,
+    UnsupportedDatabaseError,
+)
+from fine_tuning_store.sql.engine import connect_async, connect_either
+from tests import databases, pgbouncer
+from tests.databases import Database
+from tests.given import ORGANIZATION
+
+CLIENTS = 50
+
+pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def pooler(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+    """A PgBouncer before the PostgreSQL under test."""
+    program = pgbouncer.find_pgbouncer()
+    if program is None:
+        missing = "no PgBouncer: install the program pgbouncer, for example with apt-get install pgbouncer"
+        if databases.REQUIRED:
+            pytest.fail(missing)
+        pytest.skip(missing)
+    assert isinstance(database, databases.Server)
+    with pgbouncer.pooled(program, database.admin, tmp_path_factory.mktemp("pgbouncer")) as url:
+        yield url
+
+
+def behind(pooler: URL, url: str, driver: str = "psycopg") -> URL:
+    """The URL of a database by way of the pooler."""
+    return pooler.set(drivername=f"postgresql+{driver}", database=make_url(url).database)
+
+
+def new_job(jobs: FineTuningJobRepository) -> FineTuningJob:
+    return jobs.create(organization_id=ORGANIZATION, model="m", training_file="f", metadata={"a": "b"})
+
+
+def steps(id: str) -> list[Callable[[FineTuningJobRepository], Any]]:
+    """The life of a job, a transaction each."""
+    return [
+        lambda jobs: jobs.enqueue(id),
+        lambda jobs: jobs.start(id, message="hello"),
+        lambda jobs: jobs.list(metadata={"a": "b"}, limit=5),
+        lambda jobs: jobs.succeed(id, fine_tuned_model="ft:m", result_files=["a", "b"]),
+        lambda jobs: jobs.get(id),
+    ]
+
+
+def assert_all_succeeded(url: str, jobs: int) -> None:
+    with FineTuningStore.connect(url) as store:
+        assert [job.status for job in store.jobs.iterate()] == [JobStatus.SUCCEEDED] * jobs
+
+
+def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
+    failed: list[Exception] = []
+
+    def live(store: FineTuningStore) -> None:
+        try:
+            for _ in range(4):
+                job = new_job(store.jobs)
+                for step in steps(job.id):
+                    step(store.jobs)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            failed.append(error)
+
+    with FineTuningStore.connect(behind(pooler, url), pooled=True) as store:
+        threads = [threading.Thread(target=live, args=(store,)) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert failed == []
+    assert_all_succeeded(url, CLIENTS * 4)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
+def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) -> None:
+    async def run() -> None:
+        engine = connect_async(behind(pooler, url, driver), pooled=True)
+
+        async def call(work: Callable[[FineTuningJobRepository], Any]) -> Any:
+            def on(connection: Connection) -> Any:
+                return work(FineTuningJobRepository(connection))
+
+            async with engine.begin() as connection:
+                return await connection.run_sync(on)
+
+        async def live() -> None:
+            job = await call(new_job)
+            for step in steps(job.id):
+                await call(step)
+
+        await asyncio.gather(*(live() for _ in range(CLIENTS)))
+        await engine.dispose()
+
+    asyncio.run(run())
+    assert_all_succeeded(url, CLIENTS)
+
+
+def test_a_pooled_store_does_not_migrate(pooler: URL, database: Database) -> None:
+    with database.empty() as url:
+        with FineTuningStore.connect(behind(pooler, url), pooled=True) as store:
+            calls: list[Callable[[], None]] = [store.schema.upgrade, lambda: store.schema.downgrade("base")]
+            for call in calls:
+                with pytest.raises(UnsupportedDatabaseError, match="over a direct connection"):
+                    call()
+            with FineTuningStore.connect(url) as direct:
+                assert direct.schema.current() is None
+                direct.schema.upgrade()
+
+            store.schema.upgrade()  # there is nothing to do
+            assert new_job(store.jobs) in store.jobs.list().data
+            with pytest.raises(UnsupportedDatabaseError, match="over a direct connection"):
+                store.schema.downgrade("base")
+
+
+@pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db", "mariadb+asyncmy://host/db"])
+def test_pooled_is_refused_where_it_means_nothing(url: str, database: Database) -> None:
+    with pytest.raises(InvalidValueError, match="psycopg or asyncpg") as caught:
+        connect_either(url, pooled=True)
+
+    assert caught.value.field == "pooled"
