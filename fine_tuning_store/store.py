@@ -185,7 +185,7 @@ class FineTuningStore:
         """
         rules.organization(organization_id)
         if self.organization_id not in (None, organization_id):
-            raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store,")
+            raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store")
         scoped = FineTuningStore.__new__(type(self))
         scoped._units = replace(self._units, organization_id=organization_id)
         scoped._owns_engine = self._owns_engine

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatus, SchemaOutOfDateError
+from tests.databases import ASYNC_DRIVERS, Database, with_driver
+from tests.given import created
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EMBEDDING = ROOT / "docs" / "embedding.md"
 
 
 def blocks(page: Path) -> str:
@@ -22,17 +39,164 @@ def blocks(page: Path) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def run(page: Path) -> dict[str, Any]:
+    """Run a page and answer its names."""
+    namespace: dict[str, Any] = {"__name__": page.stem}
+    exec(compile(blocks(page), str(page), "exec", dont_inherit=True), namespace)
+    return namespace
+
+
+def close(namespace: dict[str, Any]) -> None:
+    """Close the stores and engines that a page left open."""
+    for value in namespace.values():
+        if type(value).__name__ == "FineTuningStore":
+            value.engine.dispose()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != EMBEDDING], ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {}
 
-    exec(compile(blocks(page), str(page), "exec", dont_inherit=True), namespace)
+    close(run(page))
 
-    for value in namespace.values():
-        close = getattr(value, "close", None)
-        if type(value).__name__ == "FineTuningStore" and close is not None:
-            close()
+
+@pytest.fixture
+def embedding(database: Database, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The names of the page about embedding, which has run on a database that the deployment has migrated."""
+    with FineTuningStore.connect(empty_url) as store:
+        store.schema.upgrade()
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    monkeypatch.setenv("ASYNC_DATABASE_URL", with_driver(empty_url, ASYNC_DRIVERS[database.name][0]))
+    monkeypatch.chdir(tmp_path)
+    namespace = run(EMBEDDING)
+    yield namespace
+    close(namespace)
+
+
+@pytest.mark.parametrize("app", ["app", "async_app"])
+def test_the_services_of_the_page_answer_each_organization_its_own(embedding: dict[str, Any], app: str) -> None:
+    service: FastAPI = embedding[app]
+    asked = {"model": "gpt-4o-mini", "training_file": "file-abc"}
+    before = len(embedding["store"].for_organization("org-1").jobs.list().data)
+    with TestClient(service, headers={"Authorization": "Bearer key-1"}) as client:
+        made = client.post("/v1/fine_tuning/jobs", json=asked).json()
+        assert made["organization_id"] == "org-1"
+        assert client.post("/v1/fine_tuning/jobs", json=asked | {"model": ""}).json()["error"]["param"] == "model"
+        assert client.post("/v1/fine_tuning/jobs", json=asked, headers={"Authorization": "Bearer none"}).status_code == 401
+        other = {"Authorization": "Bearer key-2"}
+        if app == "app":
+            assert client.get(f"/v1/fine_tuning/jobs/{made['id']}").json() == made
+            assert client.get(f"/v1/fine_tuning/jobs/{made['id']}", headers=other).status_code == 404
+        else:
+            lines = client.get("/v1/fine_tuning/jobs/export").text.splitlines()
+            assert json.loads(lines[0]) == made
+            assert len(lines) == before + 1
+            assert made["id"] not in client.get("/v1/fine_tuning/jobs/export", headers=other).text
+
+    assert [event.message for event in embedding["store"].events.list(made["id"]).data] == ["Created"]
+
+
+def test_a_service_of_the_page_does_not_start_on_a_database_that_is_not_migrated(embedding: dict[str, Any]) -> None:
+    embedding["Base"].metadata.drop_all(embedding["engine"])
+    embedding["store"].schema.downgrade("base")
+
+    for app in (embedding["app"], embedding["async_app"]):
+        with pytest.raises(SchemaOutOfDateError), TestClient(app):
+            pass
+
+
+def test_several_workers_of_the_page_train_each_job_once(embedding: dict[str, Any]) -> None:
+    store: FineTuningStore = embedding["store"]
+    ids = [created(store).id for _ in range(8)]
+    for id in ids:
+        store.jobs.enqueue(id)
+    stop = threading.Event()
+    workers = [threading.Thread(target=embedding["work"], args=(store, stop)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    try:
+        deadline = time.monotonic() + 60
+        while any(not job.status.is_ended for job in store.jobs.get_many(ids)) and time.monotonic() < deadline:
+            stop.wait(0.05)
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+    whole = ["Training started", "Step 1/3", "Step 2/3", "Step 3/3", "The job has succeeded"]
+    for job in store.jobs.get_many(ids):
+        assert (job.status, [event.message for event in store.events.tail(job.id).data]) == (JobStatus.SUCCEEDED, whole)
+
+
+def test_a_worker_of_the_page_lets_go_when_it_stops_and_when_the_user_cancels(embedding: dict[str, Any]) -> None:
+    store: FineTuningStore = embedding["store"]
+    train, stop = embedding["train"], threading.Event()
+    given_back, cancelled = (store.jobs.start(created(store).id) for _ in range(2))
+
+    store.jobs.cancel(cancelled.id)
+    train(store, cancelled, stop)
+    stop.set()
+    train(store, given_back, stop)
+
+    assert [job.status for job in store.jobs.get_many([given_back.id, cancelled.id])] == [JobStatus.QUEUED, JobStatus.CANCELLED]
+
+
+def test_a_worker_process_of_the_page_ends_by_itself_when_it_is_told_to(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/jobs.db"
+    (tmp_path / "page.py").write_text(blocks(EMBEDDING))
+    environment = {**os.environ, "DATABASE_URL": database, "ASYNC_DATABASE_URL": with_driver(database, "aiosqlite")}
+    with FineTuningStore.connect(database) as store:
+        store.schema.upgrade()
+        job = created(store)
+        store.jobs.enqueue(job.id)
+        worker = subprocess.Popen([sys.executable, "-c", "import page; page.main()"], cwd=tmp_path, env=environment)
+        try:
+            deadline = time.monotonic() + 60
+            while not store.jobs.get(job.id).status.is_ended and worker.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            worker.terminate()
+
+            assert worker.wait(30) == 0
+        finally:
+            worker.kill()
+
+        assert store.jobs.get(job.id).status is JobStatus.SUCCEEDED
+
+
+def test_jobs_and_the_applications_rows_of_the_page_are_there_together(embedding: dict[str, Any]) -> None:
+    store, charge = embedding["store"], embedding["Charge"]
+    with Session(embedding["engine"]) as session:
+        charged = session.scalars(select(charge.job_id)).all()
+        assert len(charged) == 2
+        jobs = FineTuningJobRepository(session)
+        lost = jobs.create(organization_id="org-1", model="m", training_file="f")
+        session.add(charge(job_id=lost.id, cents=1))
+        jobs.cancel(charged[0])
+        with session.begin_nested() as savepoint:
+            jobs.cancel(charged[1])
+            savepoint.rollback()
+        assert [job.status for job in jobs.get_many(charged)] == [JobStatus.CANCELLED, JobStatus.VALIDATING_FILES]
+        session.rollback()
+        assert session.scalars(select(charge.job_id)).all() == charged
+        assert {job.status for job in jobs.get_many(charged)} == {JobStatus.VALIDATING_FILES}
+        jobs.cancel(charged[0])
+        jobs.delete(charged[0])
+        session.commit()
+
+    assert [job.id for job in store.jobs.iterate() if job.id in charged] == charged[1:]
+
+
+def test_the_tests_that_the_page_shows_pass(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/page.db"
+    with FineTuningStore.connect(database) as store:
+        store.schema.upgrade()
+    uses_repository = "\n\ndef test_a_repository(job_repository):\n    assert job_repository.list().data\n"
+    (tmp_path / "test_page.py").write_text(blocks(EMBEDDING) + uses_repository)
+    environment = {**os.environ, "DATABASE_URL": database, "ASYNC_DATABASE_URL": with_driver(database, "aiosqlite")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_the_first_two_commands_of_the_readme_run_the_example_and_the_tests() -> None:

@@ -56,6 +56,8 @@ def job_id(value: object, field: str = "id") -> str:
 
 def organization(value: object) -> str:
     """An organization's id of up to 128 characters."""
+    if value is None:
+        raise InvalidValueError("organization_id", value, "must be given (or come from store.for_organization)")
     return text("organization_id", value, ORGANIZATION_LENGTH, 1)
 
 

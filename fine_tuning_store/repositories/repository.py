@@ -49,7 +49,7 @@ class Repository:
         if given is not None:
             rules.organization(given)
             if own not in (None, given):
-                raise InvalidValueError("organization_id", given, f"must be {own!r}, the only organization of this store,")
+                raise InvalidValueError("organization_id", given, f"must be {own!r}, the only organization of this store")
         return own if given is None else given
 
 
