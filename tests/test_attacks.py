@@ -103,7 +103,7 @@ def test_an_iterator_is_found_whole_by_a_second_run(store: FineTuningStore) -> N
     failures: list[int] = []
 
     def lose_once(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT INTO fine_tuning_job_result_files") and not failures:
+        if statement.startswith("INSERT /* fine_tuning_store.insert_fine_tuning_job_result_files */") and not failures:
             failures.append(1)
             raise lost()
 
