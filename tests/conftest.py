@@ -5,7 +5,7 @@ Where a module is marked `every_driver`, its tests that take a `store` run on an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import cast
@@ -36,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Choose the databases, and the drivers where the test takes a store. A test that names its database keeps it."""
-    if any(mark.args[0] == "database" for mark in metafunc.definition.iter_markers("parametrize")):
+    """Choose the databases, and the drivers where the test takes a store. A test that names its own keeps them."""
+    if any({"database", "driver"} & set(_names(mark.args[0])) for mark in metafunc.definition.iter_markers("parametrize")):
         return
     if "driver" in metafunc.fixturenames:
         marked = {mark.name for mark in metafunc.definition.iter_markers()}
@@ -48,6 +48,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("database", "driver"), pairs, ids=ids, indirect=True, scope="session")
     elif "database" in metafunc.fixturenames:
         metafunc.parametrize("database", databases.NAMES, indirect=True, scope="session")
+
+
+def _names(given: str | Sequence[str]) -> Sequence[str]:
+    return [name.strip() for name in given.split(",")] if isinstance(given, str) else given
 
 
 @pytest.hookimpl(tryfirst=True)
