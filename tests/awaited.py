@@ -43,8 +43,8 @@ class Awaited:
 class AwaitedStore(Awaited):
     """A store with an event loop of its own."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(AsyncFineTuningStore.connect(url))
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(AsyncFineTuningStore.connect(url, **options))
         self.loop = asyncio.Runner(debug=False)
 
     @property

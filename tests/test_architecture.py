@@ -71,3 +71,10 @@ def test_every_public_name_is_exported_sorted_and_documented() -> None:
 
 def test_the_docs_show_the_moves_as_the_code_has_them() -> None:
     assert f"```mermaid\n{lifecycle.as_mermaid()}\n```" in (ROOT / "docs" / "lifecycle.md").read_text()
+
+
+def test_repositories_run_their_statements_through_the_unit() -> None:
+    """It holds them to an organization and a schema."""
+    for path in MODULES:
+        if part_of(path) == "repositories":
+            assert not re.search(r"connection\.(execute|scalar|exec_driver)", path.read_text()), path

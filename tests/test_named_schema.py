@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
@@ -26,7 +27,8 @@ from fine_tuning_store import (
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
-from tests.databases import Database
+from tests.awaited import AwaitedStore
+from tests.databases import Database, with_driver
 from tests.given import ORGANIZATION, a_job, created, stored
 from tests.processes import at_once
 
@@ -107,6 +109,23 @@ def live_a_life(store: FineTuningStore) -> None:
     for job_id in (job.id, failed.id):
         store.jobs.delete(job_id)
     assert {found.id for found in store.jobs.iterate()} == {kept.id for kept in imported}
+
+
+@on_postgresql
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg_async"])
+def test_everything_works_in_a_schema_awaited(empty_url: str, driver: str) -> None:
+    awaited = AwaitedStore(with_driver(empty_url, driver), schema="ft")
+    store = cast("FineTuningStore", awaited)
+
+    def live() -> None:
+        store.schema.upgrade(create_schema=True)
+        assert store.schema.check() == ()
+        live_a_life(store)
+
+    awaited.run_test(live)
+    awaited.close_all()
+
+    assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (OURS, set())
 
 
 @on_postgresql

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Connection, make_url
+from sqlalchemy import URL, make_url
 
 from fine_tuning_store import (
-    FineTuningJob,
-    FineTuningJobRepository,
+    AsyncFineTuningStore,
     FineTuningStore,
     InvalidValueError,
     JobStatus,
     UnsupportedDatabaseError,
 )
-from fine_tuning_store.sql.engine import connect_async, connect_either
+from fine_tuning_store.sql.engine import connect_either
 from tests import databases, pgbouncer
 from tests.databases import Database
 from tests.given import ORGANIZATION
@@ -47,12 +46,12 @@ def behind(pooler: URL, url: str, driver: str = "psycopg") -> URL:
     return pooler.set(drivername=f"postgresql+{driver}", database=make_url(url).database)
 
 
-def new_job(jobs: FineTuningJobRepository) -> FineTuningJob:
+def new_job(jobs: Any) -> Any:
     return jobs.create(organization_id=ORGANIZATION, model="m", training_file="f", metadata={"a": "b"})
 
 
-def steps(id: str) -> list[Callable[[FineTuningJobRepository], Any]]:
-    """The life of a job, a transaction each."""
+def steps(id: str) -> list[Callable[[Any], Any]]:
+    """The life of a job, a transaction each, on repositories of either face."""
     return [
         lambda jobs: jobs.enqueue(id),
         lambda jobs: jobs.start(id, message="hello"),
@@ -93,22 +92,14 @@ def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
 def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) -> None:
     async def run() -> None:
-        engine = connect_async(behind(pooler, url, driver), pooled=True)
+        async with AsyncFineTuningStore.connect(behind(pooler, url, driver), pooled=True) as store:
 
-        async def call(work: Callable[[FineTuningJobRepository], Any]) -> Any:
-            def on(connection: Connection) -> Any:
-                return work(FineTuningJobRepository(connection))
+            async def live() -> None:
+                job = await new_job(store.jobs)
+                for step in steps(job.id):
+                    await step(store.jobs)
 
-            async with engine.begin() as connection:
-                return await connection.run_sync(on)
-
-        async def live() -> None:
-            job = await call(new_job)
-            for step in steps(job.id):
-                await call(step)
-
-        await asyncio.gather(*(live() for _ in range(CLIENTS)))
-        await engine.dispose()
+            await asyncio.gather(*(live() for _ in range(CLIENTS)))
 
     asyncio.run(run())
     assert_all_succeeded(url, CLIENTS)

@@ -204,7 +204,7 @@ def delete_ended_job(unit: Unit, id: str) -> None:
     if not deleted:
         raise JobNotFoundError(id)
     for table in statements.CHILDREN:  # SQLite without foreign_keys leaves them; the job that held them to an organization is gone
-        unit.connection.execute(statements.child(table).delete, {"of_job": id})
+        unit.run_for_all(statements.child(table).delete, of_job=id)
 
 
 def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:
