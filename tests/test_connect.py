@@ -54,7 +54,7 @@ def test_a_url_that_cannot_be_used_is_refused_with_one_that_can(url: str, hint: 
         ("postgresql://host/db", "asyncpg", "postgresql"),
         ("postgresql+psycopg://host/db", "psycopg", "postgresql"),
         ("postgresql+psycopg_async://host/db", "psycopg", "postgresql"),
-        ("mariadb://host/db", "asyncmy", "mariadb"),
+        ("mariadb://host/db", "aiomysql", "mariadb"),
     ],
 )
 def test_an_async_engine_takes_the_async_driver_of_its_database(url: str, driver: str, dialect: str) -> None:
@@ -67,8 +67,8 @@ def test_an_async_engine_takes_the_async_driver_of_its_database(url: str, driver
     ("url", "hint"),
     [
         ("sqlite+pysqlite:///file.db", r"sqlite\+aiosqlite://"),
-        ("mariadb+pymysql://user:tiger@host/db", r"mariadb\+asyncmy://"),
-        ("mysql+pymysql://user:tiger@host/db", r"mariadb\+asyncmy://"),
+        ("mariadb+pymysql://user:tiger@host/db", r"mariadb\+aiomysql://"),
+        ("mysql+pymysql://user:tiger@host/db", r"mariadb\+aiomysql://"),
         ("oracle://scott:tiger@host/db", "postgresql://"),
         ("sqlite+nonsense:///file.db", r"sqlite\+"),
     ],

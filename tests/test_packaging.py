@@ -183,12 +183,12 @@ def test_an_application_runs_our_revisions_in_its_own_history(
 
 
 COST = """
-from time import perf_counter
+from time import process_time
 import sqlalchemy.orm
 
-start = perf_counter()
+start = process_time()
 from fine_tuning_store import FineTuningStore
-print(perf_counter() - start)
+print(process_time() - start)
 """
 LATER = """
 import sys, fine_tuning_store
@@ -201,7 +201,7 @@ def test_to_import_the_package_costs_little_on_top_of_sqlalchemy(tmp_path: Path)
 
     costs = [float(run(sys.executable, "-c", COST, folder=tmp_path)) for _ in range(15)]
 
-    assert min(costs) <= 0.08, costs  # seconds; whatever disturbs the machine only adds
+    assert min(costs) <= 0.08, costs  # seconds of this process: what others do at the time is not counted
 
 
 def test_to_import_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_line(tmp_path: Path) -> None:

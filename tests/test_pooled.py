@@ -122,7 +122,7 @@ def test_a_pooled_store_does_not_migrate(pooler: URL, database: Database) -> Non
                 store.schema.downgrade("base")
 
 
-@pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db", "mariadb+asyncmy://host/db"])
+@pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db", "mariadb+aiomysql://host/db"])
 def test_pooled_is_refused_where_it_means_nothing(url: str, database: Database) -> None:
     with pytest.raises(InvalidValueError, match="psycopg or asyncpg") as caught:
         connect_either(url, pooled=True)
