@@ -20,6 +20,7 @@ from fine_tuning_store.errors import (
     SchemaLockTimeoutError,
     SchemaOutOfDateError,
     UnitAlreadyOpenError,
+    UnitEndedError,
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
@@ -119,6 +120,7 @@ __all__ = [
     "SchemaLockTimeoutError",
     "SchemaOutOfDateError",
     "UnitAlreadyOpenError",
+    "UnitEndedError",
     "UnitOfWork",
     "UnsupportedDatabaseError",
     "checkpoint_from_wire",

@@ -124,6 +124,13 @@ class UnitAlreadyOpenError(FineTuningStoreError):
         return "a unit of this store is open in this task: call its repositories (unit.jobs ...) instead of the store's"
 
 
+class UnitEndedError(FineTuningStoreError):
+    """A unit's transaction was ended inside of the unit, so it cannot be told what of it was kept."""
+
+    def __str__(self) -> str:
+        return "the transaction of this unit was ended by unit.connection (commit, rollback or close): leave that to the unit"
+
+
 class UnsupportedDatabaseError(FineTuningStoreError):
     """The URL or engine names a database or a driver that cannot be used, or not for this call. The message says which can."""
 

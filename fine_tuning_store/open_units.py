@@ -21,7 +21,7 @@ class StoreState:
 class Alone:
     """A block in which a unit of the store is open in this task or thread; another one inside it is refused.
 
-    A task that is made inside the block inherits its context, but is another task and may open a unit of its own.
+    A task or thread that is started inside the block inherits its context, but may open a unit of its own.
     """
 
     __slots__ = ("is_open", "state", "task")
@@ -35,7 +35,7 @@ class Alone:
         outer = _open.get()
         if outer:  # blocks may end out of order, and a task inherits those of its maker
             outer = tuple(block for block in outer if block.is_open)
-            if any(block.state is self.state and block.task is self.task for block in outer):
+            if any(block.state is self.state and block.task == self.task for block in outer):
                 raise UnitAlreadyOpenError
         self.is_open = True
         _open.set((*outer, self))

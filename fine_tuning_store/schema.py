@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection, Engine, inspect
 
 from fine_tuning_store.domain.values import text
-from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
+from fine_tuning_store.errors import (
+    InvalidValueError,
+    SchemaConflictError,
+    SchemaLockTimeoutError,
+    SchemaOutOfDateError,
+    UnsupportedDatabaseError,
+)
 from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.named_schema import checked_schema, options_of
@@ -188,6 +194,8 @@ class Schema:
 
         if not isinstance(revision, str) or not revision:
             raise InvalidValueError("revision", revision, "must be head, base or the name of a revision")
+        if self._engine.get_execution_options().get("schema_translate_map"):
+            raise UnsupportedDatabaseError("this engine translates schemas: give one that does not, and the store its schema=")
         if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or lock_timeout < 0:
             raise InvalidValueError("lock_timeout", lock_timeout, "must be a number of seconds")
         if self._version_table is not None:

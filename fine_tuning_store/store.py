@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
@@ -170,13 +171,22 @@ class FineTuningStore:
         """
         with self._units.begin() as unit:
             yield cast("UnitOfWork", unit)
+            unit.require_unfailed()
 
     def run(self, function: Callable[[UnitOfWork], T], /) -> T:
         """Call a function with a unit and commit; call it again, with a new one, when the transaction lost to another.
 
         So the function must have no effect outside of the unit that may not happen twice.
         """
-        return self._units.write(cast("Callable[[Unit], T]", function))
+        if iscoroutinefunction(function):
+            raise TypeError("run takes a function that is not async: for an async one use AsyncFineTuningStore")
+
+        def work(unit: Unit) -> T:
+            answer = function(cast("UnitOfWork", unit))
+            unit.require_unfailed()
+            return answer
+
+        return self._units.write(work)
 
     def for_organization(self, organization_id: str) -> FineTuningStore:
         """The same store, held to one organization: no other one's row can be seen or touched through it. It shares the engine.

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
@@ -24,8 +25,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
+from fine_tuning_store.errors import UnitEndedError
 from fine_tuning_store.open_units import Alone, StoreState
-from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, traits_of
+from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, refuse_failed, traits_of
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
 from fine_tuning_store.sql.waiting import sleep
@@ -70,22 +72,38 @@ class Unit:
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
     options: Mapping[str, Any] | None = None  #: of each execution: those of the connection are its host's
+    lost: DBAPIError | None = None  #: the error with which the transaction lost to another one, and was undone
 
     def run(self, statement: Statement, rows: Any = None, /, **parameters: object) -> CursorResult[Any]:
         """Run a statement of ours, held to the unit's organization. The only way in which repositories reach the database."""
         if self.organization_id is not None and not isinstance(statement, Insert):
             statement = within_organization(statement)
             parameters["within_organization"] = self.organization_id
-        return self.connection.execute(statement, parameters if rows is None else rows, execution_options=self.options)
+        return self._execute(statement, parameters if rows is None else rows)
 
     def run_for_all(self, statement: Statement, /, **parameters: object) -> CursorResult[Any]:
         """Run a statement of ours over the rows of every organization."""
-        return self.connection.execute(statement, parameters, execution_options=self.options)
+        return self._execute(statement, parameters)
+
+    def _execute(self, statement: Statement, rows: Any) -> CursorResult[Any]:
+        try:
+            return self.connection.execute(statement, rows, execution_options=self.options)
+        except DBAPIError as error:
+            if self.traits.may_run_again(error.driver_exception):
+                self.lost = error
+            raise
 
     @property
     def traits(self) -> Traits:
         """The traits of the database behind the connection."""
         return traits_of(self.connection.dialect.name)
+
+    def require_unfailed(self) -> None:
+        """Raise the database's error if it has given the transaction up: whoever ran the statement may have caught it."""
+        if self.lost is not None:
+            raise self.lost
+        if self.connection.in_transaction() and self.traits.errors_end_transactions:
+            refuse_failed(self.connection)
 
     def read(self, work: Callable[[Unit], T]) -> T:
         """Join this unit."""
@@ -186,10 +204,12 @@ class OwnUnits:
         """A unit as a block: committed at its end, rolled back when an exception leaves it, never run again."""
         with self._alone(), self.engine.connect() as connection:
             unit = self._unit(connection)
-            with connection.begin():
+            with connection.begin() as transaction:
                 if self.traits.begin_write is not None:
                     self.traits.begin_write(connection)
                 yield unit
+                if not transaction.is_active:
+                    raise UnitEndedError
 
     def _unit(self, connection: Connection) -> Unit:
         if not self._state.ready:
@@ -214,4 +234,4 @@ class OwnUnits:
         return once(work)
 
     def _alone(self) -> Alone:
-        return Alone(self._state, asyncio.current_task() if self.engine.dialect.is_async else None)
+        return Alone(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())

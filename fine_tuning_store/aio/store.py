@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cached_property
+from inspect import isawaitable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -160,7 +161,14 @@ class AsyncFineTuningStore(_Repositories):
 
         So the function must have no effect outside of the unit that may not happen twice.
         """
-        return await greenlet_spawn(self._sync.run, lambda unit: await_(function(AsyncUnitOfWork(unit, self.engine))))
+
+        def work(unit: UnitOfWork) -> T:
+            answer = function(AsyncUnitOfWork(unit, self.engine))
+            if not isawaitable(answer):
+                raise TypeError("run takes an async function")
+            return await_(answer)
+
+        return await greenlet_spawn(self._sync.run, work)
 
     def for_organization(self, organization_id: str) -> AsyncFineTuningStore:
         """The same store, held to one organization: no other one's row can be seen or touched through it. It shares the engine.

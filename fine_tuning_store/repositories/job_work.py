@@ -203,8 +203,9 @@ def delete_ended_job(unit: Unit, id: str) -> None:
         raise
     if not deleted:
         raise JobNotFoundError(id)
-    for table in statements.CHILDREN:  # SQLite without foreign_keys leaves them; the job that held them to an organization is gone
-        unit.run_for_all(statements.child(table).delete, of_job=id)
+    if not unit.traits.enforces_foreign_keys:
+        for table in statements.CHILDREN:  # of every organization: the job that held them to one is gone
+            unit.run_for_all(statements.child(table).delete, of_job=id)
 
 
 def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:

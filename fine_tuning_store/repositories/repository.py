@@ -40,7 +40,7 @@ class Repository:
         else:
             raise TypeError(
                 f"{type(self).__name__} takes a Session or a Connection of SQLAlchemy, not {type(source).__name__}; "
-                "for an Engine use FineTuningStore(engine)"
+                f"for an Engine use FineTuningStore(engine), for anything async Async{type(self).__name__}"
             )
 
     def _organization(self, given: str | None) -> str | None:

@@ -35,6 +35,7 @@ class Traits:
     reads_in_autocommit: bool = False  #: whether the driver is told to send no BEGIN before a single read
     keeps_what_commits: bool = False  #: whether a rollback costs the driver its prepared statements, also of a transaction that only read
     has_schemas: bool = False  #: whether one database may hold our tables several times, in schemas
+    enforces_foreign_keys: bool = True  #: whether a child row always goes with its parent; on SQLite a connection decides
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
     code_of: Callable[[Any], object]  #: the database's code for a driver's error, to be shown
@@ -60,14 +61,22 @@ def refuse_autocommit(connection: Connection) -> None:
     """Raise UnsupportedDatabaseError for a host's engine that commits every statement by itself: nothing of ours would be whole."""
     by_driver = traits_of(connection.dialect.name).begin_write is None  # else it makes a transaction where the driver makes none
     if by_driver and _in_autocommit(connection):
-        raise UnsupportedDatabaseError("this engine is in AUTOCOMMIT mode: give one whose transactions are whole")
+        raise UnsupportedDatabaseError("this engine or connection is in AUTOCOMMIT mode: give one whose transactions are whole")
 
 
 def begin_write_in_host(connection: Connection) -> None:
     """Begin a host's transaction where its driver would do so at our first change only, and not before what decides on that change."""
     begin_write = traits_of(connection.dialect.name).begin_write
-    if begin_write is not None and not _in_autocommit(connection):
+    if begin_write is None:
+        refuse_autocommit(connection)
+    elif not _in_autocommit(connection):
         begin_write(connection)
+
+
+def refuse_failed(connection: Connection) -> None:
+    """Raise the driver's error if an error has ended the transaction: PostgreSQL would answer the COMMIT with a silent ROLLBACK."""
+    if not psycopg_recipe.knows_that_it_goes_on(connection):
+        connection.exec_driver_sql("SELECT 1")
 
 
 def _in_autocommit(connection: Connection) -> bool:
@@ -101,6 +110,7 @@ _SQLITE = Traits(
     prepare_engine=sqlite_recipe.prepare_engine,
     begin_write=sqlite_recipe.begin_write,
     begin=sqlite_recipe.begin,
+    enforces_foreign_keys=False,
     read_options=sqlite_recipe.READ_ONLY,
     insert_unless_taken=_insert_do_nothing("sqlite"),
     code_of=lambda error: getattr(error, "sqlite_errorname", None),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 #: Arguments of create_engine for a pooler of transactions: the server behind it changes, so that no statement can stay prepared on it.
 POOLED: dict[str, Any] = {"connect_args": {"prepare_threshold": None}}
@@ -31,6 +31,12 @@ class _Description(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._cursor.full_description)
+
+
+def knows_that_it_goes_on(connection: Connection) -> bool:
+    """Whether psycopg tells, without asking the server, that no error has ended the transaction."""
+    info = getattr(connection.connection.driver_connection, "info", None)
+    return info is not None and info.transaction_status.name != "INERROR"
 
 
 @cache

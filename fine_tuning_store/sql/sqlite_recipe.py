@@ -10,12 +10,16 @@ from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from fine_tuning_store.sql.waiting import sleep
 
 #: How long a connection waits for another one's write lock, in seconds.
 BUSY_SECONDS = 30
+
+#: The same inside of SQLite where the driver is async; BEGIN IMMEDIATE is tried again until then.
+AWAITED_BUSY_SECONDS = 1
 
 #: Execution options under which a transaction only reads, and waits for no writer.
 READ_ONLY = {"sqlite_read_only": True}
@@ -38,7 +42,8 @@ def prepare_engine(engine: Engine) -> None:
 def _set_up(dbapi_connection: Any, _: object) -> None:
     dbapi_connection.isolation_level = None  # no BEGIN of the driver's own
     cursor = dbapi_connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+    awaited = hasattr(dbapi_connection, "run_async")  # a task that is cancelled can leave a wait of ours, not one inside of SQLite
+    cursor.execute(f"PRAGMA busy_timeout={(AWAITED_BUSY_SECONDS if awaited else BUSY_SECONDS) * 1000}")
     _switch_to_wal(dbapi_connection, cursor)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
@@ -76,8 +81,14 @@ def is_busy(error: Any) -> bool:
 
 def begin_write(connection: Connection) -> None:
     """Take the write lock now: a transaction that read first and then wants to write is refused at once if another wrote meanwhile."""
-    if not in_transaction(connection):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    deadline = time.monotonic() + BUSY_SECONDS
+    while not in_transaction(connection):
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except DBAPIError as error:
+            if not connection.dialect.is_async or not is_busy(error.driver_exception) or time.monotonic() > deadline:
+                raise
+            sleep(0.01, awaited=True)
 
 
 def begin(connection: Connection) -> None:
