@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from fine_tuning_store import (
     AsyncFineTuningStore,
@@ -23,6 +24,7 @@ from fine_tuning_store import (
 )
 from tests.databases import Database
 from tests.given import stored
+from tests.test_async import CancelledAt, _awaited
 
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
@@ -145,3 +147,30 @@ def test_a_task_that_waits_for_sqlites_lock_is_cancelled_at_once(url: str) -> No
 
     with FineTuningStore.connect(url) as holder:
         asyncio.run(main(holder))
+
+
+@on_sqlite
+def test_a_cancelled_task_on_a_hosts_own_engine_leaves_no_lock(url: str) -> None:
+    async def main(other: FineTuningStore) -> None:
+        engine = create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:"))
+        store = AsyncFineTuningStore(engine)
+        await store.jobs.list()
+
+        async def work() -> None:
+            async with store.begin() as unit:
+                job = await unit.jobs.create(organization_id="org-1", model="m", training_file="f")
+                await unit.jobs.cancel(job.id, message="stopped")
+
+        for wait in range(1, 40):
+            task = asyncio.ensure_future(_awaited(CancelledAt(work(), wait)))
+            await asyncio.wait([task])
+            with other.begin() as unit:
+                created(unit)
+            if not task.cancelled():
+                break
+        await engine.dispose()
+
+    with FineTuningStore.connect(url) as other:
+        with other._units.engine.connect() as connection:  # the pool's only connection: a lock that is left is told soon
+            connection.exec_driver_sql("PRAGMA busy_timeout=2000")
+        asyncio.run(main(other))
