@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from fine_tuning_store import (
     AsyncFineTuningStore,
@@ -24,7 +23,6 @@ from fine_tuning_store import (
 )
 from tests.databases import Database
 from tests.given import stored
-from tests.test_async import CancelledAt, _awaited
 
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
@@ -115,21 +113,6 @@ def test_an_async_function_is_refused_by_a_sync_run(store: FineTuningStore) -> N
         assert store.run(work) is None  # not a coroutine that nobody awaits
 
 
-def test_a_database_in_memory_outlives_a_task_that_is_cancelled() -> None:
-    async def main() -> None:
-        async with AsyncFineTuningStore.connect("sqlite+aiosqlite://") as store:
-            await store.schema.upgrade()
-            job = await store.jobs.create(organization_id="org-1", model="m", training_file="f")
-            task = asyncio.create_task(store.jobs.list())
-            await asyncio.sleep(0)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            assert await store.jobs.get(job.id) == job
-
-    asyncio.run(main())
-
-
 @on_sqlite
 def test_a_task_that_waits_for_sqlites_lock_is_cancelled_at_once(url: str) -> None:
     async def main(holder: FineTuningStore) -> None:
@@ -147,30 +130,3 @@ def test_a_task_that_waits_for_sqlites_lock_is_cancelled_at_once(url: str) -> No
 
     with FineTuningStore.connect(url) as holder:
         asyncio.run(main(holder))
-
-
-@on_sqlite
-def test_a_cancelled_task_on_a_hosts_own_engine_leaves_no_lock(url: str) -> None:
-    async def main(other: FineTuningStore) -> None:
-        engine = create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:"))
-        store = AsyncFineTuningStore(engine)
-        await store.jobs.list()
-
-        async def work() -> None:
-            async with store.begin() as unit:
-                job = await unit.jobs.create(organization_id="org-1", model="m", training_file="f")
-                await unit.jobs.cancel(job.id, message="stopped")
-
-        for wait in range(1, 40):
-            task = asyncio.ensure_future(_awaited(CancelledAt(work(), wait)))
-            await asyncio.wait([task])
-            with other.begin() as unit:
-                created(unit)
-            if not task.cancelled():
-                break
-        await engine.dispose()
-
-    with FineTuningStore.connect(url) as other:
-        with other._units.engine.connect() as connection:  # the pool's only connection: a lock that is left is told soon
-            connection.exec_driver_sql("PRAGMA busy_timeout=2000")
-        asyncio.run(main(other))

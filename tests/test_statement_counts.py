@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from fine_tuning_store import FineTuningJobCheckpoint, FineTuningJobEvent, FineTuningStore, Hyperparameters, IllegalMoveError, JobError
+from fine_tuning_store.sql.statements import CHILDREN
 from tests.databases import Database
 from tests.given import created, stored
 
@@ -71,7 +72,7 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "update": ("running", 3, lambda store, id: store.jobs.update(id, trained_tokens=5)),
     "update metadata": ("running", 4, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
     "update metadata to none": ("running", 3, lambda store, id: store.jobs.update(id, metadata=None)),
-    "delete": ("failed", 10, lambda store, id: store.jobs.delete(id)),
+    "delete": ("failed", 3, lambda store, id: store.jobs.delete(id)),
     "events.append": ("running", 3, lambda store, id: store.events.append(id, "hello", data={"a": 1})),
     "events.append_many": ("running", 6, lambda store, id: store.events.append_many(id, [an_event(number) for number in range(1000)])),
     "events.append_many of none": ("running", 1, lambda store, id: store.events.append_many(id, [])),
@@ -104,8 +105,10 @@ def test_every_public_method_is_counted(sqlite_store: FineTuningStore) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call: str) -> None:
+def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call: str, database: Database) -> None:
     status, number, function = CALLS[call]
+    if call == "delete" and database.name == "sqlite":  # where the foreign keys may be off
+        number += len(CHILDREN)
     job = stored(
         store,
         status=status,
