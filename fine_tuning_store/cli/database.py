@@ -1,0 +1,56 @@
+"""The database of a command, reached by a URL of either colour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from fine_tuning_store.errors import FineTuningStoreError
+from fine_tuning_store.schema import Schema
+from fine_tuning_store.sql.engine import connect_either
+
+T = TypeVar("T")
+
+
+class DatabaseUnreachableError(FineTuningStoreError):
+    """The database of the URL could not be connected to."""
+
+
+def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version_table: str | None, *, connects: bool = True) -> T:
+    """What a function answers about the migrations of a database. An async driver does the same work in an event loop of its own.
+
+    Raises DatabaseUnreachableError, without a password, if the database cannot be connected to and the work `connects`.
+    """
+    either = connect_either(url)
+    engine = either if isinstance(either, Engine) else either.sync_engine
+
+    def done() -> T:
+        try:
+            if connects:
+                _reach(engine)
+            return work(Schema(engine, schema, version_table))
+        finally:
+            engine.dispose()
+
+    if not engine.dialect.is_async:
+        return done()
+    from sqlalchemy.util import greenlet_spawn
+
+    return asyncio.run(greenlet_spawn(done))
+
+
+def _reach(engine: Engine) -> None:
+    try:
+        engine.connect().close()
+    except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
+        where = engine.url.set(query={}).render_as_string(hide_password=True)
+        raise DatabaseUnreachableError(f"cannot connect to {where}: {in_one_line(error)}") from error
+
+
+def in_one_line(error: Exception) -> str:
+    """What a database or its driver says of an error, without the statement and its values."""
+    said = getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
+    return " ".join(str(said).split()) or type(said).__name__
