@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 
 from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.schema import Schema
-from fine_tuning_store.sql.engine import connect_either
+from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.engine import connect, connect_either
 
 T = TypeVar("T")
 
@@ -24,8 +25,7 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
 
     Raises DatabaseUnreachableError, without a password, if the database cannot be connected to and the work `connects`.
     """
-    either = connect_either(url)
-    engine = either if isinstance(either, Engine) else either.sync_engine
+    engine = _engine(url)
 
     def done() -> T:
         try:
@@ -40,6 +40,17 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
     from sqlalchemy.util import greenlet_spawn
 
     return asyncio.run(greenlet_spawn(done))
+
+
+def _engine(url: str) -> Engine:
+    """An engine of the URL's driver: another one might not be installed, or not know the options in the URL."""
+    engine = connect_either(url)
+    if isinstance(engine, Engine):
+        return engine
+    traits = traits_of(engine.dialect.name)
+    if traits.extra is None:  # Python has a sync driver, and aiosqlite's thread outlives the loop when it cannot open its file
+        return connect(engine.url.set(drivername=traits.name))
+    return engine.sync_engine
 
 
 def _reach(engine: Engine) -> None:
