@@ -13,8 +13,8 @@ from sqlalchemy import inspect, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaOutOfDateError
 from fine_tuning_store.errors import FineTuningStoreError
-from fine_tuning_store.schema import _config as our_config
 from fine_tuning_store.schema import is_not_ours, migrations_path
+from fine_tuning_store.schema.scripts import config as our_config
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
 from tests.databases import Database
 from tests.given import created
