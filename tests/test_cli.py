@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy import create_engine, inspect, make_url
 
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.sql.dialects import traits_of
@@ -45,12 +45,13 @@ def db_json(*arguments: str, url: str) -> tuple[int, dict[str, Any]]:
 
 
 def refusal(*arguments: str, url: str, code: int = 3) -> str:
-    """The one line on stderr of a command that failed."""
+    """The one line on stderr of a command that failed, or the line and the differences below it."""
     done = command("db", *arguments, url=url)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    (line,) = done.stderr.splitlines()
+    line, *more = done.stderr.splitlines()
     assert line.startswith("error: ")
-    return line.removeprefix("error: ")
+    assert all(each.startswith("- ") for each in more)
+    return done.stderr.removeprefix("error: ").rstrip()
 
 
 def tables(url: str) -> set[str]:
@@ -105,7 +106,9 @@ def test_the_printed_sql_makes_the_tables_and_takes_them_away(empty_url: str) ->
 def test_sql_needs_no_server_and_comes_as_json_too(tmp_path: Path) -> None:
     for url in ("postgresql://nobody:top-secret@127.0.0.1:1/none", "mariadb://nobody:top-secret@127.0.0.1:1/none"):
         code, answer = db_json("sql", FIRST, url=url)
-        assert (code, "CREATE TABLE fine_tuning_jobs" in answer["sql"], "top-secret" in answer["sql"]) == (0, True, False)
+        assert code == 0
+        assert re.search("CREATE TABLE.* fine_tuning_jobs ", answer["sql"])
+        assert "top-secret" not in answer["sql"]
     assert db("sql", url=f"sqlite:///{tmp_path}/none.db")[0] == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -114,10 +117,7 @@ def test_check_lists_differences(empty_url: str) -> None:
     assert db("upgrade", FIRST, url=empty_url) == (0, f"the database is at {FIRST}\n")
     assert db_json("state", url=empty_url)[1]["status"] == "behind"
     assert db_json("upgrade", url=empty_url) == (0, {"revision": HEAD})
-    engine = create_engine(empty_url)
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE fine_tuning_job_errors ADD COLUMN surprise VARCHAR(10)"))
-    engine.dispose()
+    execute(empty_url, "ALTER TABLE fine_tuning_job_errors ADD COLUMN surprise VARCHAR(10)")
 
     code, printed = db("check", url=empty_url)
     assert code == 1
@@ -127,16 +127,10 @@ def test_check_lists_differences(empty_url: str) -> None:
 
 def test_tables_without_their_history_are_adopted_once_they_are_proven(empty_url: str) -> None:
     assert db("upgrade", url=empty_url)[0] == 0
-    engine = create_engine(empty_url)
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE fine_tuning_job_errors ADD COLUMN surprise VARCHAR(10)"))
+    execute(empty_url, f"DROP TABLE {VERSION_TABLE};\nALTER TABLE fine_tuning_job_errors ADD COLUMN surprise VARCHAR(10);\n")
     assert "surprise" in refusal("adopt", url=empty_url)
     assert VERSION_TABLE not in tables(empty_url)
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE fine_tuning_job_errors DROP COLUMN surprise"))
-    engine.dispose()
+    execute(empty_url, "ALTER TABLE fine_tuning_job_errors DROP COLUMN surprise")
 
     assert db("adopt", url=empty_url) == (0, f"the database is at {HEAD}\n")
     assert db("state", url=empty_url)[0] == 0
@@ -147,9 +141,7 @@ def test_a_url_of_an_async_driver_serves_as_well(database: Database, empty_url: 
         url = with_driver(empty_url, driver)
 
         assert db_json("upgrade", url=url) == (0, {"revision": HEAD})
-        assert db_json("state", url=url)[1]["status"] == "current"
-        assert refusal("upgrade", "0042", url=url).startswith("revision: must be")
-        assert "CREATE TABLE" in db("sql", url=url)[1]
+        assert refusal("downgrade", "0042", url=url).startswith("revision: must be")
         assert db_json("downgrade", "base", url=url) == (0, {"revision": None})
 
 
@@ -212,10 +204,7 @@ def test_wrong_use_has_a_code_of_its_own_and_says_what_is_missing() -> None:
 
 def test_what_the_database_refuses_is_told_without_the_statement(database: Database, empty_url: str) -> None:
     """Somebody's view has the name of a table of ours."""
-    engine = create_engine(empty_url)
-    with engine.begin() as connection:
-        connection.execute(text("CREATE VIEW fine_tuning_job_events AS SELECT 1 AS one"))
-    engine.dispose()
+    execute(empty_url, "CREATE VIEW fine_tuning_job_events AS SELECT 1 AS one")
 
     line = refusal("upgrade", url=empty_url)
 

@@ -148,7 +148,7 @@ def sql(
     if as_json:
         output.write_json({"sql": written})
     else:
-        typer.echo(written)
+        typer.echo(written, nl=False)
 
 
 def _ask(

@@ -45,7 +45,7 @@ def write_table(rows: Mapping[str, object]) -> None:
 
 @contextmanager
 def failures_told(*, as_json: bool) -> Iterator[None]:
-    """A block whose errors are told in one line, or as JSON, and end the command. Anything unforeseen passes through."""
+    """A block whose errors end the command and are told by what they say, or as JSON. Anything unforeseen passes through."""
     try:
         yield
     except (FineTuningStoreError, SQLAlchemyError) as error:
