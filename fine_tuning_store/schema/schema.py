@@ -16,11 +16,11 @@ from fine_tuning_store.domain.values import text
 from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.schema import scripts
 from fine_tuning_store.schema.guards import numbers, require_usable
-from fine_tuning_store.schema.state import SchemaState, equal_number, history_elsewhere, look
+from fine_tuning_store.schema.state import OWN, SchemaState, equal_number, look
 from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.named_schema import checked_schema, only_schema, options_of
-from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility
+from fine_tuning_store.sql.tables import VERSION_TABLE, compatibility
 from fine_tuning_store.sql.waiting import poll
 
 #: How long an upgrade waits for another process that is migrating, in seconds.
@@ -71,11 +71,11 @@ class Schema:
         history, and SchemaLockTimeoutError as `upgrade`; in each case nothing is changed.
         """
         self._check_lock_timeout(lock_timeout)
-        lock = traits_of(self._engine.dialect.name).migration_lock
-        if self.current() == self.head() and self._numbers() is not None:
+        if self.state().is_usable:
             return
         if self._version_table is not None:
             self._refuse_to_write_in(self._version_table, "stamp fine_tuning_store@head")
+        lock = traits_of(self._engine.dialect.name).migration_lock
         with self._engine.connect() as connection, only_schema(connection, self._schema), lock(connection, lock_timeout):
             self._adopt(connection)
 
@@ -83,41 +83,30 @@ class Schema:
         from alembic.migration import MigrationContext
         from alembic.script import ScriptDirectory
 
-        context = MigrationContext.configure(connection, opts=self._version_options())
-        revision = context.get_current_revision()
-        if not set(METADATA.tables) & set(inspect(connection).get_table_names(self._schema)):
-            raise SchemaConflictError("there are no fine-tuning tables to adopt: call store.schema.upgrade()")
-        if (elsewhere := history_elsewhere(connection, self._schema, None)) is not None:
-            raise SchemaConflictError(
-                f"the fine-tuning tables belong to the history in {elsewhere!r}. Nothing was changed: open the store with "
-                f"version_table={elsewhere!r}"
-            )
-        said = numbers(connection, self._schema)
-        if revision is not None and (revision != self.head() or said is not None):
-            if revision == self.head():
-                return
-            raise SchemaConflictError(
-                f"the fine-tuning tables have a history, which is at {revision!r}. Nothing was changed: call store.schema.upgrade()"
-            )
-        number = equal_number(connection, self._schema, None if said is None else said[0])
-        if number is None:
-            wanted = said[0] if said is not None and said[0] in catalog.REVISIONS else SCHEMA_NUMBER
-            lines = "\n".join(f"- {each}" for each in catalog.differences(connection, self._schema, wanted))
-            raise SchemaConflictError(
-                f"the tables are not those of {scripts.revision_of(wanted)}. Nothing was changed. They differ in:\n{lines}"
-            )
-        if said is None:
+        state = look(connection, self._schema, None)
+        if state.is_usable:  # another process was faster
+            return
+        number = equal_number(connection, self._schema, state.schema_number)
+        if state.command != OWN.adopt or number is None:
+            why = state.problems or ("there are none" if state.revision is None else f"they have a history, which is at {state.revision}",)
+            lines = "\n".join(f"- {line}" for line in why)
+            raise SchemaConflictError(f"the fine-tuning tables cannot be adopted. Nothing was changed:\n{lines}")
+        if state.schema_number is None:
             row = {"id": 1, "schema_number": number, "oldest_code_number": catalog.REVISIONS[number].oldest_code_number}
             connection.execute(insert(compatibility).values(row), execution_options=options_of(self._schema))
+        context = MigrationContext.configure(connection, opts=self._version_options())
         context.stamp(ScriptDirectory.from_config(scripts.config()), scripts.revision_of(number))
 
     def sql(self, revision: str = "head", *, start: str = "base") -> str:
         """The SQL of an upgrade from `start` to a revision, or of the downgrade to an older one, for the database of this store.
 
-        It connects to nothing, so the SQL trusts the database to be at `start`. Raises InvalidValueError for an unknown revision.
+        It connects to nothing, so the SQL trusts the database to be at `start`. Raises InvalidValueError for an unknown revision, and
+        SchemaConflictError if the store's `version_table` is an application's.
         """
         from alembic import command
 
+        if self._version_table is not None:
+            raise self._another_history(self._version_table, "upgrade heads --sql")
         chain = ["base", *scripts.revisions()]
         places = [self._place(chain, field, name) for field, name in (("start", start), ("revision", revision))]
         write = command.upgrade if places[0] <= places[1] else command.downgrade
@@ -176,10 +165,6 @@ class Schema:
         """
         with self._engine.connect() as connection:
             return tuple(map(str, catalog.differences(connection, self._schema)))
-
-    def _numbers(self) -> tuple[int, int] | None:
-        with self._engine.connect() as connection:
-            return numbers(connection, self._schema)
 
     def _require_whole(self) -> None:
         try:
@@ -245,7 +230,11 @@ class Schema:
                     f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
                     "without version_table"
                 )
-        raise SchemaConflictError(
+        raise self._another_history(version_table, instead)
+
+    @staticmethod
+    def _another_history(version_table: str, instead: str) -> SchemaConflictError:
+        return SchemaConflictError(
             f"the fine-tuning tables belong to the history in {version_table!r}. Nothing was changed: run 'alembic {instead}' in the "
             "application that keeps it"
         )

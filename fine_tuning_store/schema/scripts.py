@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,7 +22,7 @@ def migrations_path() -> Path:
     raise FileNotFoundError(f"the migrations are missing beside {package}: install fine-tuning-store again")
 
 
-def config(*, url: str | None = None, output: IO[str] | None = None, **attributes: Any) -> Config:
+def config(*, url: str | None = None, output: TextIO | None = None, **attributes: Any) -> Config:
     """Alembic's configuration. It reads no file; `url` is what `-x url=` is on the command line, `output` takes SQL."""
     from alembic.config import Config
 

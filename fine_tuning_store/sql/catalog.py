@@ -7,11 +7,11 @@ and defaults back in words of their own, so both sides are put into the same one
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import CheckConstraint, Connection, DefaultClause, Dialect, ForeignKeyConstraint, Table, inspect, text
+from sqlalchemy import CheckConstraint, Connection, DefaultClause, Dialect, ForeignKeyConstraint, Inspector, Table, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
@@ -83,7 +83,7 @@ def differences(connection: Connection, schema: str | None = None, number: int =
 
 def _table_of(thing: str) -> str:
     """The name of the table in `index fine_tuning_jobs.ix_fine_tuning_jobs_model`."""
-    return re.sub(r"^(primary |foreign )?\w+ ", "", thing).partition(".")[0]
+    return re.sub(r"^((primary|foreign) key|unique constraint|\w+) ", "", thing).partition(".")[0]
 
 
 def _expected(dialect: Dialect, number: int) -> dict[str, str]:
@@ -118,42 +118,52 @@ def _expected_of(table: Table, dialect: Dialect) -> dict[str, str]:
 
 
 def _live(connection: Connection, schema: str | None) -> dict[str, str]:
-    inspector, dialect = inspect(connection), connection.dialect
+    inspector = inspect(connection)
     names = sorted(set(METADATA.tables) & set(inspector.get_table_names(schema)))
-    if not names:
-        return {}
-    types = {}
-    if (query := traits_of(dialect.name).column_types) is not None:
-        types = {(table, column): type_ for table, column, type_ in connection.execute(text(query))}
     things = {f"table {name}": "" for name in names}
-    only = {"schema": schema, "filter_names": names}
-    for (_, table), columns in inspector.get_multi_columns(**only).items():
-        for column in columns:
-            type_ = types.get((table, column["name"])) or _type(column["type"], dialect)
-            things[f"column {table}.{column['name']}"] = _column(type_, column["nullable"], column["default"])
-    for (_, table), key in inspector.get_multi_pk_constraint(**only).items():
-        things[f"primary key {table}"] = _listed(key["constrained_columns"] if key else ())
-    for (_, table), foreign_keys in inspector.get_multi_foreign_keys(**only).items():
-        for foreign_key in foreign_keys:
-            elsewhere = "" if foreign_key["referred_schema"] == schema else f"{foreign_key['referred_schema']}."
-            things[f"foreign key {table}.{foreign_key['name']}"] = _foreign_key(
-                foreign_key["constrained_columns"],
-                elsewhere + foreign_key["referred_table"],
-                foreign_key["referred_columns"],
-                foreign_key.get("options", {}).get("ondelete"),
-            )
-    for (_, table), checks in inspector.get_multi_check_constraints(**only).items():
-        for check in checks:
-            invalid = " not valid" if check.get("dialect_options", {}).get("postgresql_not_valid") else ""
-            things[f"check {table}.{check['name']}"] = _plain(check["sqltext"]) + invalid
-    for (_, table), indexes in inspector.get_multi_indexes(**only).items():
-        for index in indexes:
-            things[f"index {table}.{index['name']}"] = _index_found(index)
-    for (_, table), uniques in inspector.get_multi_unique_constraints(**only).items():
-        for unique in uniques:
-            if not unique.get("duplicates_index"):
-                things[f"unique constraint {table}.{unique['name']}"] = _listed(unique["column_names"])
+    for read in (_columns_found, _keys_found, _checks_found, _indexes_found) if names else ():
+        things.update(read(inspector, schema, names))
     return things
+
+
+def _columns_found(inspector: Inspector, schema: str | None, names: list[str]) -> Iterator[tuple[str, str]]:
+    connection = inspector.bind
+    assert isinstance(connection, Connection)
+    query = traits_of(connection.dialect.name).column_types
+    rows = () if query is None else connection.execute(text(query))
+    types = {(table, column): type_ for table, column, type_ in rows}
+    for (_, table), columns in inspector.get_multi_columns(schema, names).items():
+        for column in columns:
+            type_ = types.get((table, column["name"])) or _type(column["type"], connection.dialect)
+            yield f"column {table}.{column['name']}", _column(type_, column["nullable"], column["default"])
+
+
+def _keys_found(inspector: Inspector, schema: str | None, names: list[str]) -> Iterator[tuple[str, str]]:
+    for (_, table), key in inspector.get_multi_pk_constraint(schema, names).items():
+        yield f"primary key {table}", _listed(key["constrained_columns"] if key else ())
+    for (_, table), foreign_keys in inspector.get_multi_foreign_keys(schema, names).items():
+        for foreign in foreign_keys:
+            elsewhere = "" if foreign["referred_schema"] == schema else f"{foreign['referred_schema']}."
+            referred, options = elsewhere + foreign["referred_table"], foreign.get("options", {})
+            how = _foreign_key(foreign["constrained_columns"], referred, foreign["referred_columns"], options.get("ondelete"))
+            yield f"foreign key {table}.{foreign['name']}", f"{how} not valid" if options.get("postgresql_not_valid") else how
+
+
+def _checks_found(inspector: Inspector, schema: str | None, names: list[str]) -> Iterator[tuple[str, str]]:
+    for (_, table), checks in inspector.get_multi_check_constraints(schema, names).items():
+        for check in checks:
+            invalid = " not valid" if check.get("dialect_options", {}).get("not_valid") else ""
+            yield f"check {table}.{check['name']}", _plain(check["sqltext"]) + invalid
+
+
+def _indexes_found(inspector: Inspector, schema: str | None, names: list[str]) -> Iterator[tuple[str, str]]:
+    for (_, table), indexes in inspector.get_multi_indexes(schema, names).items():
+        for index in indexes:
+            yield f"index {table}.{index['name']}", _index_found(index)
+    for (_, table), uniques in inspector.get_multi_unique_constraints(schema, names).items():
+        for unique in uniques:
+            if not unique.get("duplicates_index"):  # MariaDB tells each of its unique indexes twice
+                yield f"unique constraint {table}.{unique['name']}", _listed(unique["column_names"])
 
 
 def _type(type_: TypeEngine[Any], dialect: Dialect) -> str:
@@ -163,7 +173,7 @@ def _type(type_: TypeEngine[Any], dialect: Dialect) -> str:
         return "of an unknown type"
 
 
-def _column(type_: str, nullable: bool, default: object) -> str:  # noqa: FBT001 - a fact of the column
+def _column(type_: str, nullable: bool, default: object) -> str:
     said = "" if default is None or _plain(default) == "null" else f" default {_plain(default)}"
     return f"{type_}{'' if nullable else ' not null'}{said}"
 
@@ -172,7 +182,7 @@ def _foreign_key(columns: Any, table: str, referred: Any, ondelete: str | None) 
     return f"{_listed(columns)} to {table} {_listed(referred)}{f' on delete {ondelete.lower()}' if ondelete else ''}"
 
 
-def _index(columns: list[str], unique: bool, length: Mapping[str, int], *more: str) -> str:  # noqa: FBT001 - a fact of the index
+def _index(columns: list[str], unique: bool, length: Mapping[str, int], *more: str) -> str:
     shown = _listed(f"{column}({length[column]})" if column in length else column for column in columns)
     return " ".join((*(("unique",) if unique else ()), shown, *more))
 
