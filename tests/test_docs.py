@@ -100,7 +100,7 @@ def test_the_services_of_the_page_answer_each_organization_its_own(embedding: di
 
 def test_a_service_of_the_page_does_not_start_on_a_database_that_is_not_migrated(embedding: dict[str, Any]) -> None:
     embedding["Base"].metadata.drop_all(embedding["engine"])
-    embedding["store"].schema.downgrade("base")
+    embedding["store"].schema.downgrade("base", lose_data=True)
 
     for app in (embedding["app"], embedding["async_app"]):
         with pytest.raises(SchemaOutOfDateError), TestClient(app):
