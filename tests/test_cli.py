@@ -79,7 +79,7 @@ def test_a_database_is_migrated_watched_and_migrated_back(empty_url: str) -> Non
 
     assert db("upgrade", url=empty_url) == (0, f"the database is at {HEAD}\n")
     code, printed = db("state", url=empty_url)
-    assert (code, printed.splitlines()[:2]) == (0, ["status: current", f"revision: {HEAD}"])
+    assert (code, printed.splitlines()[1:3]) == (0, ["status: current", f"revision: {HEAD}"])
     assert db("check", url=empty_url) == (0, "no differences\n")
 
     with FineTuningStore.connect(empty_url) as store:
@@ -183,6 +183,19 @@ def test_a_url_that_means_nothing_and_a_missing_driver_are_told_in_one_line() ->
     line = refusal("upgrade", url="postgresql+pg8000://someone:top-secret@127.0.0.1:1/none")
     assert "fine-tuning-store[postgresql]" in line
     assert "top-secret" not in line
+
+
+def test_an_async_driver_without_its_packages_names_the_extra() -> None:
+    """As in an environment without greenlet, which SQLAlchemy needs for each of them."""
+    without = "import sys; sys.modules['greenlet'] = None; from fine_tuning_store.cli import main; main()"
+    url = "postgresql+asyncpg://someone:top-secret@127.0.0.1:1/none"
+    arguments = [sys.executable, "-c", without, "db", "state", "--url", url]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+
+    assert (done.returncode, done.stderr) == (
+        3,
+        "error: an async driver needs more packages: pip install 'fine-tuning-store[aio]'\n",
+    )
 
 
 def test_wrong_use_has_a_code_of_its_own_and_says_what_is_missing() -> None:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine, make_url
 
-from fine_tuning_store.errors import FineTuningStoreError
+from fine_tuning_store.errors import FineTuningStoreError, UnsupportedDatabaseError
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect, connect_either
@@ -44,7 +44,10 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
 
 def _engine(url: str) -> Engine:
     """An engine of the URL's driver: another one might not be installed, or not know the options in the URL."""
-    engine = connect_either(url)
+    try:
+        engine = connect_either(url)
+    except ImportError as error:  # from SQLAlchemy, which wants greenlet before it looks for an async driver
+        raise UnsupportedDatabaseError("an async driver needs more packages: pip install 'fine-tuning-store[aio]'") from error
     if isinstance(engine, Engine):
         return engine
     traits = traits_of(engine.dialect.name)
@@ -57,8 +60,12 @@ def _reach(engine: Engine) -> None:
     try:
         engine.connect().close()
     except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
-        where = engine.url.set(query={}).render_as_string(hide_password=True)
-        raise DatabaseUnreachableError(f"cannot connect to {where}: {in_one_line(error)}") from error
+        raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}") from error
+
+
+def shown(url: str | URL) -> str:
+    """A URL without its password, and without its query, which may hold one too."""
+    return make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
 def in_one_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from fine_tuning_store.cli import output
-from fine_tuning_store.cli.database import on_schema
+from fine_tuning_store.cli.database import on_schema, shown
 from fine_tuning_store.schema import LOCK_SECONDS, Schema, SchemaState
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ def state(*, url: Url, schema: SchemaName = None, version_table: VersionTable = 
     if as_json:
         output.write_json({**asdict(found), "is_usable": found.is_usable})
     else:
-        _show(found)
+        _show(found, url)
     raise typer.Exit(0 if found.is_usable else output.TO_DO)
 
 
@@ -166,9 +166,10 @@ def _tell_revision(work: Callable[[Schema], str | None], url: str, schema: str |
         output.write_line("the database has no tables of ours" if revision is None else f"the database is at {revision}", "green")
 
 
-def _show(found: SchemaState) -> None:
+def _show(found: SchemaState, url: str) -> None:
     output.write_table(
         {
+            "database": shown(url),
             "status": found.status.value,
             "revision": found.revision or "none",
             "schema of the database": found.schema_number or "none",
