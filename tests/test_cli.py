@@ -257,3 +257,12 @@ def test_the_tables_may_be_in_a_schema(empty_url: str) -> None:
     assert db_json("upgrade", *there, "--create-schema", url=empty_url) == (0, {"revision": HEAD})
     assert db("state", *there, url=empty_url)[0] == 0
     assert db_json("state", url=empty_url)[1]["status"] == "empty"
+
+
+def test_tables_in_the_history_of_an_application_are_left_to_it(tmp_path: Path) -> None:
+    url, theirs = f"sqlite:///{tmp_path}/jobs.db", ("--version-table", "alembic_version")
+    code, state = db_json("state", *theirs, url=url)
+    assert (code, state["command"]) == (1, "alembic upgrade heads")
+
+    assert "run 'alembic upgrade heads'" in refusal("upgrade", *theirs, url=url)
+    assert tables(url) == set()
