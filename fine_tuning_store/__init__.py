@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
     from fine_tuning_store.repositories.events import FineTuningJobEventRepository
     from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+    from fine_tuning_store.schema.state import SchemaState, SchemaStatus
     from fine_tuning_store.sql.engine import prepare_sqlite_engine
     from fine_tuning_store.wire.errors import error_to_wire
     from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
@@ -70,6 +71,8 @@ _LATER = {
     "FineTuningJobEvent": "fine_tuning_store.domain.event",
     "FineTuningJobEventRepository": "fine_tuning_store.repositories.events",
     "JobRequest": "fine_tuning_store.wire.requests",
+    "SchemaState": "fine_tuning_store.schema.state",
+    "SchemaStatus": "fine_tuning_store.schema.state",
     "checkpoint_from_wire": "fine_tuning_store.wire.records",
     "checkpoint_to_wire": "fine_tuning_store.wire.records",
     "error_to_wire": "fine_tuning_store.wire.errors",
@@ -119,6 +122,8 @@ __all__ = [
     "SchemaConflictError",
     "SchemaLockTimeoutError",
     "SchemaOutOfDateError",
+    "SchemaState",
+    "SchemaStatus",
     "UnitAlreadyOpenError",
     "UnitEndedError",
     "UnitOfWork",

@@ -170,11 +170,16 @@ class SchemaConflictError(FineTuningStoreError):
 
 
 class SchemaLockTimeoutError(FineTuningStoreError):
-    """Another process kept the migration lock for longer than this one was willing to wait (seconds)."""
+    """Another process kept the migration lock for longer than this one was willing to wait (seconds).
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
+    `holder` names that process as its database does, None where the database does not tell.
+    """
+
+    def __init__(self, seconds: float, holder: str | None = None) -> None:
+        super().__init__(seconds, holder)
         self.seconds = seconds
+        self.holder = holder
 
     def __str__(self) -> str:
-        return f"another process has been migrating this database for {self.seconds:g} s: wait for it, or give a larger lock_timeout"
+        who = "another process" if self.holder is None else f"another process ({self.holder})"
+        return f"{who} has been migrating this database for {self.seconds:g} s: wait for it, or give a larger lock_timeout"

@@ -11,7 +11,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
 
-from fine_tuning_store.schema import LOCK_SECONDS, foreign_keys_off, is_ours, refuse_foreign_tables
+from fine_tuning_store.schema import LOCK_SECONDS, foreign_keys_off, is_ours, refuse_foreign_tables, refuse_to_lose_jobs
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect_either
 from fine_tuning_store.sql.named_schema import checked_schema, create_schema, only_schema
@@ -48,7 +48,10 @@ def migrate(connection: Connection) -> None:
         with lock(connection, seconds):
             create_schema(connection, schema)
     with foreign_keys_off(connection), only_schema(connection, schema), lock(connection, seconds):
-        context.configure(connection=connection, version_table_schema=schema, **OPTIONS)
+        noticed = config.attributes.get("on_version_apply", ())
+        context.configure(connection=connection, version_table_schema=schema, on_version_apply=noticed, **OPTIONS)
+        if config.attributes.get("keep_jobs"):
+            refuse_to_lose_jobs(connection, schema)
         if not context.get_context().get_current_heads():
             refuse_foreign_tables(connection, schema)
         with context.begin_transaction():

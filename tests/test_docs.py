@@ -16,26 +16,28 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import make_url, select, text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatus, SchemaOutOfDateError
-from tests.databases import ASYNC_DRIVERS, Database, with_driver
+from tests.databases import ASYNC_DRIVERS, Database, new_name, with_driver
 from tests.given import created
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EMBEDDING = ROOT / "docs" / "embedding.md"
+MIGRATING = ROOT / "docs" / "migrating.md"
 
 
-def blocks(page: Path) -> str:
-    """The Python of a page as one program, each line where it stands on the page."""
+def blocks(page: Path, language: str = "python") -> str:
+    """The Python of a page as one program, each line where it stands on the page; or what it has of another language."""
     lines, inside = [], False
     for line in page.read_text().splitlines():
         fence = line.startswith("```")
         lines.append(line if inside and not fence else "")
         if fence:
-            inside = line == "```python"
+            inside = line == f"```{language}"
     return "\n".join(lines)
 
 
@@ -98,7 +100,7 @@ def test_the_services_of_the_page_answer_each_organization_its_own(embedding: di
 
 def test_a_service_of_the_page_does_not_start_on_a_database_that_is_not_migrated(embedding: dict[str, Any]) -> None:
     embedding["Base"].metadata.drop_all(embedding["engine"])
-    embedding["store"].schema.downgrade("base")
+    embedding["store"].schema.downgrade("base", lose_data=True)
 
     for app in (embedding["app"], embedding["async_app"]):
         with pytest.raises(SchemaOutOfDateError), TestClient(app):
@@ -197,6 +199,51 @@ def test_the_tests_that_the_page_shows_pass(tmp_path: Path) -> None:
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_the_commands_of_the_page_about_migrating_run(tmp_path: Path) -> None:
+    """In a shell, one after the other; then that of the init container."""
+    command = tmp_path / "bin" / "fine-tuning-store"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m fine_tuning_store.cli "$@"\n')
+    command.chmod(0o755)
+    (in_yaml,) = re.findall(r"command: (\[.*\])", blocks(MIGRATING, "yaml"))
+    script = f"{blocks(MIGRATING, 'sh')}\n{' '.join(json.loads(in_yaml))}\n"
+    environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        ["/bin/sh", "-eu", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, ""), ran
+    assert "status: current" in ran.stdout
+    assert "no differences" in ran.stdout
+    assert "CREATE TABLE" in (tmp_path / "all.sql").read_text()
+    assert "CREATE" in (tmp_path / "upgrade.sql").read_text()
+    assert "DROP" in (tmp_path / "downgrade.sql").read_text()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_the_runtime_role_of_the_page_uses_the_tables_and_may_not_change_them(empty_url: str) -> None:
+    role = new_name()
+    with FineTuningStore.connect(empty_url) as owner:
+        owner.schema.upgrade()
+        with owner.engine.begin() as connection:
+            for statement in blocks(MIGRATING, "sql").replace("fine_tuning_app", role).split(";"):
+                if statement.strip():
+                    connection.execute(text(statement))
+        try:
+            with FineTuningStore.connect(make_url(empty_url).set(username=role)) as store:
+                store.schema.upgrade()
+                assert store.schema.state().is_usable
+                assert store.schema.check() == ()
+                job = created(store)
+                assert store.jobs.get(job.id) == job
+                with pytest.raises(ProgrammingError, match="must be owner"):
+                    store.schema.downgrade("base", lose_data=True)
+        finally:
+            with owner.engine.begin() as connection:
+                connection.execute(text(f"DROP OWNED BY {role}"))
+                connection.execute(text(f"DROP ROLE {role}"))
 
 
 def test_the_first_two_commands_of_the_readme_run_the_example_and_the_tests() -> None:

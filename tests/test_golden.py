@@ -54,7 +54,7 @@ def test_a_golden_database_goes_to_today_and_back_with_its_jobs(database: Databa
             for job in jobs:
                 assert store.events.append(job.id, "carried over").position == 1
 
-            store.schema.downgrade(f"fine_tuning_store_{revision}")
+            store.schema.downgrade(f"fine_tuning_store_{revision}", lose_data=True)
             with store.engine.connect() as connection:
                 assert connection.scalar(text("SELECT count(*) FROM fine_tuning_jobs")) == len(jobs)
             store.schema.upgrade()

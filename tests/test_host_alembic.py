@@ -13,8 +13,8 @@ from sqlalchemy import inspect, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaOutOfDateError
 from fine_tuning_store.errors import FineTuningStoreError
-from fine_tuning_store.schema import _config as our_config
 from fine_tuning_store.schema import is_not_ours, migrations_path
+from fine_tuning_store.schema.scripts import config as our_config
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
 from tests.databases import Database
 from tests.given import created
@@ -93,7 +93,7 @@ def test_two_histories_go_up_and_down_and_up_again_in_one_database(two: Config, 
         assert store.schema.check() == ()
         command.downgrade(two, "base")
         assert tables(store) == {*OURS, VERSION_TABLE, "alembic_version"}
-        store.schema.downgrade("base")
+        store.schema.downgrade("base", lose_data=True)
         assert tables(store) == {"alembic_version"}  # Alembic keeps the empty table of the application
 
 
@@ -271,7 +271,7 @@ def test_optuna_lives_in_the_same_database(database: Database) -> None:
             check_ours(store)
             assert versions(store) == theirs == {storage.get_head_version()}
             before = tables(store) - OURS - {VERSION_TABLE}
-            store.schema.downgrade("base")
+            store.schema.downgrade("base", lose_data=True)
 
             assert tables(store) == before
             assert len(optuna.load_study(study_name=study.study_name, storage=storage).trials) == 2

@@ -70,7 +70,7 @@ def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineT
             if begin is from_the_first:
                 assert store.jobs.get("ftjob-1").hyperparameters.n_epochs == 3, number
             store.jobs.create(organization_id="org-1", model="m", training_file="f")
-            store.schema.downgrade("base")
+            store.schema.downgrade("base", lose_data=True)
     raise AssertionError
 
 

@@ -152,9 +152,9 @@ def test_up_and_down_and_up_and_down_leave_nothing_behind_in_public(empty_url: s
             store.schema.upgrade(create_schema=True)
             created(store)
             assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (OURS, set())
-            store.schema.downgrade("fine_tuning_store_0001")
+            store.schema.downgrade("fine_tuning_store_0001", lose_data=True)
             assert store.schema.current() == "fine_tuning_store_0001"
-            store.schema.downgrade("base")
+            store.schema.downgrade("base", lose_data=True)
             assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (set(), set())
         assert f"missing: table {METADATA.sorted_tables[0].name}" in store.schema.check()
 
@@ -173,7 +173,7 @@ def test_stores_in_different_schemas_of_one_database_do_not_see_each_other(empty
         assert (one.schema.current(), two.schema.current()) == (HEAD, "fine_tuning_store_0001")
         two.schema.upgrade()
         jobs = {store: stored(store, id="ftjob-same", model=model) for store, model in ((one, "m-1"), (two, "m-2"), (public, "m-3"))}
-        one.schema.downgrade("base")
+        one.schema.downgrade("base", lose_data=True)
 
         for store in (two, public):
             assert store.jobs.list().data == (jobs[store],)

@@ -182,6 +182,15 @@ def test_an_application_runs_our_revisions_in_its_own_history(
         run(*alembic, "downgrade", "base", folder=tmp_path)
 
 
+def test_without_its_extra_the_command_line_tells_how_to_get_it(installed: Installed, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [installed.python.with_name("fine-tuning-store"), "db", "state"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    told = "the command line is an extra: pip install 'fine-tuning-store[cli]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
 COST = """
 from time import process_time
 import sqlalchemy.orm

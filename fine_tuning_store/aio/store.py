@@ -87,6 +87,9 @@ class AsyncSchema(Bridge[Schema]):
     head = bridged(Schema.head)
     require_current = bridged(Schema.require_current)
     check = bridged(Schema.check)
+    state = bridged(Schema.state)
+    adopt = bridged(Schema.adopt)
+    sql = bridged(Schema.sql)
 
 
 class AsyncFineTuningStore(_Repositories):

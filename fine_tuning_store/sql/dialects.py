@@ -45,6 +45,8 @@ class Traits:
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
     migration_lock: MigrationLock
     foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
+    column_types: str | None = None  #: a query for the tables, columns and types, where SQLAlchemy's reflection leaves some of it out
+    index_prefixes: bool = False  #: whether an index holds no more than the beginning of a long text
 
 
 def traits_of(name: str) -> Traits:
@@ -142,6 +144,12 @@ _POSTGRESQL = Traits(
         name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
         attempt="pg_try_advisory_lock(:key)",
         release="pg_advisory_unlock(:key)",
+        holder=(
+            "concat('PostgreSQL process ', pid, ' (application ' || nullif(application_name, '') || ')') "
+            "FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+            "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+            "AND (classid::bigint << 32 | objid::bigint) = :key"
+        ),
     ),
 )
 _MARIADB = Traits(
@@ -156,7 +164,18 @@ _MARIADB = Traits(
     is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
     migration_lock=session_lock(
-        name=f"concat('{VERSION_TABLE}.', md5(database()))", attempt="get_lock(:key, 0)", release="release_lock(:key)"
+        name=f"concat('{VERSION_TABLE}.', md5(database()))",
+        attempt="get_lock(:key, 0)",
+        release="release_lock(:key)",
+        holder="concat('MariaDB connection ', is_used_lock(:key))",
     ),
+    # The width of an integer is what it is shown in, and the collation is left out of reflection where the table has the same.
+    column_types=(
+        "SELECT table_name, column_name, concat("
+        "replace(upper(regexp_replace(column_type, '^(smallint|int|bigint)[(][0-9]+[)]', '\\\\1')), 'TINYINT(1)', 'BOOL'), "
+        "coalesce(concat(' CHARACTER SET ', character_set_name, ' COLLATE ', collation_name), '')) "
+        "FROM information_schema.columns WHERE table_schema = database() AND table_name LIKE 'fine_tuning_%'"
+    ),
+    index_prefixes=True,
 )
 TRAITS: Mapping[str, Traits] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": _MARIADB, "mysql": _MARIADB}

@@ -21,13 +21,13 @@ POOLED = {"fine_tuning_store_pooled": True}
 MigrationLock = Callable[[Connection, float], AbstractContextManager[None]]
 
 
-def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
+def session_lock(name: str, attempt: str, release: str, holder: str) -> MigrationLock:
     """A lock that the server keeps for a connection until it is released or the connection ends.
 
-    `attempt` and `release` are the SQL functions that take and leave the lock called `name`, each answering whether it did. The
-    name is asked for once: what it is made of may change on the way.
+    `attempt` and `release` are the SQL functions that take and leave the lock called `name`, each answering whether it did, and
+    `holder` selects who has it. The name is asked for once: what it is made of may change on the way.
     """
-    named, take, leave = text(f"SELECT {name}"), text(f"SELECT {attempt}"), text(f"SELECT {release}")
+    named, take, leave, held_by = (text(f"SELECT {question}") for question in (name, attempt, release, holder))
 
     def ask(connection: Connection, question: TextClause, **parameters: object) -> Any:
         answer = connection.scalar(question, parameters)
@@ -40,7 +40,7 @@ def session_lock(name: str, attempt: str, release: str) -> MigrationLock:
             raise UnsupportedDatabaseError("a pooler keeps no migration lock: migrate over a direct connection, without pooled=True")
         key = ask(connection, named)
         if not poll(lambda: ask(connection, take, key=key), seconds, awaited=connection.dialect.is_async):
-            raise SchemaLockTimeoutError(seconds)
+            raise SchemaLockTimeoutError(seconds, ask(connection, held_by, key=key))
         try:
             yield
         except BaseException:

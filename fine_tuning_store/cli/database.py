@@ -1,0 +1,74 @@
+"""The database of a command, reached by a URL of either colour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import URL, Engine, make_url
+
+from fine_tuning_store.errors import FineTuningStoreError, UnsupportedDatabaseError
+from fine_tuning_store.schema import Schema
+from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.engine import connect, connect_either
+
+T = TypeVar("T")
+
+
+class DatabaseUnreachableError(FineTuningStoreError):
+    """The database of the URL could not be connected to."""
+
+
+def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version_table: str | None, *, connects: bool = True) -> T:
+    """What a function answers about the migrations of a database. An async driver does the same work in an event loop of its own.
+
+    Raises DatabaseUnreachableError, without a password, if the database cannot be connected to and the work `connects`.
+    """
+    engine = _engine(url)
+
+    def done() -> T:
+        try:
+            if connects:
+                _reach(engine)
+            return work(Schema(engine, schema, version_table))
+        finally:
+            engine.dispose()
+
+    if not engine.dialect.is_async:
+        return done()
+    from sqlalchemy.util import greenlet_spawn
+
+    return asyncio.run(greenlet_spawn(done))
+
+
+def _engine(url: str) -> Engine:
+    """An engine of the URL's driver: another one might not be installed, or not know the options in the URL."""
+    try:
+        engine = connect_either(url)
+    except ImportError as error:  # from SQLAlchemy, which wants greenlet before it looks for an async driver
+        raise UnsupportedDatabaseError("an async driver needs more packages: pip install 'fine-tuning-store[aio]'") from error
+    if isinstance(engine, Engine):
+        return engine
+    traits = traits_of(engine.dialect.name)
+    if traits.extra is None:  # Python has a sync driver, and aiosqlite's thread outlives the loop when it cannot open its file
+        return connect(engine.url.set(drivername=traits.name))
+    return engine.sync_engine
+
+
+def _reach(engine: Engine) -> None:
+    try:
+        engine.connect().close()
+    except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
+        raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}") from error
+
+
+def shown(url: str | URL) -> str:
+    """A URL without its password, and without its query, which may hold one too."""
+    return make_url(url).set(query={}).render_as_string(hide_password=True)
+
+
+def in_one_line(error: Exception) -> str:
+    """What a database or its driver says of an error, without the statement and its values."""
+    said = getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
+    return " ".join(str(said).split()) or type(said).__name__

@@ -1,0 +1,183 @@
+"""`fine-tuning-store db`: the migrations of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, TypeVar
+
+import typer
+
+from fine_tuning_store.cli import output
+from fine_tuning_store.cli.database import on_schema, shown
+from fine_tuning_store.schema import LOCK_SECONDS, Schema, SchemaState
+
+T = TypeVar("T")
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done; state: this release can use the tables; check: no differences
+  1  state: there is something to do first; check: differences were found
+  2  the command was used wrongly
+  3  refused or failed
+  4  another process kept the migration lock for too long"""
+
+db = typer.Typer(name="db", no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES)
+
+Url = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        envvar="FINE_TUNING_STORE_URL",
+        help="The database, e.g. postgresql://user@host/name; with or without a driver, sync or async. "
+        "In the environment, its password is not seen in the list of processes.",
+    ),
+]
+SchemaName = Annotated[
+    str | None, typer.Option("--schema", metavar="NAME", help="The schema of a PostgreSQL database that the tables are in.")
+]
+VersionTable = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The version table of an application whose own Alembic history has our revisions.")
+]
+LockTimeout = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for another process that is migrating.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, also for errors.")]
+
+
+@db.callback()
+def group() -> None:
+    """Migrate the tables of a database, and tell how far they are."""
+
+
+@db.command(epilog=EXIT_CODES)
+def upgrade(
+    *,
+    url: Url,
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to stop at.")] = "head",
+    schema: SchemaName = None,
+    version_table: VersionTable = None,
+    create_schema: Annotated[bool, typer.Option("--create-schema", help="Create the --schema first if it is not there.")] = False,
+    lock_timeout: LockTimeout = LOCK_SECONDS,
+    as_json: AsJson = False,
+) -> None:
+    """Migrate forward. Safe to repeat, and safe for many processes at once: one migrates, the others wait."""
+
+    def work(found: Schema) -> str | None:
+        found.upgrade(revision, lock_timeout=lock_timeout, create_schema=create_schema)
+        return found.current()
+
+    _tell_revision(work, url, schema, version_table, as_json=as_json)
+
+
+@db.command(epilog=EXIT_CODES)
+def downgrade(
+    *,
+    url: Url,
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to go back to; `base` removes all tables.")],
+    schema: SchemaName = None,
+    version_table: VersionTable = None,
+    lose_data: Annotated[bool, typer.Option("--lose-data", help="Go on although jobs are stored, and lose what the change drops.")] = False,
+    lock_timeout: LockTimeout = LOCK_SECONDS,
+    as_json: AsJson = False,
+) -> None:
+    """Migrate back. Refused while any job is stored, unless --lose-data is given."""
+
+    def work(found: Schema) -> str | None:
+        found.downgrade(revision, lose_data=lose_data, lock_timeout=lock_timeout)
+        return found.current()
+
+    _tell_revision(work, url, schema, version_table, as_json=as_json)
+
+
+@db.command(epilog=EXIT_CODES)
+def adopt(
+    *,
+    url: Url,
+    schema: SchemaName = None,
+    version_table: VersionTable = None,
+    lock_timeout: LockTimeout = LOCK_SECONDS,
+    as_json: AsJson = False,
+) -> None:
+    """Take over tables that have no version table, once they are proven to be equal to ours."""
+
+    def work(found: Schema) -> str | None:
+        found.adopt(lock_timeout=lock_timeout)
+        return found.current()
+
+    _tell_revision(work, url, schema, version_table, as_json=as_json)
+
+
+@db.command(epilog=EXIT_CODES)
+def state(*, url: Url, schema: SchemaName = None, version_table: VersionTable = None, as_json: AsJson = False) -> None:
+    """Tell whether this release can use the tables, and what to run next. Changes nothing."""
+    found = _ask(Schema.state, url, schema, version_table, as_json=as_json)
+    if as_json:
+        output.write_json({**asdict(found), "is_usable": found.is_usable})
+    else:
+        _show(found, url)
+    raise typer.Exit(0 if found.is_usable else output.TO_DO)
+
+
+@db.command(epilog=EXIT_CODES)
+def check(*, url: Url, schema: SchemaName = None, version_table: VersionTable = None, as_json: AsJson = False) -> None:
+    """List every difference between the tables and those that this release makes. Changes nothing."""
+    differences = _ask(Schema.check, url, schema, version_table, as_json=as_json)
+    if as_json:
+        output.write_json({"differences": differences})
+    else:
+        for difference in differences:
+            output.write_line(difference, "yellow")
+        if not differences:
+            output.write_line("no differences", "green")
+    raise typer.Exit(output.TO_DO if differences else 0)
+
+
+@db.command(epilog=EXIT_CODES)
+def sql(
+    *,
+    url: Url,
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="The revision to end at; an older one than --from writes a downgrade.")
+    ] = "head",
+    start: Annotated[str, typer.Option("--from", metavar="REVISION", help="The revision that the database is at.")] = "base",
+    schema: SchemaName = None,
+    version_table: VersionTable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the SQL of a migration, for a database of the URL's kind. Connects to nothing."""
+    written = _ask(lambda found: found.sql(revision, start=start), url, schema, version_table, as_json=as_json, connects=False)
+    if as_json:
+        output.write_json({"sql": written})
+    else:
+        typer.echo(written, nl=False)
+
+
+def _ask(
+    work: Callable[[Schema], T], url: str, schema: str | None, version_table: str | None, *, as_json: bool, connects: bool = True
+) -> T:
+    with output.failures_told(as_json=as_json):
+        return on_schema(work, url, schema, version_table, connects=connects)
+
+
+def _tell_revision(work: Callable[[Schema], str | None], url: str, schema: str | None, version_table: str | None, *, as_json: bool) -> None:
+    revision = _ask(work, url, schema, version_table, as_json=as_json)
+    if as_json:
+        output.write_json({"revision": revision})
+    else:
+        output.write_line("the database has no tables of ours" if revision is None else f"the database is at {revision}", "green")
+
+
+def _show(found: SchemaState, url: str) -> None:
+    output.write_table(
+        {
+            "database": shown(url),
+            "status": found.status.value,
+            "revision": found.revision or "none",
+            "schema of the database": found.schema_number or "none",
+            "oldest code that may use it": found.oldest_code_number or "none",
+            "schema of this release": found.code_number,
+        }
+    )
+    for problem in found.problems:
+        output.write_line(problem, "yellow")
+    if found.command is not None:
+        output.write_line(f"next: {found.command}", "bold")

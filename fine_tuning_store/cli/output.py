@@ -1,0 +1,57 @@
+"""What a command says: one JSON object for machines; a table, a list or a line for people, and plain text where no terminal listens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
+
+from fine_tuning_store.cli.database import in_one_line
+from fine_tuning_store.errors import FineTuningStoreError, SchemaLockTimeoutError
+
+#: Exit codes. 0 is done; 2 is a wrong use of the command line, answered by Typer.
+TO_DO, FAILED, LOCKED = 1, 3, 4
+
+
+def write_json(value: Mapping[str, Any]) -> None:
+    """One object on one line, the same on every terminal."""
+    typer.echo(json.dumps(value))
+
+
+def write_line(line: str, style: str = "", *, error: bool = False) -> None:
+    """A line as it is: never wrapped, so that it can be copied, and without any markup in it."""
+    Console(stderr=error, highlight=False).print(Text(line, style), soft_wrap=True)
+
+
+def write_table(rows: Mapping[str, object]) -> None:
+    """Names and values, in two columns on a terminal, as `name: value` elsewhere."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for name, value in rows.items():
+            write_line(f"{name}: {value}")
+        return
+    table = Table(show_header=False)
+    for name, value in rows.items():
+        table.add_row(Text(name, "bold"), Text(str(value)))
+    console.print(table)
+
+
+@contextmanager
+def failures_told(*, as_json: bool) -> Iterator[None]:
+    """A block whose errors end the command and are told by what they say, or as JSON. Anything unforeseen passes through."""
+    try:
+        yield
+    except (FineTuningStoreError, SQLAlchemyError) as error:
+        message = str(error) if isinstance(error, FineTuningStoreError) else f"the database failed: {in_one_line(error)}"
+        if as_json:
+            write_json({"error": type(error).__name__, "message": message})
+        else:
+            write_line(f"error: {message}", "red", error=True)
+        raise typer.Exit(LOCKED if isinstance(error, SchemaLockTimeoutError) else FAILED) from error

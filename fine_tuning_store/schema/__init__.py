@@ -1,0 +1,32 @@
+"""The migrations as an API: the same files that `alembic upgrade head` runs, found in a checkout and in an installed package.
+
+`is_not_ours`, `foreign_keys_off` and `migrations_path` are for the env.py and the Config of an application with an Alembic of its own.
+
+Alembic is imported on first use.
+"""
+
+from fine_tuning_store.schema.guards import (
+    foreign_keys_off,
+    is_not_ours,
+    is_ours,
+    refuse_foreign_tables,
+    refuse_to_lose_jobs,
+    require_usable,
+)
+from fine_tuning_store.schema.schema import LOCK_SECONDS, Schema
+from fine_tuning_store.schema.scripts import migrations_path
+from fine_tuning_store.schema.state import SchemaState, SchemaStatus
+
+__all__ = [
+    "LOCK_SECONDS",
+    "Schema",
+    "SchemaState",
+    "SchemaStatus",
+    "foreign_keys_off",
+    "is_not_ours",
+    "is_ours",
+    "migrations_path",
+    "refuse_foreign_tables",
+    "refuse_to_lose_jobs",
+    "require_usable",
+]

@@ -1,0 +1,83 @@
+"""What a database says of its tables: read, not yet judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Column, Connection, Inspector, String, inspect, select, table
+
+from fine_tuning_store.schema.scripts import PREFIX
+from fine_tuning_store.sql.named_schema import options_of
+from fine_tuning_store.sql.statements import compatible_numbers
+from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE, compatibility
+
+#: Alembic's own name for a version table, which most applications keep.
+USUAL_VERSION_TABLE: Final = "alembic_version"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What is there."""
+
+    tables: frozenset[str]  #: those of our names
+    has_history: bool  #: whether the version table is there
+    revisions: tuple[str, ...]  #: those of ours in it
+    is_shared: bool  #: whether an application's are in it too
+    elsewhere: str | None  #: another version table, in which our revisions are
+    schema_number: int | None
+    oldest_code_number: int | None
+    problems: tuple[str, ...]  #: why all this could not be read
+
+
+def find(connection: Connection, schema: str | None, version_table: str | None) -> Findings:
+    """Read the names of the tables, the version table and the compatibility row, whatever their columns are."""
+    inspector = inspect(connection)
+    present = set(inspector.get_table_names(schema))
+    history = version_table or VERSION_TABLE
+    problems = []
+    numbers: tuple[Any, Any] | None = None
+    rows = _versions(connection, inspector, schema, history) if history in present else ()
+    if rows is None:
+        problems.append(f"{history} is there, but it is no version table of Alembic")
+    if compatibility.name in present:
+        if set(compatibility.columns.keys()) <= _columns(inspector, schema, compatibility.name):
+            found = connection.execute(compatible_numbers(), execution_options=options_of(schema)).all()
+            numbers = (found[0].schema_number, found[0].oldest_code_number) if found else None
+            if len(found) > 1 or not all(isinstance(number, int) for number in numbers or ()):
+                problems.append(f"{compatibility.name} has another content than one row of two numbers")
+                numbers = None
+        else:
+            problems.append(f"{compatibility.name} is there, but without its columns")
+    revisions = tuple(sorted(row for row in rows or () if version_table is None or row.startswith(PREFIX)))
+    return Findings(
+        tables=frozenset(present & set(METADATA.tables)),
+        has_history=history in present,
+        revisions=revisions,
+        is_shared=len(revisions) < len(rows or ()),
+        elsewhere=None if revisions else _elsewhere(connection, inspector, schema, version_table, present),
+        schema_number=None if numbers is None else numbers[0],
+        oldest_code_number=None if numbers is None else numbers[1],
+        problems=tuple(problems),
+    )
+
+
+def _elsewhere(
+    connection: Connection, inspector: Inspector, schema: str | None, version_table: str | None, present: set[str]
+) -> str | None:
+    if version_table is not None:
+        return VERSION_TABLE if VERSION_TABLE in present and version_table != VERSION_TABLE else None
+    rows = _versions(connection, inspector, schema, USUAL_VERSION_TABLE) if USUAL_VERSION_TABLE in present else ()
+    return USUAL_VERSION_TABLE if any(row.startswith(PREFIX) for row in rows or ()) else None
+
+
+def _versions(connection: Connection, inspector: Inspector, schema: str | None, name: str) -> tuple[str, ...] | None:
+    """What a version table holds, None where it is none."""
+    version: Column[str] = Column("version_num", String())
+    if version.name not in _columns(inspector, schema, name):
+        return None
+    return tuple(map(str, connection.scalars(select(version).select_from(table(name, schema=schema)))))
+
+
+def _columns(inspector: Inspector, schema: str | None, name: str) -> set[str]:
+    return {column["name"] for column in inspector.get_columns(name, schema)}

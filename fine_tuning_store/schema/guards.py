@@ -1,0 +1,87 @@
+"""What is refused, and what is left alone, in a database that others use too."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from sqlalchemy import Connection, inspect, select
+
+from fine_tuning_store.errors import SchemaConflictError, SchemaOutOfDateError
+from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.named_schema import options_of
+from fine_tuning_store.sql.statements import compatible_numbers
+from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility, jobs
+
+
+def is_not_ours(name: str | None, kind: str, _: object) -> bool:
+    """The `include_name` of an application's env.py: without it, `alembic check` and autogenerate would drop the store's tables."""
+    return kind != "table" or (name not in METADATA.tables and name != VERSION_TABLE)
+
+
+def is_ours(name: str | None, kind: str, _: object) -> bool:
+    """Its opposite, of our env.py. Alembic leaves out the version table itself."""
+    return kind != "table" or name in METADATA.tables
+
+
+def foreign_keys_off(connection: Connection) -> AbstractContextManager[None]:
+    """For an application's env.py that runs our revisions: a block in which SQLite may rebuild a table and keep its child rows.
+
+    Does nothing on other databases, and where foreign keys are off already. A commit that would leave rows whose parent is gone
+    raises SchemaConflictError and is rolled back; so is what is uncommitted at the end of the block. Raises InvalidValueError
+    if the connection has begun a transaction, inside of which foreign keys cannot be turned off.
+    """
+    return traits_of(connection.dialect.name).foreign_keys_off(connection)
+
+
+def require_usable(connection: Connection, schema: str | None = None, version_table: str | None = None) -> None:
+    """Raise SchemaOutOfDateError unless the code at hand may use the tables: they are current, or newer and declared compatible."""
+    found = numbers(connection, schema)
+    if found is None:
+        raise SchemaOutOfDateError(None, SCHEMA_NUMBER, None, version_table)
+    schema_number, oldest_code_number = found
+    if oldest_code_number > SCHEMA_NUMBER:
+        raise SchemaOutOfDateError(schema_number, SCHEMA_NUMBER, oldest_code_number, version_table)
+    if schema_number < SCHEMA_NUMBER:
+        raise SchemaOutOfDateError(schema_number, SCHEMA_NUMBER, None, version_table)
+
+
+def numbers(connection: Connection, schema: str | None) -> tuple[int, int] | None:
+    """The schema's number and the oldest code number that may use it, None where the tables are not there or not complete."""
+    if not inspect(connection).has_table(compatibility.name, schema):
+        return None
+    row = connection.execute(compatible_numbers(), execution_options=options_of(schema)).one_or_none()
+    return None if row is None else (row.schema_number, row.oldest_code_number)
+
+
+def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> None:
+    """Raise SchemaConflictError if tables of our names are there that this history has not made.
+
+    For a database without a revision. The first migration makes its own mark first, after the version table, so a run that was
+    interrupted is told apart.
+    """
+    present = set(inspect(connection).get_table_names(schema))
+    foreign = sorted(present & set(METADATA.tables))
+    if not foreign:
+        return
+    if compatibility.name not in present:
+        raise SchemaConflictError(
+            f"the database already has tables of another application under these names: {', '.join(foreign)}. Nothing was changed: "
+            "use a database of its own, or on PostgreSQL a schema of its own (schema=)"
+        )
+    if VERSION_TABLE not in present:
+        raise SchemaConflictError(
+            f"the fine-tuning tables are there, but not their history {VERSION_TABLE!r}: another one has made them. Nothing was changed: "
+            "if that is your application's Alembic, open the store with version_table='alembic_version' and run 'alembic upgrade heads'; "
+            "if it is nobody's, call store.schema.adopt()"
+        )
+
+
+def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> None:
+    """Raise SchemaConflictError if any job is stored."""
+    if not inspect(connection).has_table(jobs.name, schema):
+        return
+    if connection.execute(select(jobs.c.id).limit(1), execution_options=options_of(schema)).first() is not None:
+        raise SchemaConflictError(
+            "jobs are stored, and a downgrade loses what the older tables cannot hold. Nothing was changed: back the database up, "
+            "then call store.schema.downgrade(..., lose_data=True)"
+        )

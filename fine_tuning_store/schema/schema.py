@@ -1,0 +1,248 @@
+"""The migrations of a store's database."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, insert, inspect
+
+from fine_tuning_store.domain.values import text
+from fine_tuning_store.errors import (
+    InvalidValueError,
+    SchemaConflictError,
+    SchemaLockTimeoutError,
+    SchemaOutOfDateError,
+    UnsupportedDatabaseError,
+)
+from fine_tuning_store.schema import scripts
+from fine_tuning_store.schema.guards import numbers, require_usable
+from fine_tuning_store.schema.state import OWN, SchemaState, equal_number, look
+from fine_tuning_store.sql import catalog
+from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.named_schema import checked_schema, only_schema, options_of
+from fine_tuning_store.sql.tables import VERSION_TABLE, compatibility
+from fine_tuning_store.sql.waiting import poll
+
+#: How long an upgrade waits for another process that is migrating, in seconds.
+LOCK_SECONDS: Final = 60.0
+
+_logger = logging.getLogger(__name__)
+
+#: Alembic keeps the running migration in module globals: two threads or tasks at once would mix theirs up.
+_alembic_in_use = threading.Lock()
+
+
+class Schema:
+    """Migrates the database of a store and tells how far it is. Every call opens a connection of its own and gives it back."""
+
+    def __init__(self, engine: Engine, schema: str | None = None, version_table: str | None = None) -> None:
+        self._engine = engine
+        self._schema = checked_schema(schema, engine.dialect)
+        self._version_table = None if version_table is None else text("version_table", version_table, 63, 1)
+
+    def upgrade(self, revision: str = "head", *, lock_timeout: float = LOCK_SECONDS, create_schema: bool = False) -> None:
+        """Migrate forward. Safe to repeat, and safe when many processes call it at once: one migrates, the others wait.
+
+        `create_schema` creates the store's `schema` first if it is not there; without it, a missing one raises InvalidValueError.
+
+        Waits up to `lock_timeout` seconds, then raises SchemaLockTimeoutError. Raises SchemaConflictError if the database holds
+        tables of our names that are not ours or a revision that this release does not know, or if the store's `version_table` is an
+        application's and there is something to do, and InvalidValueError for an unknown `revision`; in each case nothing is changed.
+        """
+        if create_schema and self._schema is None:
+            raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
+        if revision in ("head", self.head()) and self.current() == self.head():
+            self._require_whole()
+            return
+        self._run("upgrade", revision, lock_timeout, create_schema=create_schema)
+
+    def downgrade(self, revision: str, *, lose_data: bool = False, lock_timeout: float = LOCK_SECONDS) -> None:
+        """Migrate back to a revision, or to `base`: without any table. What the older tables cannot hold is lost.
+
+        So with any job stored it raises SchemaConflictError and changes nothing, unless `lose_data` is given. Raises as `upgrade`.
+        """
+        self._run("downgrade", revision, lock_timeout, keep_jobs=not lose_data)
+
+    def adopt(self, *, lock_timeout: float = LOCK_SECONDS) -> None:
+        """Begin a history for tables that have none, where they are exactly those of a revision: write the version table, and the
+        compatibility row if it is missing. At the head already, it does nothing.
+
+        Raises SchemaConflictError, which lists the differences, if the tables are not exactly those of a revision, or if they have a
+        history, and SchemaLockTimeoutError as `upgrade`; in each case nothing is changed.
+        """
+        self._check_lock_timeout(lock_timeout)
+        if self.state().is_usable:
+            return
+        if self._version_table is not None:
+            self._refuse_to_write_in(self._version_table, "stamp fine_tuning_store@head")
+        lock = traits_of(self._engine.dialect.name).migration_lock
+        with self._engine.connect() as connection, only_schema(connection, self._schema), lock(connection, lock_timeout):
+            self._adopt(connection)
+
+    def _adopt(self, connection: Connection) -> None:
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        state = look(connection, self._schema, None)
+        if state.is_usable:  # another process was faster
+            return
+        number = equal_number(connection, self._schema, state.schema_number)
+        if state.command != OWN.adopt or number is None:
+            why = state.problems or ("there are none" if state.revision is None else f"they have a history, which is at {state.revision}",)
+            lines = "\n".join(f"- {line}" for line in why)
+            raise SchemaConflictError(f"the fine-tuning tables cannot be adopted. Nothing was changed:\n{lines}")
+        if state.schema_number is None:
+            row = {"id": 1, "schema_number": number, "oldest_code_number": catalog.REVISIONS[number].oldest_code_number}
+            connection.execute(insert(compatibility).values(row), execution_options=options_of(self._schema))
+        context = MigrationContext.configure(connection, opts=self._version_options())
+        context.stamp(ScriptDirectory.from_config(scripts.config()), scripts.revision_of(number))
+
+    def sql(self, revision: str = "head", *, start: str = "base") -> str:
+        """The SQL of an upgrade from `start` to a revision, or of the downgrade to an older one, for the database of this store.
+
+        It connects to nothing, so the SQL trusts the database to be at `start`. Raises InvalidValueError for an unknown revision, and
+        SchemaConflictError if the store's `version_table` is an application's.
+        """
+        from alembic import command
+
+        if self._version_table is not None:
+            raise self._another_history(self._version_table, "upgrade heads --sql")
+        chain = ["base", *scripts.revisions()]
+        places = [self._place(chain, field, name) for field, name in (("start", start), ("revision", revision))]
+        write = command.upgrade if places[0] <= places[1] else command.downgrade
+        output = io.StringIO()
+        with self._alembic(LOCK_SECONDS):
+            config = scripts.config(url=f"{self._engine.dialect.name}://", output=output, schema=self._schema)
+            write(config, ":".join(chain[place] for place in places), sql=True)
+        return output.getvalue()
+
+    @staticmethod
+    def _place(chain: list[str], field: str, name: object) -> int:
+        if name == "head":
+            return len(chain) - 1
+        if name not in chain:
+            raise InvalidValueError(field, name, f"must be head or one of {', '.join(chain)}")
+        return chain.index(str(name))
+
+    def current(self) -> str | None:
+        """The revision that the database is at, None before the first."""
+        from alembic.migration import MigrationContext
+
+        with self._engine.connect() as connection:
+            heads = MigrationContext.configure(connection, opts=self._version_options()).get_current_heads()
+            ours = [revision for revision in heads if revision.startswith(scripts.PREFIX)]
+            if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
+                found = numbers(connection, self._schema)
+                ours = [scripts.revision_of(found[0])] if found else []
+        return ours[0] if ours else None
+
+    def _version_options(self) -> dict[str, Any]:
+        return {"version_table": self._version_table or VERSION_TABLE, "version_table_schema": self._schema}
+
+    def head(self) -> str:
+        """The newest revision of this release."""
+        return scripts.revisions()[-1]
+
+    def state(self) -> SchemaState:
+        """How far the database is, what is wrong with it, and what to run next. It reads only.
+
+        Raises nothing for what it finds, only what the driver raises where it cannot connect or read. Where the version table names a
+        revision of this release it compares the catalog too: about 10 to 20 ms in all, so call it once at a start, not in each request.
+        """
+        with self._engine.connect() as connection:
+            return look(connection, self._schema, self._version_table)
+
+    def require_current(self) -> None:
+        """Raise SchemaOutOfDateError, which names the call to make, unless this release may use the tables as they are."""
+        with self._engine.connect() as connection:
+            require_usable(connection, self._schema, self._version_table)
+
+    def check(self) -> tuple[str, ...]:
+        """Compare the database's catalog with what this release makes: one line a difference, none if it is equal.
+
+        That is tables, columns with their types, collations, nullability and defaults, keys, what checks say, and indexes with their
+        order and uniqueness; on PostgreSQL also what is there and not valid. SQLite's catalog tells no collations.
+        """
+        with self._engine.connect() as connection:
+            return tuple(map(str, catalog.differences(connection, self._schema)))
+
+    def _require_whole(self) -> None:
+        try:
+            self.require_current()
+        except SchemaOutOfDateError as error:
+            target = "base" if error.found is None else scripts.revision_of(error.found)
+            if self._version_table is None:
+                finish = f"call store.schema.downgrade({target!r}) to finish it, then store.schema.upgrade()"
+            else:
+                name = "fine_tuning_store@base" if error.found is None else target
+                finish = f"run 'alembic downgrade {name}' to finish it, then 'alembic upgrade heads'"
+            raise SchemaConflictError(
+                f"the database says that it is current, but its tables do not: a downgrade was cut off. Nothing was changed: {finish}"
+            ) from error
+
+    def _run(self, direction: str, revision: str, lock_timeout: float, **attributes: Any) -> None:
+        from alembic import command
+        from alembic.util import CommandError
+
+        if not isinstance(revision, str) or not revision:
+            raise InvalidValueError("revision", revision, "must be head, base or the name of a revision")
+        self._check_lock_timeout(lock_timeout)
+        if self._engine.get_execution_options().get("schema_translate_map"):
+            raise UnsupportedDatabaseError("this engine translates schemas: give one that does not, and the store its schema=")
+        if self._version_table is not None:
+            self._refuse_to_write_in(self._version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
+        known, current = scripts.revisions(), self.current()
+        if current is not None and current not in known:
+            raise SchemaConflictError(
+                f"the database is at revision {current!r}, which this release does not know: use the one that made it"
+            )
+        steps: list[Any] = []
+        began = time.monotonic()
+        try:
+            with self._alembic(lock_timeout), self._engine.connect() as connection:
+                attributes |= {"lock_timeout": lock_timeout, "schema": self._schema}
+                attributes["on_version_apply"] = lambda *, step, **_: steps.append(step)
+                getattr(command, direction)(scripts.config(connection=connection, **attributes), revision)
+        except CommandError as error:
+            rule = f"must be head, base or one of {', '.join(known)} ({error})"
+            raise InvalidValueError("revision", revision, rule) from error
+        if steps:
+            source, target = ("".join(ids) or "base" for ids in (steps[0].source_revision_ids, steps[-1].destination_revision_ids))
+            _logger.info("migrated from %s to %s in %.3f s", source, target, time.monotonic() - began)
+
+    @contextmanager
+    def _alembic(self, seconds: float) -> Iterator[None]:
+        """Alembic for one caller of this process at a time."""
+        if not poll(lambda: _alembic_in_use.acquire(blocking=False), seconds, awaited=self._engine.dialect.is_async):
+            raise SchemaLockTimeoutError(seconds)
+        try:
+            yield
+        finally:
+            _alembic_in_use.release()
+
+    @staticmethod
+    def _check_lock_timeout(seconds: object) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0:
+            raise InvalidValueError("lock_timeout", seconds, "must be a number of seconds")
+
+    def _refuse_to_write_in(self, version_table: str, instead: str) -> None:
+        with self._engine.connect() as connection:
+            if inspect(connection).has_table(VERSION_TABLE, self._schema):
+                raise SchemaConflictError(
+                    f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
+                    "without version_table"
+                )
+        raise self._another_history(version_table, instead)
+
+    @staticmethod
+    def _another_history(version_table: str, instead: str) -> SchemaConflictError:
+        return SchemaConflictError(
+            f"the fine-tuning tables belong to the history in {version_table!r}. Nothing was changed: run 'alembic {instead}' in the "
+            "application that keeps it"
+        )
