@@ -23,7 +23,6 @@ from fine_tuning_store.errors import (
     UnitEndedError,
     UnsupportedDatabaseError,
 )
-from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from fine_tuning_store.domain.event import FineTuningJobEvent
     from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
     from fine_tuning_store.repositories.events import FineTuningJobEventRepository
+    from fine_tuning_store.repositories.jobs import FineTuningJobRepository
     from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
     from fine_tuning_store.schema.state import SchemaState, SchemaStatus
     from fine_tuning_store.sql.engine import prepare_sqlite_engine
@@ -70,6 +70,7 @@ _LATER = {
     "FineTuningJobCheckpointRepository": "fine_tuning_store.repositories.checkpoints",
     "FineTuningJobEvent": "fine_tuning_store.domain.event",
     "FineTuningJobEventRepository": "fine_tuning_store.repositories.events",
+    "FineTuningJobRepository": "fine_tuning_store.repositories.jobs",
     "JobRequest": "fine_tuning_store.wire.requests",
     "SchemaState": "fine_tuning_store.schema.state",
     "SchemaStatus": "fine_tuning_store.schema.state",

@@ -6,26 +6,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Connection, Engine
 
 from fine_tuning_store.domain import rules
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
-from fine_tuning_store.repositories.jobs import FineTuningJobRepository
-from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
-from fine_tuning_store.sql.named_schema import options_of
+from fine_tuning_store.sql.named_schema import checked_schema, checked_version_table, options_of
 from fine_tuning_store.units import OwnUnits, Unit
 
-if TYPE_CHECKING:  # loaded on first use: a worker that moves jobs needs none of them
+if TYPE_CHECKING:  # loaded on first use, so that an import costs little: no process needs them all
     from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
     from fine_tuning_store.repositories.events import FineTuningJobEventRepository
+    from fine_tuning_store.repositories.jobs import FineTuningJobRepository
     from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+    from fine_tuning_store.schema import Schema
 
 T = TypeVar("T")
 
@@ -38,6 +38,8 @@ class UnitOfWork(Unit):
     @property
     def jobs(self) -> FineTuningJobRepository:
         """The jobs, inside this transaction."""
+        from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+
         return FineTuningJobRepository(self)
 
     @property
@@ -86,10 +88,10 @@ class FineTuningStore:
     def _set_up(
         self, engine: Engine, clock: Callable[[], float], schema: str | None, version_table: str | None, *, owns_engine: bool
     ) -> None:
-        self._schema = Schema(engine, schema, version_table)
+        self._named = {"schema": checked_schema(schema, engine.dialect), "version_table": checked_version_table(version_table)}
         self._units = OwnUnits(
             engine,
-            before_first=partial(require_usable, schema=schema, version_table=version_table),
+            before_first=self._require_usable,
             options=options_of(schema),
             new_unit=UnitOfWork,
             clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
@@ -125,6 +127,8 @@ class FineTuningStore:
     @cached_property
     def jobs(self) -> FineTuningJobRepository:
         """The jobs; each call is its own transaction."""
+        from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+
         return FineTuningJobRepository(self._units)
 
     @cached_property
@@ -148,10 +152,17 @@ class FineTuningStore:
 
         return CheckpointPermissionRepository(self._units)
 
+    def _require_usable(self, connection: Connection) -> None:
+        from fine_tuning_store.schema import require_usable
+
+        require_usable(connection, **self._named)
+
     @property
     def schema(self) -> Schema:
         """The migrations of this database."""
-        return self._schema
+        from fine_tuning_store.schema import Schema
+
+        return Schema(self._units.engine, **self._named)
 
     @cached_property
     def engine(self) -> Engine:
@@ -199,7 +210,7 @@ class FineTuningStore:
         scoped = FineTuningStore.__new__(type(self))
         scoped._units = replace(self._units, organization_id=organization_id)
         scoped._owns_engine = self._owns_engine
-        scoped._schema = self._schema
+        scoped._named = self._named
         return scoped
 
     def close(self) -> None:

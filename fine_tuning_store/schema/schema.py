@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, insert, inspect
 
-from fine_tuning_store.domain.values import text
 from fine_tuning_store.errors import (
     InvalidValueError,
     SchemaConflictError,
@@ -25,7 +24,7 @@ from fine_tuning_store.schema.guards import numbers, require_usable
 from fine_tuning_store.schema.state import OWN, SchemaState, equal_number, look
 from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.named_schema import checked_schema, only_schema, options_of
+from fine_tuning_store.sql.named_schema import checked_schema, checked_version_table, only_schema, options_of
 from fine_tuning_store.sql.tables import VERSION_TABLE, compatibility
 from fine_tuning_store.sql.waiting import poll
 
@@ -44,7 +43,7 @@ class Schema:
     def __init__(self, engine: Engine, schema: str | None = None, version_table: str | None = None) -> None:
         self._engine = engine
         self._schema = checked_schema(schema, engine.dialect)
-        self._version_table = None if version_table is None else text("version_table", version_table, 63, 1)
+        self._version_table = checked_version_table(version_table)
 
     def upgrade(self, revision: str = "head", *, lock_timeout: float = LOCK_SECONDS, create_schema: bool = False) -> None:
         """Migrate forward. Safe to repeat, and safe when many processes call it at once: one migrates, the others wait.

@@ -35,6 +35,11 @@ def checked_schema(schema: str | None, dialect: Dialect) -> str | None:
     return name
 
 
+def checked_version_table(name: str | None) -> str | None:
+    """The name of an application's version table, None for ours."""
+    return None if name is None else values.text("version_table", name, 63, 1)
+
+
 def options_of(schema: str | None) -> Mapping[str, Any] | None:
     """The options of a single execution that finds our tables in the schema."""
     return None if schema is None else {"schema_translate_map": {None: schema}}
