@@ -161,7 +161,7 @@ class Schema:
         """Compare the database's catalog with what this release makes: one line a difference, none if it is equal.
 
         That is tables, columns with their types, collations, nullability and defaults, keys, what checks say, and indexes with their
-        order and uniqueness; on PostgreSQL also what is there and not valid. SQLite's catalog tells no collations.
+        order and uniqueness, on PostgreSQL also whether checks and indexes are valid. SQLite's catalog tells no collations.
         """
         with self._engine.connect() as connection:
             return tuple(map(str, catalog.differences(connection, self._schema)))
