@@ -130,7 +130,7 @@ class Schema:
 
         with self._engine.connect() as connection:
             heads = MigrationContext.configure(connection, opts=self._version_options()).get_current_heads()
-            ours = [revision for revision in heads if revision.startswith(scripts.PREFIX)]
+            ours = [revision for revision in heads if self._version_table is None or revision.startswith(scripts.PREFIX)]
             if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
                 found = numbers(connection, self._schema)
                 ours = [scripts.revision_of(found[0])] if found else []
