@@ -5,6 +5,8 @@
 Alembic is imported on first use.
 """
 
+from typing import TYPE_CHECKING
+
 from fine_tuning_store.schema.guards import (
     foreign_keys_off,
     is_not_ours,
@@ -15,7 +17,9 @@ from fine_tuning_store.schema.guards import (
 )
 from fine_tuning_store.schema.schema import LOCK_SECONDS, Schema
 from fine_tuning_store.schema.scripts import migrations_path
-from fine_tuning_store.schema.state import SchemaState, SchemaStatus
+
+if TYPE_CHECKING:
+    from fine_tuning_store.schema.state import SchemaState, SchemaStatus
 
 __all__ = [
     "LOCK_SECONDS",
@@ -30,3 +34,12 @@ __all__ = [
     "refuse_to_lose_jobs",
     "require_usable",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in ("SchemaState", "SchemaStatus"):  # loaded on first use: who only uses the tables needs neither
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fine_tuning_store.schema import state
+
+    value: object = getattr(state, name)
+    return value

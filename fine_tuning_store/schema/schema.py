@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, insert, inspect
 
@@ -21,12 +21,13 @@ from fine_tuning_store.errors import (
 )
 from fine_tuning_store.schema import scripts
 from fine_tuning_store.schema.guards import numbers, require_usable
-from fine_tuning_store.schema.state import OWN, SchemaState, equal_number, look
-from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.named_schema import checked_schema, checked_version_table, only_schema, options_of
 from fine_tuning_store.sql.tables import VERSION_TABLE, compatibility
 from fine_tuning_store.sql.waiting import poll
+
+if TYPE_CHECKING:
+    from fine_tuning_store.schema.state import SchemaState
 
 #: How long an upgrade waits for another process that is migrating, in seconds.
 LOCK_SECONDS: Final = 60.0
@@ -88,6 +89,9 @@ class Schema:
         from alembic.migration import MigrationContext
         from alembic.script import ScriptDirectory
 
+        from fine_tuning_store.schema.state import OWN, equal_number, look
+        from fine_tuning_store.sql import catalog
+
         state = look(connection, self._schema, None)
         if state.is_usable:  # another process was faster
             return
@@ -135,7 +139,7 @@ class Schema:
 
         with self._engine.connect() as connection:
             heads = MigrationContext.configure(connection, opts=self._version_options()).get_current_heads()
-            ours = [revision for revision in heads if revision.startswith(scripts.PREFIX)]
+            ours = [revision for revision in heads if self._version_table is None or revision.startswith(scripts.PREFIX)]
             if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
                 found = numbers(connection, self._schema)
                 ours = [scripts.revision_of(found[0])] if found else []
@@ -154,6 +158,8 @@ class Schema:
         Raises nothing for what it finds, only what the driver raises where it cannot connect or read. Where the version table names a
         revision of this release it compares the catalog too: about 10 to 20 ms in all, so call it once at a start, not in each request.
         """
+        from fine_tuning_store.schema.state import look
+
         with self._engine.connect() as connection:
             return look(connection, self._schema, self._version_table)
 
@@ -166,8 +172,10 @@ class Schema:
         """Compare the database's catalog with what this release makes: one line a difference, none if it is equal.
 
         That is tables, columns with their types, collations, nullability and defaults, keys, what checks say, and indexes with their
-        order and uniqueness; on PostgreSQL also what is there and not valid. SQLite's catalog tells no collations.
+        order and uniqueness, on PostgreSQL also whether checks and indexes are valid. SQLite's catalog tells no collations.
         """
+        from fine_tuning_store.sql import catalog
+
         with self._engine.connect() as connection:
             return tuple(map(str, catalog.differences(connection, self._schema)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -24,6 +23,8 @@ def migrations_path() -> Path:
 
 def config(*, url: str | None = None, output: TextIO | None = None, **attributes: Any) -> Config:
     """Alembic's configuration. It reads no file; `url` is what `-x url=` is on the command line, `output` takes SQL."""
+    from argparse import Namespace
+
     from alembic.config import Config
 
     made = Config(cmd_opts=None if url is None else Namespace(x=[f"url={url}"]), output_buffer=output)
