@@ -10,12 +10,16 @@ from typing import Any
 
 from alembic import context
 from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
 
+from fine_tuning_store.errors import SchemaLockTimeoutError
 from fine_tuning_store.schema import LOCK_SECONDS, foreign_keys_off, is_ours, refuse_foreign_tables, refuse_to_lose_jobs
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect_either
+from fine_tuning_store.sql.lock_waits import LOCK_WAIT_SECONDS, brief_lock_waits
 from fine_tuning_store.sql.named_schema import checked_schema, create_schema, only_schema
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.waiting import poll, sleep
 
 config = context.config
 
@@ -54,10 +58,25 @@ def migrate(connection: Connection) -> None:
             refuse_to_lose_jobs(connection, schema)
         if not context.get_context().get_current_heads():
             refuse_foreign_tables(connection, schema)
-        with context.begin_transaction():
-            context.run_migrations()
+        with brief_lock_waits(connection):
+            if not poll(lambda: ran_to_the_end(connection), seconds, awaited=connection.dialect.is_async):
+                raise SchemaLockTimeoutError(seconds)
         if not context.get_context().get_current_heads() and inspect(connection).has_table(VERSION_TABLE):
             connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))  # back at base: nothing of ours is left
+
+
+def ran_to_the_end(connection: Connection) -> bool:
+    """Whether all revisions ran. One that waited too long for a table is rolled back, and those who queued behind it go first."""
+    try:
+        with context.begin_transaction():
+            context.run_migrations()
+    except DBAPIError as error:
+        if not traits_of(connection.dialect.name).is_lock_timeout(error.orig):
+            raise
+        connection.rollback()
+        sleep(LOCK_WAIT_SECONDS, awaited=connection.dialect.is_async)
+        return False
+    return True
 
 
 def connect_and_migrate() -> None:
@@ -79,14 +98,28 @@ def connect_and_migrate() -> None:
 def write_sql() -> None:
     dialect = make_url(url()).get_dialect()()
     schema = schema_on(dialect)
-    context.configure(url=url(), literal_binds=True, dialect_opts={"paramstyle": "named"}, version_table_schema=schema, **OPTIONS)
+    left: list[set[str]] = []  # the heads after each revision
+    context.configure(
+        url=url(),
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+        version_table_schema=schema,
+        on_version_apply=lambda heads, **_: left.append(heads),
+        **OPTIONS,
+    )
     write = context.get_context().impl.static_output
+    if traits_of(dialect.name).limits_lock_waits:
+        write(f"SET lock_timeout TO '{LOCK_WAIT_SECONDS}s';\n")
     if schema is not None:
         write(f"SET search_path TO {context.get_context().dialect.identifier_preparer.quote_identifier(schema)};\n")
     with context.begin_transaction():
         context.run_migrations()
+    if left and not left[-1]:
+        write(f"DROP TABLE {VERSION_TABLE};\n")  # back at base, as above
     if schema is not None:
         write("RESET search_path;\n")
+    if traits_of(dialect.name).limits_lock_waits:
+        write("RESET lock_timeout;\n")
 
 
 if config.config_file_name is not None:

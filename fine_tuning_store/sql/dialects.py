@@ -44,6 +44,8 @@ class Traits:
     errors_end_transactions: bool = False  #: whether a refused statement refuses all that follow it, unless it ran in a SAVEPOINT
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
     migration_lock: MigrationLock
+    limits_lock_waits: bool = False  #: whether a migration says how long it waits for a table that others use
+    is_lock_timeout: Callable[[Any], bool] = lambda _: False  #: whether a driver's error says that this wait was too long
     foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
     column_types: str | None = None  #: a query for the tables, columns and types, where SQLAlchemy's reflection leaves some of it out
     index_prefixes: bool = False  #: whether an index holds no more than the beginning of a long text
@@ -140,6 +142,8 @@ _POSTGRESQL = Traits(
     is_referenced=lambda error: _sqlstate(error) in ("23503", "23001"),
     errors_end_transactions=True,
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
+    limits_lock_waits=True,
+    is_lock_timeout=lambda error: _sqlstate(error) == "55P03",
     migration_lock=session_lock(
         name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
         attempt="pg_try_advisory_lock(:key)",
