@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from fine_tuning_store import FineTuningStore
 
@@ -71,6 +71,7 @@ class Server:
     admin: URL
     where: str
     _shared: str | None = field(default=None, init=False)
+    _cleaner: Engine | None = field(default=None, init=False)
 
     def _execute(self, statement: str) -> None:
         engine = create_engine(self.admin, isolation_level="AUTOCOMMIT")
@@ -102,19 +103,20 @@ class Server:
             self._execute(f"CREATE DATABASE {database}")
             self._shared = database
             _migrate(self._url(database))
-        url = self._url(self._shared)
+            self._cleaner = create_engine(self._url(database))
+        assert self._cleaner is not None
         try:
-            yield url
+            yield self._url(self._shared)
         finally:
-            engine = create_engine(url)
-            with engine.begin() as connection:
+            with self._cleaner.begin() as connection:
                 connection.execute(text("DELETE FROM fine_tuning_jobs"))
-            engine.dispose()
 
     def close(self) -> None:
         """Drop the shared database."""
-        if self._shared is not None:
+        if self._shared is not None and self._cleaner is not None:
+            self._cleaner.dispose()
             self._drop(self._shared)
+            self._shared = None
 
 
 Database = Sqlite | Server

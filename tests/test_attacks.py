@@ -27,8 +27,6 @@ from tests.databases import Database
 from tests.given import a_job, stored
 from tests.test_units import lost
 
-pytestmark = pytest.mark.every_driver
-
 HOST_ENV = """
 from alembic import context
 

@@ -113,6 +113,7 @@ def test_sql_needs_no_server_and_comes_as_json_too(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_check_lists_differences(empty_url: str) -> None:
     assert db("upgrade", FIRST, url=empty_url) == (0, f"the database is at {FIRST}\n")
     assert db_json("state", url=empty_url)[1]["status"] == "behind"
@@ -125,6 +126,7 @@ def test_check_lists_differences(empty_url: str) -> None:
     assert db_json("check", url=empty_url) == (1, {"differences": printed.splitlines()})
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_tables_without_their_history_are_adopted_once_they_are_proven(empty_url: str) -> None:
     assert db("upgrade", url=empty_url)[0] == 0
     execute(empty_url, f"DROP TABLE {VERSION_TABLE};\nALTER TABLE fine_tuning_job_errors ADD COLUMN surprise VARCHAR(10);\n")

@@ -21,8 +21,6 @@ from fine_tuning_store import (
 from fine_tuning_store.errors import CursorNotFoundError
 from tests.given import a_job, stored
 
-pytestmark = pytest.mark.every_driver
-
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:

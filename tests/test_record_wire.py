@@ -30,8 +30,6 @@ from fine_tuning_store import (
 from tests.given import stored
 from tests.strategies import checkpoints, events, mutations, recorded
 
-pytestmark = pytest.mark.every_driver
-
 EVENTS = recorded("events")
 CHECKPOINT_PAGES = recorded("checkpoints")
 PERMISSION_PAGES = {name: payload for name, payload in recorded("permissions").items() if payload["object"] == "list"}

@@ -34,8 +34,6 @@ from fine_tuning_store import (
 )
 from tests.strategies import jobs, recorded
 
-pytestmark = pytest.mark.every_driver
-
 LEAST: dict[str, Any] = {"model": "gpt-4o-mini", "training_file": "file-abc"}
 GRADER = {"type": "string_check", "name": "g", "input": "a", "reference": "b", "operation": "eq"}
 WANDB = {"type": "wandb", "wandb": {"project": "p"}}

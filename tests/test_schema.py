@@ -18,7 +18,6 @@ from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE
 from tests.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.given import created
-from tests.processes import at_once
 
 ROOT = Path(__file__).parent.parent
 HEAD = "fine_tuning_store_0002"
@@ -88,19 +87,6 @@ def migrate(wait: Callable[[], object], url: str) -> str | None:
         store.schema.upgrade()
         created(store)
         return store.schema.current()
-
-
-def test_eight_processes_that_start_at_once_on_an_empty_database_all_succeed(database: Database, rounds: int) -> None:
-    for _ in range(rounds):
-        with database.empty() as url:
-            results = at_once(*[(migrate, (url,))] * 8)
-
-            assert results == [(HEAD, None)] * 8
-            with FineTuningStore.connect(url) as store:
-                assert len(store.jobs.list()) == 8
-                assert store.schema.check() == ()
-                with store.engine.connect() as connection:
-                    assert connection.scalar(text(f"SELECT count(*) FROM {VERSION_TABLE}")) == 1
 
 
 def test_threads_that_migrate_at_once_all_succeed(database: Database) -> None:

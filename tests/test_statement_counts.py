@@ -15,8 +15,6 @@ from fine_tuning_store.sql.statements import CHILDREN
 from tests.databases import Database
 from tests.given import created, stored
 
-pytestmark = pytest.mark.every_driver
-
 MODEL = "ft:m"
 
 

@@ -57,18 +57,16 @@ def from_the_first_release(store: FineTuningStore) -> None:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("before", [from_nothing, from_the_first_release])
 @pytest.mark.parametrize("colour", ["sync", "async"])
-def test_processes_that_start_at_once_all_work(
-    database: Database, rounds: int, colour: str, before: Callable[[FineTuningStore], None]
-) -> None:
-    for _ in range(rounds):
+def test_processes_that_start_at_once_all_work(database: Database, rounds: int, colour: str) -> None:
+    for number in range(rounds):
+        before = (from_nothing, from_the_first_release)[number % 2]
         with database.empty() as url, FineTuningStore.connect(url) as store:
             before(store)
             drivers = ASYNC_DRIVERS[database.name]
             calls = [
-                (start, (url,)) if colour == "sync" else (start_async, (with_driver(url, drivers[number % len(drivers)]),))
-                for number in range(PROCESSES)
+                (start, (url,)) if colour == "sync" else (start_async, (with_driver(url, drivers[process % len(drivers)]),))
+                for process in range(PROCESSES)
             ]
 
             assert at_once(*calls) == [(store.schema.head(), None)] * PROCESSES

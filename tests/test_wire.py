@@ -30,8 +30,6 @@ from fine_tuning_store import (
 from tests.given import a_job
 from tests.strategies import jobs, mutations, nested, recorded
 
-pytestmark = pytest.mark.every_driver
-
 JOBS = recorded("jobs")
 NEWER_WORDS = {"created": "validating_files", "pending": "queued", "pausing": "running"}
 FULL = JOBS["2025_09_succeeded"]

@@ -11,8 +11,6 @@ import pytest
 from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, InvalidValueError, JobError, Method
 from tests.given import a_job, created, stored
 
-pytestmark = pytest.mark.every_driver
-
 REINFORCEMENT = Method(type="reinforcement", grader={"type": "python"})
 
 
