@@ -228,4 +228,4 @@ class FineTuningStore:
 
     def __repr__(self) -> str:
         scope = "" if self.organization_id is None else f", organization_id={self.organization_id!r}"
-        return f"{type(self).__name__}({self._units.engine.url.set(query={}).render_as_string(hide_password=True)!r}{scope})"
+        return f"{type(self).__name__}({engines.shown(self._units.engine.url)!r}{scope})"

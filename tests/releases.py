@@ -6,6 +6,7 @@ import io
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -24,16 +25,15 @@ def code_before(revision: str, folder: Path) -> Path:
     """A folder with the last code of before a revision landed. Without the history, as in an sdist, the test is skipped."""
     try:
         if git("rev-parse", "--is-shallow-repository").strip() != b"false":
-            return _no_history("this clone is shallow: fetch the whole history")
+            _no_history("this clone is shallow: fetch the whole history")
         landed = git("log", "--diff-filter=A", "--format=%H", "--", f"migrations/versions/{revision}").split()
     except (OSError, subprocess.CalledProcessError):
-        return _no_history("this is no git checkout")
+        _no_history("this is no git checkout")
     archive = git("archive", f"{landed[-1].decode()}^" if landed else "HEAD")
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="data")
     return folder
 
 
-def _no_history(reason: str) -> Path:
-    message = f"the code of earlier releases is not at hand: {reason}"
-    pytest.skip(message)
+def _no_history(reason: str) -> NoReturn:
+    pytest.skip(f"the code of earlier releases is not at hand: {reason}")

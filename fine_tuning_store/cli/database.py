@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import URL, Engine, make_url
+from sqlalchemy import Engine
 
-from fine_tuning_store.errors import FineTuningStoreError, UnsupportedDatabaseError
+from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.engine import connect, connect_either
+from fine_tuning_store.sql.engine import connect, connect_either, shown
 
 T = TypeVar("T")
 
@@ -44,10 +44,7 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
 
 def _engine(url: str) -> Engine:
     """An engine of the URL's driver: another one might not be installed, or not know the options in the URL."""
-    try:
-        engine = connect_either(url)
-    except ImportError as error:  # from SQLAlchemy, which wants greenlet before it looks for an async driver
-        raise UnsupportedDatabaseError("an async driver needs more packages: pip install 'fine-tuning-store[aio]'") from error
+    engine = connect_either(url)
     if isinstance(engine, Engine):
         return engine
     traits = traits_of(engine.dialect.name)
@@ -61,11 +58,6 @@ def _reach(engine: Engine) -> None:
         engine.connect().close()
     except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
         raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}") from error
-
-
-def shown(url: str | URL) -> str:
-    """A URL without its password, and without its query, which may hold one too."""
-    return make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
 def in_one_line(error: Exception) -> str:

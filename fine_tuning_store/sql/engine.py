@@ -60,8 +60,10 @@ def _sync(url: URL, traits: Traits, *, pooled: bool) -> Engine:
 
 
 def _async(url: URL, traits: Traits, *, pooled: bool) -> AsyncEngine:
-    from sqlalchemy.ext.asyncio import create_async_engine
-
+    try:
+        from sqlalchemy.ext.asyncio import create_async_engine
+    except ImportError as error:  # from SQLAlchemy, which wants greenlet before it looks for an async driver
+        raise UnsupportedDatabaseError("an async driver needs more packages: pip install 'fine-tuning-store[aio]'") from error
     engine = _create(create_async_engine, url, traits, _dialect(url, traits).get_async_dialect_cls(url), pooled=pooled)
     traits.prepare_engine(engine.sync_engine)
     return engine
@@ -89,6 +91,11 @@ def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
         raise UnsupportedDatabaseError(f"{traits.name} needs no such preparation: use this engine as it is")
     traits.prepare_engine(prepared)
     event.listen(prepared, "begin", traits.begin)
+
+
+def shown(url: str | URL) -> str:
+    """A URL without its password, and without its query, which may hold one too."""
+    return make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
 def _parsed(url: str | URL) -> tuple[URL, Traits]:

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.session_settings import session_setting
 
 #: How long others may stand in line behind a migration, in seconds; and for how long it then lets them by.
 LOCK_WAIT_SECONDS: Final = 1
-
-_SET = text("SELECT set_config('lock_timeout', :value, false)")
 
 
 @contextmanager
@@ -26,13 +25,5 @@ def brief_lock_waits(connection: Connection) -> Iterator[None]:
     if not traits_of(connection.dialect.name).limits_lock_waits:
         yield
         return
-    before = connection.scalar(text("SELECT current_setting('lock_timeout')"))
-    connection.execute(_SET, {"value": f"{LOCK_WAIT_SECONDS}s"})
-    connection.commit()
-    try:
+    with session_setting(connection, "lock_timeout", f"{LOCK_WAIT_SECONDS}s"):
         yield
-    finally:
-        connection.rollback()
-        if not connection.invalidated:
-            connection.execute(_SET, {"value": before})
-            connection.commit()

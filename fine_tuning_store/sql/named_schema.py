@@ -16,6 +16,7 @@ from sqlalchemy.schema import CreateSchema
 from fine_tuning_store.domain import values
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.session_settings import session_setting
 
 #: What PostgreSQL keeps of a name, in bytes; it would cut a longer one off.
 NAME_BYTES = 63
@@ -37,7 +38,7 @@ def checked_schema(schema: str | None, dialect: Dialect) -> str | None:
 
 def checked_version_table(name: str | None) -> str | None:
     """The name of an application's version table, None for ours."""
-    return None if name is None else values.text("version_table", name, 63, 1)
+    return None if name is None else values.text("version_table", name, NAME_BYTES, 1)
 
 
 def options_of(schema: str | None) -> Mapping[str, Any] | None:
@@ -59,17 +60,10 @@ def only_schema(connection: Connection, schema: str | None) -> Iterator[None]:
     if schema is None:
         yield
         return
-    before = connection.scalar(text("SELECT current_setting('search_path')"))
-    connection.execute(text("SELECT set_config('search_path', quote_ident(:schema), false)"), {"schema": schema})
-    connection.commit()
-    try:
+    quoted = connection.scalar(text("SELECT quote_ident(:schema)"), {"schema": schema})  # SQLAlchemy's own doubles a percent sign
+    with session_setting(connection, "search_path", quoted):
         if connection.scalar(text("SELECT current_schema()")) != schema:
             raise InvalidValueError("schema", schema, "must be there for this user to use (upgrade(create_schema=True) creates it)")
         connection.commit()
         connection.execution_options(**(options_of(schema) or {}))
         yield
-    finally:
-        connection.rollback()
-        if not connection.invalidated:
-            connection.execute(text("SELECT set_config('search_path', :before, false)"), {"before": before})
-            connection.commit()

@@ -44,7 +44,7 @@ def _set_up(dbapi_connection: Any, _: object) -> None:
     cursor = dbapi_connection.cursor()
     awaited = hasattr(dbapi_connection, "run_async")  # a task that is cancelled can leave a wait of ours, not one inside of SQLite
     cursor.execute(f"PRAGMA busy_timeout={(AWAITED_BUSY_SECONDS if awaited else BUSY_SECONDS) * 1000}")
-    _switch_to_wal(dbapi_connection, cursor)
+    _switch_to_wal(cursor, awaited=awaited)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
@@ -56,7 +56,7 @@ def _release_lock(dbapi_connection: Any, *_: object) -> None:
         dbapi_connection.rollback()
 
 
-def _switch_to_wal(dbapi_connection: Any, cursor: Any) -> None:
+def _switch_to_wal(cursor: Any, *, awaited: bool) -> None:
     """The switch does not wait for others as everything else does, so it is tried again until it is done by whoever was first."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -69,7 +69,7 @@ def _switch_to_wal(dbapi_connection: Any, cursor: Any) -> None:
                 return
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
-            sleep(0.01, awaited=hasattr(dbapi_connection, "run_async"))
+            sleep(0.01, awaited=awaited)
         else:
             return
 

@@ -1,4 +1,4 @@
-"""What a second hostile review found: units that lie about their end, guests in the wrong transaction, schemas that leak."""
+"""Units that were undone or ended early, guests in the wrong transaction, schemas that could leak."""
 
 from __future__ import annotations
 
