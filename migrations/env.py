@@ -49,8 +49,7 @@ def migrate(connection: Connection) -> None:
     lock = traits_of(connection.dialect.name).migration_lock
     seconds = config.attributes.get("lock_timeout", LOCK_SECONDS)
     if schema is not None and config.attributes.get("create_schema"):
-        with lock(connection, seconds):
-            create_schema(connection, schema)
+        create_schema(connection, schema)
     with foreign_keys_off(connection), only_schema(connection, schema), lock(connection, seconds):
         noticed = config.attributes.get("on_version_apply", ())
         context.configure(connection=connection, version_table_schema=schema, on_version_apply=noticed, **OPTIONS)

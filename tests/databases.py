@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from fine_tuning_store import FineTuningStore
@@ -125,6 +127,21 @@ Database = Sqlite | Server
 def _migrate(url: str) -> None:
     with FineTuningStore.connect(url) as store:
         store.schema.upgrade()
+
+
+def missing(why: str) -> NoReturn:
+    """Skip the test, with a line that says so, or fail it where the servers are required."""
+    if REQUIRED:
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 def _listens(port: int) -> bool:

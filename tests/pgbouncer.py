@@ -13,20 +13,19 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
+from tests.databases import free_port, missing
+
 #: How many connections to the server all clients share.
 SERVERS = 2
 
 
-def find_pgbouncer() -> str | None:
-    return shutil.which("pgbouncer", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
-
-
 @contextmanager
-def pooled(program: str, server: URL, folder: Path) -> Iterator[URL]:
+def pooled(server: URL, folder: Path) -> Iterator[URL]:
     """The URL of a pooler before a server, for the time of the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+    if program is None:
+        missing("no PgBouncer: install the program pgbouncer, for example with apt-get install pgbouncer")
+    port = free_port()
     host = server.host or server.query["host"]
     login = f"user={server.username or 'postgres'}" + (f" password={server.password}" if server.password else "")
     configuration = folder / "pgbouncer.ini"

@@ -35,7 +35,7 @@ def from_the_first(store: FineTuningStore) -> None:
         connection.execute(HYPERPARAMETERS)
 
 
-def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: int) -> bool:
+def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: int, *pooled: bool) -> bool:
     """Whether a process that makes this move was killed after so many statements, rather than done before."""
     child = os.fork()
     if child == 0:
@@ -46,7 +46,7 @@ def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: in
                 os.kill(os.getpid(), signal.SIGKILL)
 
         event.listen(Engine, "after_cursor_execute", die)
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.connect(url, pooled=any(pooled)) as store:
             move(store)
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -56,14 +56,14 @@ def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: in
     return False
 
 
-def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int) -> int:
+def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, *pooled: bool) -> int:
     """Kill an upgrade after each `every`th statement, finish it, and answer how often that was."""
     for number in count():
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.connect(url, pooled=any(pooled)) as store:
             begin(store)
-        if not killed(url, lambda store: store.schema.upgrade(), 1 + number * every):
+        if not killed(url, lambda store: store.schema.upgrade(), 1 + number * every, *pooled):
             return number
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.connect(url, pooled=any(pooled)) as store:
             store.schema.upgrade()
             assert store.schema.check() == (), number
             assert store.schema.current() == store.schema.head()

@@ -15,7 +15,6 @@ from fine_tuning_store import (
     FineTuningStore,
     InvalidValueError,
     JobStatus,
-    UnsupportedDatabaseError,
 )
 from fine_tuning_store.sql.engine import connect_either
 from tests import databases, pgbouncer
@@ -30,14 +29,8 @@ pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 @pytest.fixture(scope="module")
 def pooler(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     """A PgBouncer before the PostgreSQL under test."""
-    program = pgbouncer.find_pgbouncer()
-    if program is None:
-        missing = "no PgBouncer: install the program pgbouncer, for example with apt-get install pgbouncer"
-        if databases.REQUIRED:
-            pytest.fail(missing)
-        pytest.skip(missing)
     assert isinstance(database, databases.Server)
-    with pgbouncer.pooled(program, database.admin, tmp_path_factory.mktemp("pgbouncer")) as url:
+    with pgbouncer.pooled(database.admin, tmp_path_factory.mktemp("pgbouncer")) as url:
         yield url
 
 
@@ -103,23 +96,6 @@ def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) 
 
     asyncio.run(run())
     assert_all_succeeded(url, CLIENTS)
-
-
-def test_a_pooled_store_does_not_migrate(pooler: URL, database: Database) -> None:
-    with database.empty() as url:
-        with FineTuningStore.connect(behind(pooler, url), pooled=True) as store:
-            calls: list[Callable[[], None]] = [store.schema.upgrade, lambda: store.schema.downgrade("base")]
-            for call in calls:
-                with pytest.raises(UnsupportedDatabaseError, match="over a direct connection"):
-                    call()
-            with FineTuningStore.connect(url) as direct:
-                assert direct.schema.current() is None
-                direct.schema.upgrade()
-
-            store.schema.upgrade()  # there is nothing to do
-            assert new_job(store.jobs) in store.jobs.list().data
-            with pytest.raises(UnsupportedDatabaseError, match="over a direct connection"):
-                store.schema.downgrade("base")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db", "mariadb+aiomysql://host/db"])

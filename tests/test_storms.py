@@ -23,20 +23,20 @@ JOB = text(
 NEW: dict[str, Any] = {"organization_id": "org-1", "model": "m", "training_file": "f"}
 
 
-def start(wait: Callable[[], object], url: str) -> str | None:
+def start(wait: Callable[[], object], url: str, *pooled: bool) -> str | None:
     """What a service does when it starts."""
-    with FineTuningStore.connect(url) as store:
+    with FineTuningStore.connect(url, pooled=any(pooled)) as store:
         wait()
         store.schema.upgrade()
         store.jobs.create(**NEW)
         return store.schema.current()
 
 
-def start_async(wait: Callable[[], object], url: str) -> str | None:
+def start_async(wait: Callable[[], object], url: str, *pooled: bool) -> str | None:
     """The same of an async one."""
 
     async def run() -> str | None:
-        async with AsyncFineTuningStore.connect(url) as store:
+        async with AsyncFineTuningStore.connect(url, pooled=any(pooled)) as store:
             wait()
             await store.schema.upgrade()
             await store.jobs.create(**NEW)

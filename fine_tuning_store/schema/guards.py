@@ -8,6 +8,7 @@ from sqlalchemy import Connection, inspect, select
 
 from fine_tuning_store.errors import SchemaConflictError, SchemaOutOfDateError
 from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.migration_lease import lease
 from fine_tuning_store.sql.named_schema import options_of
 from fine_tuning_store.sql.statements import compatible_numbers
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility, jobs
@@ -15,7 +16,7 @@ from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE,
 
 def is_not_ours(name: str | None, kind: str, _: object) -> bool:
     """The `include_name` of an application's env.py: without it, `alembic check` and autogenerate would drop the store's tables."""
-    return kind != "table" or (name not in METADATA.tables and name != VERSION_TABLE)
+    return kind != "table" or (name not in METADATA.tables and name not in (VERSION_TABLE, lease.name))
 
 
 def is_ours(name: str | None, kind: str, _: object) -> bool:

@@ -14,7 +14,8 @@ from sqlalchemy.sql.dml import Insert
 from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql import asyncpg_recipe, psycopg_recipe, sqlite_recipe
 from fine_tuning_store.sql.foreign_keys import sqlite_foreign_keys_off
-from fine_tuning_store.sql.migration_lock import MigrationLock, session_lock, sqlite_lock
+from fine_tuning_store.sql.migration_lease import lease_lock
+from fine_tuning_store.sql.migration_lock import MigrationLock, by_sessions, is_alone, is_one_postgresql_session, session_lock, sqlite_lock
 from fine_tuning_store.sql.tables import VERSION_TABLE
 
 
@@ -144,15 +145,22 @@ _POSTGRESQL = Traits(
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
     limits_lock_waits=True,
     is_lock_timeout=lambda error: _sqlstate(error) == "55P03",
-    migration_lock=session_lock(
-        name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
-        attempt="pg_try_advisory_lock(:key)",
-        release="pg_advisory_unlock(:key)",
-        holder=(
-            "concat('PostgreSQL process ', pid, ' (application ' || nullif(application_name, '') || ')') "
-            "FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
-            "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-            "AND (classid::bigint << 32 | objid::bigint) = :key"
+    migration_lock=by_sessions(
+        is_one_postgresql_session,
+        session_lock(
+            name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
+            attempt="pg_try_advisory_lock(:key)",
+            release="pg_advisory_unlock(:key)",
+            holder=(
+                "concat('PostgreSQL process ', pid, ' (application ' || nullif(application_name, '') || ')') "
+                "FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+                "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+                "AND (classid::bigint << 32 | objid::bigint) = :key"
+            ),
+        ),
+        lease_lock(
+            now="extract(epoch FROM clock_timestamp())::bigint",
+            is_race=lambda error: _sqlstate(error) in ("23505", "40001", "40P01", "42P01", "42P07"),
         ),
     ),
 )
@@ -167,11 +175,15 @@ _MARIADB = Traits(
     is_duplicate=lambda error: _errno(error) == 1062,
     is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
-    migration_lock=session_lock(
-        name=f"concat('{VERSION_TABLE}.', md5(database()))",
-        attempt="get_lock(:key, 0)",
-        release="release_lock(:key)",
-        holder="concat('MariaDB connection ', is_used_lock(:key))",
+    migration_lock=by_sessions(
+        is_alone,
+        session_lock(
+            name=f"concat('{VERSION_TABLE}.', md5(database()))",
+            attempt="get_lock(:key, 0)",
+            release="release_lock(:key)",
+            holder="concat('MariaDB connection ', is_used_lock(:key))",
+        ),
+        lease_lock(now="unix_timestamp()", is_race=lambda error: _errno(error) in (1020, 1050, 1062, 1146, 1205, 1213, 1412)),
     ),
     # The width of an integer is what it is shown in, and the collation is left out of reflection where the table has the same.
     column_types=(

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.session_settings import session_setting
+from fine_tuning_store.sql.transaction_settings import in_each_transaction
 
 #: How long others may stand in line behind a migration, in seconds; and for how long it then lets them by.
 LOCK_WAIT_SECONDS: Final = 1
@@ -25,5 +25,5 @@ def brief_lock_waits(connection: Connection) -> Iterator[None]:
     if not traits_of(connection.dialect.name).limits_lock_waits:
         yield
         return
-    with session_setting(connection, "lock_timeout", f"{LOCK_WAIT_SECONDS}s"):
+    with in_each_transaction(connection, "lock_timeout", f"{LOCK_WAIT_SECONDS}s"):
         yield

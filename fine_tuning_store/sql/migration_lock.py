@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
-from fine_tuning_store.errors import SchemaLockTimeoutError, UnsupportedDatabaseError
+from fine_tuning_store.errors import SchemaConflictError, SchemaLockTimeoutError
 from fine_tuning_store.sql import sqlite_recipe
 from fine_tuning_store.sql.waiting import poll
 
@@ -36,8 +36,6 @@ def session_lock(name: str, attempt: str, release: str, holder: str) -> Migratio
 
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
-        if POOLED.items() <= connection.get_execution_options().items():
-            raise UnsupportedDatabaseError("a pooler keeps no migration lock: migrate over a direct connection, without pooled=True")
         key = ask(connection, named)
         if not poll(lambda: ask(connection, take, key=key), seconds, awaited=connection.dialect.is_async):
             raise SchemaLockTimeoutError(seconds, ask(connection, held_by, key=key))
@@ -50,9 +48,45 @@ def session_lock(name: str, attempt: str, release: str, holder: str) -> Migratio
             raise
         connection.commit()
         if not ask(connection, leave, key=key):
-            raise RuntimeError("the migration lock was lost on the way: migrate over a direct connection, not through a pooler")
+            raise SchemaConflictError(
+                "the migration lock was lost on the way, so another process may have migrated too: see store.schema.state()"
+            )
 
     return lock
+
+
+def by_sessions(holds: Callable[[Connection], bool], lock: MigrationLock, otherwise: MigrationLock) -> MigrationLock:
+    """A lock that takes one of two: what a session holds is worth nothing in some set-ups of the same database."""
+
+    def choose(connection: Connection, seconds: float) -> AbstractContextManager[None]:
+        return (lock if holds(connection) else otherwise)(connection, seconds)
+
+    return choose
+
+
+def lost() -> SchemaConflictError:
+    """What is raised where the lock turns out to be another's, or nobody's, before the migration is done."""
+    return SchemaConflictError(
+        "the migration lock was lost on the way, so another process may be migrating too: what was not committed is undone. Call "
+        "store.schema.upgrade() again"
+    )
+
+
+def is_one_postgresql_session(connection: Connection) -> bool:
+    """Whether one session of the server's serves the connection throughout: a pooler tells a process id that is not the server's."""
+    if POOLED.items() <= connection.get_execution_options().items():
+        return False
+    driver_connection: Any = connection.connection.driver_connection
+    if hasattr(driver_connection, "get_server_pid"):
+        told = driver_connection.get_server_pid()
+    else:
+        told = getattr(getattr(driver_connection, "info", None), "backend_pid", None)
+    return told in (None, connection.scalar(text("SELECT pg_backend_pid()")))
+
+
+def is_alone(connection: Connection) -> bool:
+    """Whether this MariaDB is no node of a Galera cluster, each of which would grant the same lock."""
+    return not connection.scalar(text("SELECT @@wsrep_on"))
 
 
 @contextmanager

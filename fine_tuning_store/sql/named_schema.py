@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema
 
 from fine_tuning_store.domain import values
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.session_settings import session_setting
+from fine_tuning_store.sql.transaction_settings import in_each_transaction
 
 #: What PostgreSQL keeps of a name, in bytes; it would cut a longer one off.
 NAME_BYTES = 63
@@ -49,9 +50,12 @@ def options_of(schema: str | None) -> Mapping[str, Any] | None:
 def create_schema(connection: Connection, schema: str) -> None:
     """Create the schema unless it is there: IF NOT EXISTS alone asks for the right to create also where nothing is to be done."""
     there = connection.scalar(text("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = :schema"), {"schema": schema})
-    if not there:
-        connection.execute(CreateSchema(schema, if_not_exists=True))
-    connection.commit()
+    try:
+        if not there:
+            connection.execute(CreateSchema(schema, if_not_exists=True))
+        connection.commit()
+    except IntegrityError:  # another process has made it at the same moment
+        connection.rollback()
 
 
 @contextmanager
@@ -61,7 +65,7 @@ def only_schema(connection: Connection, schema: str | None) -> Iterator[None]:
         yield
         return
     quoted = connection.scalar(text("SELECT quote_ident(:schema)"), {"schema": schema})  # SQLAlchemy's own doubles a percent sign
-    with session_setting(connection, "search_path", quoted):
+    with in_each_transaction(connection, "search_path", quoted):
         if connection.scalar(text("SELECT current_schema()")) != schema:
             raise InvalidValueError("schema", schema, "must be there for this user to use (upgrade(create_schema=True) creates it)")
         connection.commit()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from sqlalchemy.util import await_
+from sqlalchemy.util import await_, greenlet_spawn
 
 POLL_SECONDS = 0.05
 
@@ -27,3 +29,35 @@ def poll(attempt: Callable[[], bool], seconds: float, *, awaited: bool) -> bool:
             return False
         sleep(POLL_SECONDS, awaited=awaited)
     return True
+
+
+@contextmanager
+def beside(work: Callable[[], object], every: float, *, awaited: bool) -> Iterator[None]:
+    """Do some work every so many seconds while the block runs: in a thread, or in a task where the driver is async."""
+    if awaited:
+
+        def again() -> None:
+            while True:
+                sleep(every, awaited=True)
+                work()
+
+        task = asyncio.get_running_loop().create_task(greenlet_spawn(again))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await_(asyncio.wait([task]))
+    else:
+        stopped = threading.Event()
+
+        def until_stopped() -> None:
+            while not stopped.wait(every):
+                work()
+
+        thread = threading.Thread(target=until_stopped, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()

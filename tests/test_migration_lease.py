@@ -1,0 +1,198 @@
+"""Migrations where no session can hold a lock: behind a PgBouncer that pools transactions, and on a Galera cluster of three nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Connection, event, inspect, make_url, text
+
+from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, SchemaConflictError, SchemaLockTimeoutError
+from fine_tuning_store.sql import migration_lease
+from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.migration_lease import lease
+from fine_tuning_store.sql.tables import VERSION_TABLE
+from fine_tuning_store.sql.waiting import poll
+from tests import databases, galera, pgbouncer
+from tests.databases import ASYNC_DRIVERS, Server, with_driver
+from tests.processes import at_once
+from tests.test_killed import from_nothing, from_the_first, killed, killed_upgrades
+from tests.test_storms import PROCESSES, from_the_first_release, start, start_async
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@dataclass
+class Place:
+    """A server and the ways to it."""
+
+    server: Server
+    ways: list[URL]
+
+    @contextmanager
+    def empty(self) -> Iterator[list[str]]:
+        """The URLs of one database without tables, one for each way. Their connections are given back by then."""
+        with self.server.empty() as url:
+            name = make_url(url).database
+            urls = [way.set(database=name).render_as_string(hide_password=False) for way in self.ways]
+            for each in urls:
+                with self.connect(each) as store:
+                    assert poll(lambda store=store: is_there(store), 30, awaited=False)  # type: ignore[misc]
+            yield urls
+
+    @property
+    def pooled(self) -> bool:
+        return self.server.name == "postgresql"
+
+    def connect(self, url: str) -> FineTuningStore:
+        return FineTuningStore.connect(url, pooled=self.pooled)
+
+
+def is_there(store: FineTuningStore) -> bool:
+    """A node of a cluster hears of a new database a moment later."""
+    try:
+        return store.schema.current() is None
+    except Exception:  # noqa: BLE001 - tried again
+        return False
+
+
+@pytest.fixture(scope="module", params=["pgbouncer", "galera"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    if request.param == "galera":
+        with galera.cluster() as urls:
+            yield Place(Server("mariadb", urls[0], "Galera"), urls)
+        return
+    server = databases.find_postgresql()
+    if isinstance(server, str):
+        databases.missing(server)
+    with pgbouncer.pooled(server.admin, tmp_path_factory.mktemp("pgbouncer")) as url:
+        yield Place(server, [url])
+
+
+@pytest.fixture
+def urls(place: Place) -> Iterator[list[str]]:
+    with place.empty() as urls:
+        yield urls
+
+
+def held(connection: Connection, seconds: float = 1) -> Any:
+    return traits_of(connection.dialect.name).migration_lock(connection, seconds)
+
+
+def say(store: FineTuningStore, statement: str) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> None:
+    for number in range(2 * rounds):
+        with place.empty() as urls, place.connect(urls[0]) as store:
+            if number % 2:
+                from_the_first_release(store)
+            drivers = ASYNC_DRIVERS[place.server.name]
+            calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+            for process in range(PROCESSES):
+                url = urls[process % len(urls)]
+                colour = (start, url) if process % 2 else (start_async, with_driver(url, drivers[process // 2 % len(drivers)]))
+                calls.append((colour[0], (colour[1], place.pooled)))
+
+            assert at_once(*calls) == [(store.schema.head(), None)] * PROCESSES
+
+            assert len({job.id for job in store.jobs.iterate()}) == PROCESSES + number % 2
+            assert store.schema.check() == ()
+            with store.engine.connect() as connection:
+                assert connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all() == [store.schema.head()]
+                assert not inspect(connection).has_table(lease.name)
+
+
+def test_who_gives_up_on_the_lease_is_told_who_has_it(place: Place, urls: list[str]) -> None:
+    with place.connect(urls[0]) as holder, place.connect(urls[-1]) as other:
+        with holder.engine.connect() as connection, held(connection):
+            for call in (other.schema.upgrade, other.schema.adopt):
+                with pytest.raises(SchemaLockTimeoutError, match=rf"process {os.getpid()} on .*, which has \d+ s left"):
+                    call(lock_timeout=0.2)
+        other.schema.upgrade()
+        assert other.schema.check() == ()
+
+
+def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration_lease, "RENEWAL_SECONDS", 0.05)
+
+    def is_renewed(other: FineTuningStore) -> bool:
+        with other.engine.connect() as connection:
+            return bool(connection.scalar(text(f"SELECT expires_at FROM {lease.name}")))
+
+    def wait_until_renewed(connection: Connection) -> None:
+        with held(connection), place.connect(urls[-1]) as other:
+            say(other, f"UPDATE {lease.name} SET expires_at = 0")
+            assert poll(lambda: is_renewed(other), 30, awaited=connection.dialect.is_async)
+
+    with place.connect(urls[0]) as store, store.engine.connect() as connection:
+        wait_until_renewed(connection)
+
+    async def wait_in_a_task(url: str) -> None:
+        async with AsyncFineTuningStore.connect(url, pooled=place.pooled) as store, store.engine.connect() as connection:
+            await connection.run_sync(wait_until_renewed)
+            assert len(asyncio.all_tasks()) == 1
+
+    for driver in ASYNC_DRIVERS[make_url(urls[0]).get_backend_name()]:
+        asyncio.run(wait_in_a_task(with_driver(urls[0], driver)))
+
+
+def test_a_migration_whose_lease_was_lost_commits_nothing_more_and_leaves_the_new_holder_alone(place: Place, urls: list[str]) -> None:
+    with place.connect(urls[0]) as slow, place.connect(urls[0]) as other:
+
+        def take_over(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+            if "EXISTS fine_tuning_jobs (" in statement:
+                say(other, f"UPDATE {lease.name} SET holder = 'the new one'")
+
+        event.listen(slow._units.engine, "after_cursor_execute", take_over)
+        with pytest.raises(SchemaConflictError, match="the migration lock was lost"):
+            slow.schema.upgrade()
+
+        assert other.schema.current() is None
+        with pytest.raises(SchemaLockTimeoutError, match="the new one"):
+            other.schema.upgrade(lock_timeout=0.1)
+
+        say(other, f"UPDATE {lease.name} SET expires_at = 0")  # the new one died
+        other.schema.upgrade()
+        assert other.schema.check() == ()
+
+
+def test_the_lease_of_a_dead_process_is_believed_until_it_ends(place: Place, urls: list[str]) -> None:
+    assert killed(urls[0], lambda store: store.schema.upgrade(), 20, place.pooled)
+    with place.connect(urls[-1]) as store:
+        with pytest.raises(SchemaLockTimeoutError):
+            store.schema.upgrade(lock_timeout=0.2)
+        assert store.schema.check() != ()
+
+        say(store, f"UPDATE {lease.name} SET expires_at = 0")
+        store.schema.upgrade()
+
+        assert store.schema.check() == ()
+        with store.engine.connect() as connection:
+            assert not inspect(connection).has_table(lease.name)
+
+
+def killed_with_short_leases(
+    wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, pooled: bool
+) -> int:
+    migration_lease.LEASE_SECONDS = 0
+    return killed_upgrades(wait, url, begin, every, pooled)
+
+
+@pytest.mark.parametrize("begin", [from_nothing, from_the_first])
+def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
+    place: Place, urls: list[str], begin: Callable[[FineTuningStore], None], request: pytest.FixtureRequest
+) -> None:
+    every = request.config.getoption("--kill-every")
+
+    ((times, failure),) = at_once((killed_with_short_leases, (urls[0], begin, every, place.pooled)))
+
+    assert failure is None
+    assert times > 10 / every
