@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,17 +26,13 @@ from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import UnitEndedError
 from fine_tuning_store.open_units import Alone, StoreState
 from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, refuse_failed, traits_of
+from fine_tuning_store.sql.retries import again
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
-from fine_tuning_store.sql.waiting import sleep
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-#: How often a unit is run before its failure is the caller's, and for how many seconds a new run is begun.
-ATTEMPTS = 6
-RETRY_SECONDS = 30.0
 
 Statement = Select[Any] | Insert | Update | Delete
 
@@ -221,17 +215,7 @@ class OwnUnits:
         return self.new_unit(connection, self.organization_id, self.clock, self.options)
 
     def _again(self, once: Callable[[Callable[[Unit], T]], T], work: Callable[[Unit], T], *, also_disconnected: bool = False) -> T:
-        started = time.monotonic()
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return once(work)
-            except DBAPIError as error:
-                lost = self.traits.may_run_again(error.driver_exception) or (also_disconnected and error.connection_invalidated)
-                if not lost or time.monotonic() - started > RETRY_SECONDS:
-                    raise
-                logger.info("attempt %d of a unit failed (%s): running it again", attempt, self.traits.code_of(error.driver_exception))
-            sleep(random.uniform(0, 0.005 * 2**attempt), awaited=self.engine.dialect.is_async)
-        return once(work)
+        return again(lambda: once(work), self.engine.dialect, also_disconnected=also_disconnected)
 
     def _alone(self) -> Alone:
         return Alone(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())

@@ -60,17 +60,21 @@ def migrate(connection: Connection) -> None:
         with brief_lock_waits(connection):
             if not poll(lambda: ran_to_the_end(connection), seconds, awaited=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(seconds)
-        if not context.get_context().get_current_heads() and inspect(connection).has_table(VERSION_TABLE):
-            connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))  # back at base: nothing of ours is left
 
 
 def ran_to_the_end(connection: Connection) -> bool:
-    """Whether all revisions ran. One that waited too long for a table is rolled back, and those who queued behind it go first."""
+    """Whether all revisions ran. One that waited too long for a table, or lost to another transaction, is rolled back and tried again
+    after those who queued behind it.
+    """
     try:
         with context.begin_transaction():
             context.run_migrations()
+        if not context.get_context().get_current_heads() and inspect(connection).has_table(VERSION_TABLE):
+            connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))  # back at base: nothing of ours is left
+        connection.commit()
     except DBAPIError as error:
-        if not traits_of(connection.dialect.name).is_lock_timeout(error.orig):
+        traits = traits_of(connection.dialect.name)
+        if not (traits.is_lock_timeout(error.driver_exception) or traits.may_run_again(error.driver_exception)):
             raise
         connection.rollback()
         sleep(LOCK_WAIT_SECONDS, awaited=connection.dialect.is_async)

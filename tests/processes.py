@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ def _answering(barrier: Any, answers: Any, number: int, function: Callable[..., 
     try:
         answers.put((number, function(barrier.wait, *arguments), None))
     except BaseException as error:  # noqa: BLE001 - the test that asked looks at it
-        answers.put((number, None, f"{type(error).__name__}: {error}"))
+        answers.put((number, None, "".join(traceback.format_exception(error))))
 
 
 def at_once(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> list[tuple[Any, str | None]]:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import FineTuningStore, IllegalMoveError, JobStatus, UnitAlreadyOpenError, UnitOfWork
-from fine_tuning_store.units import ATTEMPTS
+from fine_tuning_store.sql.retries import ATTEMPTS
 from tests.given import a_job, created, stored
 
 pytestmark = pytest.mark.every_driver

@@ -6,9 +6,9 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, insert, inspect
 
@@ -23,11 +23,14 @@ from fine_tuning_store.schema import scripts
 from fine_tuning_store.schema.guards import numbers, require_usable
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.named_schema import checked_schema, checked_version_table, only_schema, options_of
+from fine_tuning_store.sql.retries import again
 from fine_tuning_store.sql.tables import VERSION_TABLE, compatibility
 from fine_tuning_store.sql.waiting import poll
 
 if TYPE_CHECKING:
     from fine_tuning_store.schema.state import SchemaState
+
+T = TypeVar("T")
 
 #: How long an upgrade waits for another process that is migrating, in seconds.
 LOCK_SECONDS: Final = 60.0
@@ -135,15 +138,26 @@ class Schema:
 
     def current(self) -> str | None:
         """The revision that the database is at, None before the first."""
+        return self._read(self._current)
+
+    def _current(self, connection: Connection) -> str | None:
         from alembic.migration import MigrationContext
 
-        with self._engine.connect() as connection:
-            heads = MigrationContext.configure(connection, opts=self._version_options()).get_current_heads()
-            ours = [revision for revision in heads if self._version_table is None or revision.startswith(scripts.PREFIX)]
-            if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
-                found = numbers(connection, self._schema)
-                ours = [scripts.revision_of(found[0])] if found else []
+        heads = MigrationContext.configure(connection, opts=self._version_options()).get_current_heads()
+        ours = [revision for revision in heads if self._version_table is None or revision.startswith(scripts.PREFIX)]
+        if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
+            found = numbers(connection, self._schema)
+            ours = [scripts.revision_of(found[0])] if found else []
         return ours[0] if ours else None
+
+    def _read(self, look: Callable[[Connection], T]) -> T:
+        """Look at the database; again where another node of a cluster changed the tables meanwhile."""
+
+        def once() -> T:
+            with self._engine.connect() as connection:
+                return look(connection)
+
+        return again(once, self._engine.dialect, also_disconnected=True)
 
     def _version_options(self) -> dict[str, Any]:
         return {"version_table": self._version_table or VERSION_TABLE, "version_table_schema": self._schema}
@@ -160,13 +174,11 @@ class Schema:
         """
         from fine_tuning_store.schema.state import look
 
-        with self._engine.connect() as connection:
-            return look(connection, self._schema, self._version_table)
+        return self._read(lambda connection: look(connection, self._schema, self._version_table))
 
     def require_current(self) -> None:
         """Raise SchemaOutOfDateError, which names the call to make, unless this release may use the tables as they are."""
-        with self._engine.connect() as connection:
-            require_usable(connection, self._schema, self._version_table)
+        self._read(lambda connection: require_usable(connection, self._schema, self._version_table))
 
     def check(self) -> tuple[str, ...]:
         """Compare the database's catalog with what this release makes: one line a difference, none if it is equal.
@@ -176,8 +188,7 @@ class Schema:
         """
         from fine_tuning_store.sql import catalog
 
-        with self._engine.connect() as connection:
-            return tuple(map(str, catalog.differences(connection, self._schema)))
+        return self._read(lambda connection: tuple(map(str, catalog.differences(connection, self._schema))))
 
     def _require_whole(self) -> None:
         try:
@@ -239,12 +250,11 @@ class Schema:
             raise InvalidValueError("lock_timeout", seconds, "must be a number of seconds")
 
     def _refuse_to_write_in(self, version_table: str, instead: str) -> None:
-        with self._engine.connect() as connection:
-            if inspect(connection).has_table(VERSION_TABLE, self._schema):
-                raise SchemaConflictError(
-                    f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
-                    "without version_table"
-                )
+        if self._read(lambda connection: inspect(connection).has_table(VERSION_TABLE, self._schema)):
+            raise SchemaConflictError(
+                f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
+                "without version_table"
+            )
         raise self._another_history(version_table, instead)
 
     @staticmethod

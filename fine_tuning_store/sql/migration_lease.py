@@ -161,7 +161,7 @@ class _Lease:
             self._connection.commit()
         except DBAPIError as error:
             self._connection.rollback()
-            if self._is_race(error.orig):
+            if self._is_race(error.driver_exception):
                 return None
             raise
         return done
