@@ -157,7 +157,7 @@ class SchemaOutOfDateError(FineTuningStoreError):
             )
         state = "has no fine-tuning tables yet" if self.found is None else f"is at schema {self.found}"
         if self.version_table is None:
-            act = "call store.schema.upgrade() or run 'alembic upgrade head'"
+            act = "call store.schema.upgrade() or run 'fine-tuning-store db upgrade'"
         else:
             act = f"run 'alembic upgrade heads' in the application whose history is in {self.version_table!r}"
         return f"the database {state} and this code needs schema {self.needed}: {act}"

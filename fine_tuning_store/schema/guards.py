@@ -73,7 +73,7 @@ def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> 
         raise SchemaConflictError(
             f"the fine-tuning tables are there, but not their history {VERSION_TABLE!r}: another one has made them. Nothing was changed: "
             "if that is your application's Alembic, open the store with version_table='alembic_version' and run 'alembic upgrade heads'; "
-            "if it is nobody's, call store.schema.adopt()"
+            "if it is nobody's, call store.schema.adopt() or run 'fine-tuning-store db adopt'"
         )
 
 
@@ -84,5 +84,5 @@ def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> No
     if connection.execute(select(jobs.c.id).limit(1), execution_options=options_of(schema)).first() is not None:
         raise SchemaConflictError(
             "jobs are stored, and a downgrade loses what the older tables cannot hold. Nothing was changed: back the database up, "
-            "then call store.schema.downgrade(..., lose_data=True)"
+            "then give lose_data=True, or --lose-data"
         )

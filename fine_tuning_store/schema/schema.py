@@ -196,10 +196,10 @@ class Schema:
         except SchemaOutOfDateError as error:
             target = "base" if error.found is None else scripts.revision_of(error.found)
             if self._version_table is None:
-                finish = f"call store.schema.downgrade({target!r}) to finish it, then store.schema.upgrade()"
+                finish = f"finish it by a downgrade to {target!r} (store.schema.downgrade, fine-tuning-store db downgrade), then upgrade"
             else:
                 name = "fine_tuning_store@base" if error.found is None else target
-                finish = f"run 'alembic downgrade {name}' to finish it, then 'alembic upgrade heads'"
+                finish = f"finish it by 'alembic downgrade {name}', then run 'alembic upgrade heads'"
             raise SchemaConflictError(
                 f"the database says that it is current, but its tables do not: a downgrade was cut off. Nothing was changed: {finish}"
             ) from error

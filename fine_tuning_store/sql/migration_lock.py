@@ -48,9 +48,7 @@ def session_lock(name: str, attempt: str, release: str, holder: str) -> Migratio
             raise
         connection.commit()
         if not ask(connection, leave, key=key):
-            raise SchemaConflictError(
-                "the migration lock was lost on the way, so another process may have migrated too: see store.schema.state()"
-            )
+            raise lost()
 
     return lock
 
@@ -67,8 +65,7 @@ def by_sessions(holds: Callable[[Connection], bool], lock: MigrationLock, otherw
 def lost() -> SchemaConflictError:
     """What is raised where the lock turns out to be another's, or nobody's, before the migration is done."""
     return SchemaConflictError(
-        "the migration lock was lost on the way, so another process may be migrating too: what was not committed is undone. Call "
-        "store.schema.upgrade() again"
+        "the migration lock was lost on the way, so another process may be migrating too: what was not committed is undone, run it again"
     )
 
 

@@ -67,7 +67,9 @@ def only_schema(connection: Connection, schema: str | None) -> Iterator[None]:
     quoted = connection.scalar(text("SELECT quote_ident(:schema)"), {"schema": schema})  # SQLAlchemy's own doubles a percent sign
     with in_each_transaction(connection, "search_path", quoted):
         if connection.scalar(text("SELECT current_schema()")) != schema:
-            raise InvalidValueError("schema", schema, "must be there for this user to use (upgrade(create_schema=True) creates it)")
+            raise InvalidValueError(
+                "schema", schema, "must be there for this user to use (an upgrade with create_schema=True, or --create-schema, creates it)"
+            )
         connection.commit()
         connection.execution_options(**(options_of(schema) or {}))
         yield
