@@ -174,6 +174,7 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_line_without_the_passw
     line = refusal("state", "--url", shown, url=empty_url)  # the option goes before the environment
 
     assert line.startswith(f"cannot connect to {database.name}+")
+    assert ("its folder must be there and be writable" in line) == (database.name == "sqlite")
     assert "top-secret" not in line
     code, answer = db_json("state", "--url", shown, url=empty_url)
     assert (code, answer) == (3, {"error": "DatabaseUnreachableError", "message": line})

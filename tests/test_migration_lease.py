@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -195,4 +196,5 @@ def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
     ((times, failure),) = at_once((killed_with_short_leases, (urls[0], begin, every, place.pooled)))
 
     assert failure is None
+    logging.getLogger(__name__).info("killed %d times", times)
     assert times > 10 / every

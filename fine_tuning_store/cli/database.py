@@ -57,10 +57,16 @@ def _reach(engine: Engine) -> None:
     try:
         engine.connect().close()
     except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
-        raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}") from error
+        advice = traits_of(engine.dialect.name).advice(driver_error(error))
+        raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}{advice}") from error
+
+
+def driver_error(error: Exception) -> Exception:
+    """The driver's own error in one of SQLAlchemy's."""
+    return getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
 
 
 def in_one_line(error: Exception) -> str:
     """What a database or its driver says of an error, without the statement and its values."""
-    said = getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
+    said = driver_error(error)
     return " ".join(str(said).split()) or type(said).__name__

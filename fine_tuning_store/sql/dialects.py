@@ -40,6 +40,7 @@ class Traits:
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
     code_of: Callable[[Any], object]  #: the database's code for a driver's error, to be shown
+    advice: Callable[[Any], str] = lambda _: ""  #: what to do about a driver's error that ends an attempt to connect, to be added to it
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
     is_referenced: Callable[[Any], bool]  #: whether a driver's error says that a foreign key forbids a delete
     errors_end_transactions: bool = False  #: whether a refused statement refuses all that follow it, unless it ran in a SAVEPOINT
@@ -119,6 +120,7 @@ _SQLITE = Traits(
     read_options=sqlite_recipe.READ_ONLY,
     insert_unless_taken=_insert_do_nothing("sqlite"),
     code_of=lambda error: getattr(error, "sqlite_errorname", None),
+    advice=sqlite_recipe.advice,
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
     is_referenced=lambda error: str(error) == "FOREIGN KEY constraint failed",  # its code is that of a trigger where it says RESTRICT
     may_run_again=sqlite_recipe.is_busy,
@@ -160,7 +162,7 @@ _POSTGRESQL = Traits(
         ),
         lease_lock(
             now="extract(epoch FROM clock_timestamp())::bigint",
-            is_race=lambda error: _sqlstate(error) in ("23505", "40001", "40P01", "42P01", "42P07"),
+            is_race=lambda error: _sqlstate(error) in ("23505", "40001", "40P01", "42710", "42P01", "42P07", "XX000"),
         ),
     ),
 )

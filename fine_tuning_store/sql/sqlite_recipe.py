@@ -79,6 +79,13 @@ def is_busy(error: Any) -> bool:
     return str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
 
 
+def advice(error: Any) -> str:
+    """What to do about a file that SQLite cannot open, or cannot read where it cannot write."""
+    if not str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return ""
+    return ": its folder must be there and be writable, also to read, because SQLite keeps files beside its own"
+
+
 def begin_write(connection: Connection) -> None:
     """Take the write lock now: a transaction that read first and then wants to write is refused at once if another wrote meanwhile."""
     deadline = time.monotonic() + BUSY_SECONDS
