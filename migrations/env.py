@@ -8,7 +8,7 @@ import logging.config
 import os
 from typing import Any
 
-from alembic import context
+from alembic import command, context
 from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
@@ -43,6 +43,12 @@ def schema_on(dialect: Dialect) -> str | None:
     return checked_schema(config.attributes.get("schema", arguments.get("schema")), dialect)
 
 
+def is_bare_downgrade() -> bool:
+    """Whether `alembic downgrade` was typed. Its function is all that Alembic tells of what was."""
+    typed = getattr(config.cmd_opts, "cmd", None)
+    return typed is not None and typed[0] is command.downgrade
+
+
 def migrate(connection: Connection) -> None:
     """Migrate under the lock. A database without a revision may not hold tables of our names that are another's."""
     schema = schema_on(connection.dialect)
@@ -53,7 +59,7 @@ def migrate(connection: Connection) -> None:
     with foreign_keys_off(connection), only_schema(connection, schema), lock(connection, seconds):
         noticed = config.attributes.get("on_version_apply", ())
         context.configure(connection=connection, version_table_schema=schema, on_version_apply=noticed, **OPTIONS)
-        if config.attributes.get("keep_jobs"):
+        if config.attributes.get("keep_jobs", is_bare_downgrade() and "lose_data" not in arguments):
             refuse_to_lose_jobs(connection, schema)
         if not context.get_context().get_current_heads():
             refuse_foreign_tables(connection, schema)

@@ -173,7 +173,11 @@ def test_the_command_line_migrates_with_a_url_of_either_colour(database: Databas
         with FineTuningStore.connect(url) as store:
             assert store.schema.current() == HEAD
             created(store)
-            down = alembic("downgrade", "base", FINE_TUNING_STORE_URL=shown)
+            refused = alembic("downgrade", "base", FINE_TUNING_STORE_URL=shown)
+            assert refused.returncode != 0
+            assert "-x lose_data" in refused.stderr
+            assert store.schema.check() == ()
+            down = alembic("-x", "lose_data", "downgrade", "base", FINE_TUNING_STORE_URL=shown)
             assert down.returncode == 0, down.stderr
             assert tables(store) == set()
 

@@ -84,5 +84,5 @@ def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> No
     if connection.execute(select(jobs.c.id).limit(1), execution_options=options_of(schema)).first() is not None:
         raise SchemaConflictError(
             "jobs are stored, and a downgrade loses what the older tables cannot hold. Nothing was changed: back the database up, "
-            "then give lose_data=True, or --lose-data"
+            "then give lose_data=True (fine-tuning-store: --lose-data, alembic: -x lose_data)"
         )
