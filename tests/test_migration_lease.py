@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import URL, Connection, event, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, SchemaConflictError, SchemaLockTimeoutError
 from fine_tuning_store.sql import migration_lease
@@ -43,7 +45,7 @@ class Place:
             urls = [way.set(database=name).render_as_string(hide_password=False) for way in self.ways]
             for each in urls:
                 with self.connect(each) as store:
-                    assert poll(lambda store=store: is_there(store), 30, awaited=False)  # type: ignore[misc]
+                    assert poll(partial(is_there, store), 30, awaited=False)
             yield urls
 
     @property
@@ -60,6 +62,11 @@ def is_there(store: FineTuningStore) -> bool:
         return store.schema.current() is None
     except Exception:  # noqa: BLE001 - tried again
         return False
+
+
+def has_heard_of(store: FineTuningStore, jobs: int) -> bool:
+    """And of the jobs that another one was given."""
+    return len({job.id for job in store.jobs.iterate()}) == jobs
 
 
 @pytest.fixture(scope="module", params=["pgbouncer", "galera"])
@@ -85,9 +92,17 @@ def held(connection: Connection, seconds: float = 1) -> Any:
     return traits_of(connection.dialect.name).migration_lock(connection, seconds)
 
 
-def say(store: FineTuningStore, statement: str) -> None:
-    with store.engine.begin() as connection:
-        connection.execute(text(statement))
+def change(store: FineTuningStore, values: str) -> None:
+    """Change the lease by hand, as soon as the node has heard of it."""
+
+    def is_changed() -> bool:
+        try:
+            with store.engine.begin() as connection:
+                return connection.execute(text(f"UPDATE {lease.name} SET {values}")).rowcount == 1
+        except DBAPIError:
+            return False
+
+    assert poll(is_changed, 30, awaited=False)
 
 
 def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> None:
@@ -104,7 +119,7 @@ def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> Non
 
             assert at_once(*calls) == [(store.schema.head(), None)] * PROCESSES
 
-            assert len({job.id for job in store.jobs.iterate()}) == PROCESSES + number % 2
+            assert poll(partial(has_heard_of, store, PROCESSES + number % 2), 30, awaited=False)
             assert store.schema.check() == ()
             with store.engine.connect() as connection:
                 assert connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all() == [store.schema.head()]
@@ -130,7 +145,7 @@ def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, url
 
     def wait_until_renewed(connection: Connection) -> None:
         with held(connection), place.connect(urls[-1]) as other:
-            say(other, f"UPDATE {lease.name} SET expires_at = 0")
+            change(other, "expires_at = 0")
             assert poll(lambda: is_renewed(other), 30, awaited=connection.dialect.is_async)
 
     with place.connect(urls[0]) as store, store.engine.connect() as connection:
@@ -150,7 +165,7 @@ def test_a_migration_whose_lease_was_lost_commits_nothing_more_and_leaves_the_ne
 
         def take_over(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
             if "EXISTS fine_tuning_jobs (" in statement:
-                say(other, f"UPDATE {lease.name} SET holder = 'the new one'")
+                change(other, "holder = 'the new one'")
 
         event.listen(slow._units.engine, "after_cursor_execute", take_over)
         with pytest.raises(SchemaConflictError, match="the migration lock was lost"):
@@ -160,7 +175,7 @@ def test_a_migration_whose_lease_was_lost_commits_nothing_more_and_leaves_the_ne
         with pytest.raises(SchemaLockTimeoutError, match="the new one"):
             other.schema.upgrade(lock_timeout=0.1)
 
-        say(other, f"UPDATE {lease.name} SET expires_at = 0")  # the new one died
+        change(other, "expires_at = 0")  # the new one died
         other.schema.upgrade()
         assert other.schema.check() == ()
 
@@ -172,7 +187,7 @@ def test_the_lease_of_a_dead_process_is_believed_until_it_ends(place: Place, url
             store.schema.upgrade(lock_timeout=0.2)
         assert store.schema.check() != ()
 
-        say(store, f"UPDATE {lease.name} SET expires_at = 0")
+        change(store, "expires_at = 0")
         store.schema.upgrade()
 
         assert store.schema.check() == ()
