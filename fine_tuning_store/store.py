@@ -118,7 +118,7 @@ class FineTuningStore:
     ) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
-        `pooled` says that a PgBouncer which pools transactions is between us and PostgreSQL. Such a store cannot migrate.
+        `pooled` says that a PgBouncer which pools transactions is between us and PostgreSQL.
         Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver,
         and InvalidValueError for `pooled` where it means nothing.
         """

@@ -52,11 +52,12 @@ def is_bare_downgrade() -> bool:
 def migrate(connection: Connection) -> None:
     """Migrate under the lock. A database without a revision may not hold tables of our names that are another's."""
     schema = schema_on(connection.dialect)
-    lock = traits_of(connection.dialect.name).migration_lock
+    traits = traits_of(connection.dialect.name)
+    connection.execution_options(**traits.migration_options)
     seconds = config.attributes.get("lock_timeout", LOCK_SECONDS)
     if schema is not None and config.attributes.get("create_schema"):
         create_schema(connection, schema)
-    with foreign_keys_off(connection), only_schema(connection, schema), lock(connection, seconds):
+    with foreign_keys_off(connection), only_schema(connection, schema), traits.migration_lock(connection, seconds):
         noticed = config.attributes.get("on_version_apply", ())
         context.configure(connection=connection, version_table_schema=schema, on_version_apply=noticed, **OPTIONS)
         if config.attributes.get("keep_jobs", is_bare_downgrade() and "lose_data" not in arguments):
@@ -64,24 +65,26 @@ def migrate(connection: Connection) -> None:
         if not context.get_context().get_current_heads():
             refuse_foreign_tables(connection, schema)
         with brief_lock_waits(connection):
-            if not poll(lambda: ran_to_the_end(connection), seconds, awaited=connection.dialect.is_async):
-                raise SchemaLockTimeoutError(seconds)
+            failures: list[DBAPIError] = []
+            if not poll(lambda: ran_to_the_end(connection, failures), seconds, awaited=connection.dialect.is_async):
+                raise SchemaLockTimeoutError(seconds) from failures[-1]
 
 
-def ran_to_the_end(connection: Connection) -> bool:
-    """Whether all revisions ran. One that waited too long for a table, or lost to another transaction, is rolled back and tried again
-    after those who queued behind it.
+def ran_to_the_end(connection: Connection, failures: list[DBAPIError]) -> bool:
+    """Whether all revisions ran. One that waited too long for a table, or lost to another transaction, is rolled back, and those who
+    queued behind it go first.
     """
     try:
         with context.begin_transaction():
             context.run_migrations()
-        if not context.get_context().get_current_heads() and inspect(connection).has_table(VERSION_TABLE):
+        tables = set(inspect(connection).get_table_names())
+        if VERSION_TABLE in tables and not tables & set(METADATA.tables):
             connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))  # back at base: nothing of ours is left
         connection.commit()
     except DBAPIError as error:
-        traits = traits_of(connection.dialect.name)
-        if not (traits.is_lock_timeout(error.driver_exception) or traits.may_run_again(error.driver_exception)):
+        if not traits_of(connection.dialect.name).may_migrate_again(error.driver_exception):
             raise
+        failures.append(error)
         connection.rollback()
         sleep(LOCK_WAIT_SECONDS, awaited=connection.dialect.is_async)
         return False

@@ -9,7 +9,6 @@ PostgreSQL and MariaDB only where it says so: SQLite has one writer and rebuilds
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,10 +34,10 @@ def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool 
         op.create_index(name, table, columns, unique=unique, if_not_exists=True, mysql_length=lengths, mariadb_length=lengths)
         return
     leftover = op.get_context().as_sql or op.get_bind().scalar(INVALID, {"name": name})  # who writes SQL cannot look
-    with _in_no_transaction() as options:
+    with _in_no_transaction():
         if leftover:
-            op.drop_index(name, table, if_exists=True, **options)
-        op.create_index(name, table, columns, unique=unique, if_not_exists=True, **options)
+            op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
+        op.create_index(name, table, columns, unique=unique, if_not_exists=True, postgresql_concurrently=True)
 
 
 def drop_index(name: str, table: str) -> None:
@@ -46,8 +45,8 @@ def drop_index(name: str, table: str) -> None:
     if not _on_postgresql():
         op.drop_index(name, table, if_exists=True)
         return
-    with _in_no_transaction() as options:
-        op.drop_index(name, table, if_exists=True, **options)
+    with _in_no_transaction():
+        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
 
 
 def add_check_not_valid(name: str, table: str, condition: str) -> None:
@@ -82,20 +81,19 @@ def _refuse_sqlite() -> None:
 
 
 @contextmanager
-def _in_no_transaction() -> Iterator[dict[str, Any]]:
-    """As CONCURRENTLY demands; yields the options for it. It waits for old transactions and stops nobody meanwhile, without a limit.
+def _in_no_transaction() -> Iterator[None]:
+    """As CONCURRENTLY demands. It waits for old transactions and stops nobody meanwhile, without a limit.
 
-    The search path and lock_timeout may have been set for the transaction alone, so the schema is named and the session asked anew.
+    What lock_timeout was set to for the transaction alone has ended by then, so the session is asked.
     """
     context = op.get_context()
     online = not context.as_sql
-    schema = op.get_bind().scalar(sa.text("SELECT current_schema()")) if online else None
     with context.autocommit_block():
         before = op.get_bind().scalar(sa.text("SELECT current_setting('lock_timeout')")) if online else None
         if before != "0":
             op.execute("SET lock_timeout = 0")
         try:
-            yield {"schema": schema, "postgresql_concurrently": True}
+            yield
         finally:
             if before != "0":
                 op.execute("RESET lock_timeout" if before is None else f"SET lock_timeout = '{before}'")

@@ -84,8 +84,12 @@ class Schema:
             return
         if self._version_table is not None:
             self._refuse_to_write_in(self._version_table, "stamp fine_tuning_store@head")
-        lock = traits_of(self._engine.dialect.name).migration_lock
-        with self._engine.connect() as connection, only_schema(connection, self._schema), lock(connection, lock_timeout):
+        traits = traits_of(self._engine.dialect.name)
+        with (
+            self._engine.connect().execution_options(**traits.migration_options) as connection,
+            only_schema(connection, self._schema),
+            traits.migration_lock(connection, lock_timeout),
+        ):
             self._adopt(connection)
 
     def _adopt(self, connection: Connection) -> None:

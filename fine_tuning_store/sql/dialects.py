@@ -15,7 +15,15 @@ from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql import asyncpg_recipe, psycopg_recipe, sqlite_recipe
 from fine_tuning_store.sql.foreign_keys import sqlite_foreign_keys_off
 from fine_tuning_store.sql.migration_lease import lease_lock
-from fine_tuning_store.sql.migration_lock import MigrationLock, by_sessions, is_alone, is_one_postgresql_session, session_lock, sqlite_lock
+from fine_tuning_store.sql.migration_lock import (
+    MigrationLock,
+    by_sessions,
+    is_alone,
+    is_one_postgresql_session,
+    session_lock,
+    sqlite_lock,
+    transaction_lock,
+)
 from fine_tuning_store.sql.tables import VERSION_TABLE
 
 
@@ -47,7 +55,8 @@ class Traits:
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
     migration_lock: MigrationLock
     limits_lock_waits: bool = False  #: whether a migration says how long it waits for a table that others use
-    is_lock_timeout: Callable[[Any], bool] = lambda _: False  #: whether a driver's error says that this wait was too long
+    may_migrate_again: Callable[[Any], bool] = lambda _: False  #: whether a revision that this driver's error ended may be tried again
+    migration_options: Mapping[str, Any] = field(default_factory=dict)  #: execution options of a connection that migrates
     foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
     column_types: str | None = None  #: a query for the tables, columns and types, where SQLAlchemy's reflection leaves some of it out
     index_prefixes: bool = False  #: whether an index holds no more than the beginning of a long text
@@ -107,6 +116,9 @@ def _errno(error: Any) -> object:
     return getattr(error, "errno", None) or (error.args[0] if error.args else None)
 
 
+#: A host's engine may have another level, in which a migration would not see what others commit, or commit each statement.
+_READ_COMMITTED = {"isolation_level": "READ COMMITTED"}
+
 _SQLITE = Traits(
     name="sqlite",
     driver="pysqlite",
@@ -127,6 +139,13 @@ _SQLITE = Traits(
     migration_lock=sqlite_lock,
     foreign_keys_off=sqlite_foreign_keys_off,
 )
+_PG_KEY = f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)"
+_PG_HOLDER = (
+    "concat('PostgreSQL process ', pid, ' (application ' || nullif(application_name, '') || ')') "
+    "FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+    "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND (classid::bigint << 32 | objid::bigint) = :key"
+)
 _POSTGRESQL = Traits(
     name="postgresql",
     driver="psycopg",
@@ -146,24 +165,12 @@ _POSTGRESQL = Traits(
     errors_end_transactions=True,
     may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
     limits_lock_waits=True,
-    is_lock_timeout=lambda error: _sqlstate(error) == "55P03",
+    may_migrate_again=lambda error: _sqlstate(error) in ("55P03", "40001", "40P01"),
+    migration_options=_READ_COMMITTED,
     migration_lock=by_sessions(
         is_one_postgresql_session,
-        session_lock(
-            name=f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)",
-            attempt="pg_try_advisory_lock(:key)",
-            release="pg_advisory_unlock(:key)",
-            holder=(
-                "concat('PostgreSQL process ', pid, ' (application ' || nullif(application_name, '') || ')') "
-                "FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
-                "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-                "AND (classid::bigint << 32 | objid::bigint) = :key"
-            ),
-        ),
-        lease_lock(
-            now="extract(epoch FROM clock_timestamp())::bigint",
-            is_race=lambda error: _sqlstate(error) in ("23505", "40001", "40P01", "42710", "42P01", "42P07", "XX000"),
-        ),
+        session_lock(_PG_KEY, "pg_try_advisory_lock(:key)", "pg_advisory_unlock(:key)", _PG_HOLDER),
+        transaction_lock(_PG_KEY, "pg_try_advisory_xact_lock(:key)", _PG_HOLDER),
     ),
 )
 _MARIADB = Traits(
@@ -171,12 +178,14 @@ _MARIADB = Traits(
     driver="pymysql",
     async_driver="aiomysql",
     extra="mariadb",
-    engine_options=lambda *_: {"isolation_level": "READ COMMITTED"},
+    engine_options=lambda *_: dict(_READ_COMMITTED),
     insert_unless_taken=insert,
     code_of=_errno,
     is_duplicate=lambda error: _errno(error) == 1062,
     is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
+    may_migrate_again=lambda error: _errno(error) in (1213, 1205, 1020),
+    migration_options=_READ_COMMITTED,
     migration_lock=by_sessions(
         is_alone,
         session_lock(
@@ -185,7 +194,7 @@ _MARIADB = Traits(
             release="release_lock(:key)",
             holder="concat('MariaDB connection ', is_used_lock(:key))",
         ),
-        lease_lock(now="unix_timestamp()", is_race=lambda error: _errno(error) in (1020, 1050, 1062, 1146, 1205, 1213, 1412)),
+        lease_lock(is_race=lambda error: _errno(error) in (1020, 1050, 1062, 1146, 1205, 1213, 1412)),
     ),
     # The width of an integer is what it is shown in, and the collation is left out of reflection where the table has the same.
     column_types=(

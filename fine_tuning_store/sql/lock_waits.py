@@ -21,7 +21,7 @@ LOCK_WAIT_SECONDS: Final = 1
 
 @contextmanager
 def brief_lock_waits(connection: Connection) -> Iterator[None]:
-    """A block in which each statement on the connection gives up after this wait. The setting from before is restored."""
+    """A block in which each statement on the connection gives up after this wait."""
     if not traits_of(connection.dialect.name).limits_lock_waits:
         yield
         return

@@ -1,8 +1,6 @@
-"""The migration lock where no session can hold one: a row that says who migrates, and until when.
+"""The migration lock of a Galera cluster, each node of which would grant the same GET_LOCK: a row that says who migrates, and until when.
 
-A Galera cluster grants GET_LOCK on each of its nodes, and behind a pooler a session is another one after each commit. The row is
-renewed beside the migration, so it outlasts a long statement, and ends soon after a process that died. The time in it is the
-database's. Its table is there only while somebody migrates.
+The row is renewed beside the migration, so a process that died is soon known to be dead. The time in it is the database's.
 """
 
 from __future__ import annotations
@@ -18,21 +16,21 @@ from uuid import uuid4
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Connection,
     MetaData,
     SmallInteger,
     String,
     Table,
+    delete,
     event,
+    func,
     insert,
     inspect,
-    literal_column,
     select,
     update,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import CreateTable, DropTable
+from sqlalchemy.schema import CreateTable
 
 from fine_tuning_store.errors import SchemaLockTimeoutError
 from fine_tuning_store.sql.migration_lock import MigrationLock, lost
@@ -51,28 +49,26 @@ lease = Table(
     Column("holder", String(200), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
 )
+_now = func.unix_timestamp()
 
 _logger = logging.getLogger(__name__)
 
 
-def lease_lock(now: str, is_race: Callable[[Any], bool]) -> MigrationLock:
-    """A lock in a row of a database that tells the time in Unix seconds as `now`, in SQL.
-
-    `is_race` says whether a driver's error only means that another process was faster to make, take or drop the row or its table.
-    """
+def lease_lock(is_race: Callable[[Any], bool]) -> MigrationLock:
+    """A lock in a row. `is_race` says whether a driver's error only means that another process was faster to make or take it."""
 
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
-        ours = _Lease(connection, literal_column(now, BigInteger), is_race)
+        ours = _Lease(connection, is_race)
         if not poll(ours.take, seconds, awaited=connection.dialect.is_async):
-            raise SchemaLockTimeoutError(seconds, ours.holder())
+            raise SchemaLockTimeoutError(seconds, ours.holder()) from ours.raced
         try:
             with ours.kept():
                 yield
                 connection.commit()
         except BaseException:
             connection.rollback()
-            if not connection.invalidated:
+            if not connection.invalidated:  # else the server may be at work for us still: the row ends by itself
                 ours.leave()
             raise
         if not ours.leave():
@@ -84,11 +80,12 @@ def lease_lock(now: str, is_race: Callable[[Any], bool]) -> MigrationLock:
 class _Lease:
     """The row as one process sees it that has it or wants it."""
 
-    def __init__(self, connection: Connection, now: ColumnElement[int], is_race: Callable[[Any], bool]) -> None:
+    def __init__(self, connection: Connection, is_race: Callable[[Any], bool]) -> None:
         self._connection = connection
-        self._now = now
         self._is_race = is_race
         self._me = f"process {os.getpid()} on {platform.node()}, {uuid4().hex[:12]}".encode("ascii", "replace").decode()[-200:]
+        self.raced: DBAPIError | None = None
+        """What the last try was undone by."""
 
     def take(self) -> bool:
         """Take it if nobody has it, or one who has died."""
@@ -97,8 +94,8 @@ class _Lease:
     def _take(self) -> bool:
         if not inspect(self._connection).has_table(lease.name):
             self._connection.execute(CreateTable(lease))
-        values = {"id": 1, "holder": self._me, "expires_at": self._now + LEASE_SECONDS}
-        expired = lease.c.expires_at < self._now
+        values = {"id": 1, "holder": self._me, "expires_at": _now + LEASE_SECONDS}
+        expired = lease.c.expires_at < _now
         is_free = self._connection.scalar(select(expired))
         if is_free is None:
             self._connection.execute(insert(lease).values(values))
@@ -107,52 +104,50 @@ class _Lease:
 
     def holder(self) -> str | None:
         """Who has it, and for how much longer."""
-        row = self._unless_raced(lambda: self._connection.execute(select(lease.c.holder, lease.c.expires_at - self._now)).one_or_none())
+        row = self._unless_raced(lambda: self._connection.execute(select(lease.c.holder, lease.c.expires_at - _now)).one_or_none())
         return None if row is None else f"{row[0]}, which has {row[1]} s left if it has died"
 
     @contextmanager
     def kept(self) -> Iterator[None]:
         """A block beside which it is renewed, and in which nothing is committed after it was lost."""
-        event.listen(self._connection, "commit", self._require_ours)
-        try:
-            with beside(self._speak, RENEWAL_SECONDS, awaited=self._connection.dialect.is_async):
-                yield
-        finally:
-            event.remove(self._connection, "commit", self._require_ours)
+        with self._connection.engine.connect() as other:  # that of the migration waits for a statement
+            event.listen(self._connection, "commit", self._require_ours)
+            try:
+                with beside(lambda: self._renew(other), RENEWAL_SECONDS, awaited=self._connection.dialect.is_async):
+                    yield
+            finally:
+                event.remove(self._connection, "commit", self._require_ours)
 
     def _require_ours(self, connection: Connection) -> None:
         ours = False
         try:
             ours = connection.scalar(select(lease.c.holder)) == self._me
         finally:
-            if not ours:
+            if not ours and not connection.invalidated:
                 connection.connection.rollback()  # SQLAlchemy takes a commit that raised for the end of the transaction
         if not ours:
             raise lost()
 
-    def _speak(self) -> None:
-        """Renew it on a connection of its own: that of the migration waits for a statement."""
+    def _renew(self, other: Connection) -> None:
         try:
-            with self._connection.engine.begin() as other:
-                self._renew(other)
+            with other.begin():
+                other.execute(update(lease).where(lease.c.holder == self._me).values(expires_at=_now + LEASE_SECONDS))
         except Exception as error:  # noqa: BLE001 - the next one may succeed, and what is committed is looked after
             _logger.warning("the migration lease could not be renewed: %s", type(error).__name__)
 
-    def _renew(self, connection: Connection) -> bool:
-        ours = update(lease).where(lease.c.holder == self._me).values(expires_at=self._now + LEASE_SECONDS)
-        options = self._connection.get_execution_options()
-        schemas = {"schema_translate_map": options.get("schema_translate_map")}
-        return connection.execute(ours, execution_options=schemas).rowcount == 1
-
     def leave(self) -> bool:
-        """Drop it with its table, unless it was lost; others look at it meanwhile, which may undo the first try."""
-        return poll(lambda: self._unless_raced(self._leave) or False, 1, awaited=self._connection.dialect.is_async)
+        """Give it back; false if it was lost. Where others are in the way for too long, it ends by itself."""
+        left: list[bool | None] = []
+
+        def leave() -> bool:
+            left.append(self._unless_raced(self._leave))
+            return left[-1] is not None
+
+        poll(leave, RENEWAL_SECONDS, awaited=self._connection.dialect.is_async)
+        return left[-1] is not False
 
     def _leave(self) -> bool:
-        if not self._renew(self._connection):
-            return False
-        self._connection.execute(DropTable(lease))  # nobody takes what was just renewed
-        return True
+        return self._connection.execute(delete(lease).where(lease.c.holder == self._me)).rowcount == 1
 
     def _unless_raced(self, work: Callable[[], T]) -> T | None:
         """What comes of a transaction, None if another process was faster."""
@@ -161,7 +156,8 @@ class _Lease:
             self._connection.commit()
         except DBAPIError as error:
             self._connection.rollback()
-            if self._is_race(error.driver_exception):
-                return None
-            raise
+            if not self._is_race(error.driver_exception):
+                raise
+            self.raced = error
+            return None
         return done

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause, event, text
+from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store.errors import SchemaConflictError, SchemaLockTimeoutError
 from fine_tuning_store.sql import sqlite_recipe
@@ -53,6 +54,49 @@ def session_lock(name: str, attempt: str, release: str, holder: str) -> Migratio
     return lock
 
 
+def transaction_lock(name: str, attempt: str, holder: str) -> MigrationLock:
+    """The same lock, of a transaction that stays open on a second connection meanwhile: a pooler leaves that one with its server.
+
+    Nothing is committed any more after it was lost.
+    """
+    named, take, held_by = (text(f"SELECT {question}") for question in (name, attempt, holder))
+
+    @contextmanager
+    def lock(connection: Connection, seconds: float) -> Iterator[None]:
+        key = connection.scalar(named)
+        connection.commit()
+        with connection.engine.connect() as keeper:
+            keeper.execution_options(isolation_level="READ COMMITTED")  # its transaction keeps no snapshot, which others would wait for
+
+            def is_taken() -> bool:
+                if keeper.scalar(take, {"key": key}):
+                    return True
+                keeper.rollback()
+                return False
+
+            def require_held(connection: Connection) -> None:
+                try:
+                    keeper.execute(text("SELECT 1"))
+                except DBAPIError as error:
+                    connection.connection.rollback()  # SQLAlchemy takes a commit that raised for the end of the transaction
+                    raise lost() from error
+
+            if not poll(is_taken, seconds, awaited=connection.dialect.is_async):
+                raise SchemaLockTimeoutError(seconds, keeper.scalar(held_by, {"key": key}))
+            keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            event.listen(connection, "commit", require_held)
+            try:
+                yield
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+            finally:
+                event.remove(connection, "commit", require_held)
+
+    return lock
+
+
 def by_sessions(holds: Callable[[Connection], bool], lock: MigrationLock, otherwise: MigrationLock) -> MigrationLock:
     """A lock that takes one of two: what a session holds is worth nothing in some set-ups of the same database."""
 
@@ -83,7 +127,8 @@ def is_one_postgresql_session(connection: Connection) -> bool:
 
 def is_alone(connection: Connection) -> bool:
     """Whether this MariaDB is no node of a Galera cluster, each of which would grant the same lock."""
-    return not connection.scalar(text("SELECT @@wsrep_on"))
+    variable = connection.execute(text("SHOW VARIABLES LIKE 'wsrep_on'")).one_or_none()  # some servers are built without it
+    return variable is None or variable[1] != "ON"
 
 
 @contextmanager

@@ -71,5 +71,5 @@ def only_schema(connection: Connection, schema: str | None) -> Iterator[None]:
                 "schema", schema, "must be there for this user to use (an upgrade with create_schema=True, or --create-schema, creates it)"
             )
         connection.commit()
-        connection.execution_options(**(options_of(schema) or {}))
+        connection.execution_options(schema_translate_map={None: schema})
         yield

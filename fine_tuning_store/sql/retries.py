@@ -34,6 +34,6 @@ def again(once: Callable[[], T], dialect: Dialect, *, also_disconnected: bool = 
             lost = traits.may_run_again(error.driver_exception) or (also_disconnected and error.connection_invalidated)
             if not lost or time.monotonic() - started > RETRY_SECONDS:
                 raise
-            _logger.info("attempt %d of a unit failed (%s): running it again", attempt, traits.code_of(error.driver_exception))
+            _logger.info("attempt %d of a transaction failed (%s): running it again", attempt, traits.code_of(error.driver_exception))
         sleep(random.uniform(0, 0.005 * 2**attempt), awaited=dialect.is_async)
     return once()

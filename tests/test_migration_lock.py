@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Connection, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, SchemaConflictError, SchemaLockTimeoutError
@@ -29,17 +29,25 @@ from tests.test_storms import PROCESSES, from_the_first_release, start, start_as
 
 pytestmark = pytest.mark.timeout(1800)
 
+on_galera = pytest.mark.parametrize("place", ["galera"], indirect=True, scope="module")
+
+END_THE_HOLDER = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks "
+    "WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
 
 @dataclass
 class Place:
-    """A server and the ways to it."""
+    """A server and the ways to it, of which one may lead through a pooler."""
 
     server: Server
     ways: list[URL]
+    pooler: URL | None = None
 
     @contextmanager
     def empty(self) -> Iterator[list[str]]:
-        """The URLs of one database without tables, one for each way. Their connections are given back by then."""
+        """The URLs of one database without tables, one for each way."""
         with self.server.empty() as url:
             name = make_url(url).database
             urls = [way.set(database=name).render_as_string(hide_password=False) for way in self.ways]
@@ -48,12 +56,11 @@ class Place:
                     assert poll(partial(is_there, store), 30, awaited=False)
             yield urls
 
-    @property
-    def pooled(self) -> bool:
-        return self.server.name == "postgresql"
+    def pooled(self, url: str) -> bool:
+        return self.pooler is not None and make_url(url).port == self.pooler.port
 
     def connect(self, url: str) -> FineTuningStore:
-        return FineTuningStore.connect(url, pooled=self.pooled)
+        return FineTuningStore.connect(url, pooled=self.pooled(url))
 
 
 def is_there(store: FineTuningStore) -> bool:
@@ -79,7 +86,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if isinstance(server, str):
         databases.missing(server)
     with pgbouncer.pooled(server.admin, tmp_path_factory.mktemp("pgbouncer")) as url:
-        yield Place(server, [url])
+        yield Place(server, [url, server.admin], url)
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> Non
             for process in range(PROCESSES):
                 url = urls[process % len(urls)]
                 colour = (start, url) if process % 2 else (start_async, with_driver(url, drivers[process // 2 % len(drivers)]))
-                calls.append((colour[0], (colour[1], place.pooled)))
+                calls.append((colour[0], (colour[1], place.pooled(url))))
 
             assert at_once(*calls) == [(store.schema.head(), None)] * PROCESSES
 
@@ -123,19 +130,21 @@ def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> Non
             assert store.schema.check() == ()
             with store.engine.connect() as connection:
                 assert connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all() == [store.schema.head()]
-                assert not inspect(connection).has_table(lease.name)
 
 
-def test_who_gives_up_on_the_lease_is_told_who_has_it(place: Place, urls: list[str]) -> None:
-    with place.connect(urls[0]) as holder, place.connect(urls[-1]) as other:
-        with holder.engine.connect() as connection, held(connection):
-            for call in (other.schema.upgrade, other.schema.adopt):
-                with pytest.raises(SchemaLockTimeoutError, match=rf"process {os.getpid()} on .*, which has \d+ s left"):
-                    call(lock_timeout=0.2)
-        other.schema.upgrade()
-        assert other.schema.check() == ()
+def test_who_gives_up_on_the_lock_is_told_who_has_it(place: Place, urls: list[str]) -> None:
+    who = rf"process {os.getpid()} on .*, which has \d+ s left" if place.pooler is None else r"PostgreSQL process \d+"
+    for one, another in ((urls[0], urls[-1]), (urls[-1], urls[0])):
+        with place.connect(one) as holder, place.connect(another) as other:
+            with holder.engine.connect() as connection, held(connection):
+                for call in (other.schema.upgrade, other.schema.adopt):
+                    with pytest.raises(SchemaLockTimeoutError, match=who):
+                        call(lock_timeout=0.2)
+            other.schema.upgrade()
+            other.schema.downgrade("base")
 
 
+@on_galera
 def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration_lease, "RENEWAL_SECONDS", 0.05)
 
@@ -152,7 +161,7 @@ def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, url
         wait_until_renewed(connection)
 
     async def wait_in_a_task(url: str) -> None:
-        async with AsyncFineTuningStore.connect(url, pooled=place.pooled) as store, store.engine.connect() as connection:
+        async with AsyncFineTuningStore.connect(url, pooled=place.pooled(url)) as store, store.engine.connect() as connection:
             await connection.run_sync(wait_until_renewed)
             assert len(asyncio.all_tasks()) == 1
 
@@ -160,28 +169,36 @@ def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, url
         asyncio.run(wait_in_a_task(with_driver(urls[0], driver)))
 
 
-def test_a_migration_whose_lease_was_lost_commits_nothing_more_and_leaves_the_new_holder_alone(place: Place, urls: list[str]) -> None:
-    with place.connect(urls[0]) as slow, place.connect(urls[0]) as other:
+@pytest.mark.parametrize("isolation_level", ["READ COMMITTED", "REPEATABLE READ", "AUTOCOMMIT"])
+def test_a_migration_whose_lock_was_lost_commits_nothing_more(place: Place, urls: list[str], isolation_level: Any) -> None:
+    with place.connect(urls[0]) as own, place.connect(urls[-1]) as other:
+        host = own.engine.execution_options(isolation_level=isolation_level)
 
-        def take_over(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
-            if "EXISTS fine_tuning_jobs (" in statement:
+        def lose(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+            if "EXISTS fine_tuning_jobs (" not in statement:
+                return
+            if place.pooler is None:
                 change(other, "holder = 'the new one'")
+            else:
+                with other.engine.begin() as admin:
+                    assert admin.scalars(END_THE_HOLDER).all() == [True]
 
-        event.listen(slow._units.engine, "after_cursor_execute", take_over)
+        event.listen(host, "after_cursor_execute", lose)
         with pytest.raises(SchemaConflictError, match="the migration lock was lost"):
-            slow.schema.upgrade()
+            FineTuningStore(host).schema.upgrade()
 
         assert other.schema.current() is None
-        with pytest.raises(SchemaLockTimeoutError, match="the new one"):
-            other.schema.upgrade(lock_timeout=0.1)
-
-        change(other, "expires_at = 0")  # the new one died
+        if place.pooler is None:
+            with pytest.raises(SchemaLockTimeoutError, match="the new one"):
+                other.schema.upgrade(lock_timeout=0.1)
+            change(other, "expires_at = 0")  # the new one died
         other.schema.upgrade()
         assert other.schema.check() == ()
 
 
+@on_galera
 def test_the_lease_of_a_dead_process_is_believed_until_it_ends(place: Place, urls: list[str]) -> None:
-    assert killed(urls[0], lambda store: store.schema.upgrade(), 20, place.pooled)
+    assert killed(urls[0], lambda store: store.schema.upgrade(), 20)
     with place.connect(urls[-1]) as store:
         with pytest.raises(SchemaLockTimeoutError):
             store.schema.upgrade(lock_timeout=0.2)
@@ -191,8 +208,6 @@ def test_the_lease_of_a_dead_process_is_believed_until_it_ends(place: Place, url
         store.schema.upgrade()
 
         assert store.schema.check() == ()
-        with store.engine.connect() as connection:
-            assert not inspect(connection).has_table(lease.name)
 
 
 def killed_with_short_leases(
@@ -208,7 +223,7 @@ def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
 ) -> None:
     every = request.config.getoption("--kill-every")
 
-    ((times, failure),) = at_once((killed_with_short_leases, (urls[0], begin, every, place.pooled)))
+    ((times, failure),) = at_once((killed_with_short_leases, (urls[0], begin, every, place.pooled(urls[0]))))
 
     assert failure is None
     logging.getLogger(__name__).info("killed %d times", times)
