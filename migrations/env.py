@@ -74,13 +74,15 @@ def ran_to_the_end(connection: Connection, failures: list[DBAPIError]) -> bool:
     """Whether all revisions ran. One that waited too long for a table, or lost to another transaction, is rolled back, and those who
     queued behind it go first.
     """
+    before = connection.get_transaction()
     try:
         with context.begin_transaction():
             context.run_migrations()
         tables = set(inspect(connection).get_table_names())
         if VERSION_TABLE in tables and not tables & set(METADATA.tables):
             connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))  # back at base: nothing of ours is left
-        connection.commit()
+        if connection.get_transaction() is not before:  # that of SQLite's lock, which is one around everything
+            connection.commit()
     except DBAPIError as error:
         if not traits_of(connection.dialect.name).may_migrate_again(error.driver_exception):
             raise

@@ -56,6 +56,11 @@ def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: in
     return False
 
 
+def killed_upgrade(wait: Callable[[], object], url: str, last_statement: int) -> bool:
+    """Whether an upgrade was killed, rather than done before."""
+    return killed(url, lambda store: store.schema.upgrade(), last_statement)
+
+
 def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, *pooled: bool) -> int:
     """Kill an upgrade after each `every`th statement, finish it, and answer how often that was."""
     for number in count():
@@ -111,3 +116,12 @@ def test_a_downgrade_that_is_killed_anywhere_is_finished_by_the_next(empty_url: 
     assert failure is None
     logging.getLogger(__name__).info("killed %d times", times)
     assert times > 10 / every
+
+
+def test_a_first_upgrade_that_was_killed_is_finished_by_the_next_also_after_a_downgrade(empty_url: str) -> None:
+    assert at_once((killed_upgrade, (empty_url, 20))) == [(True, None)]
+
+    with FineTuningStore.connect(empty_url) as store:
+        store.schema.downgrade("base")
+        store.schema.upgrade()
+        assert store.schema.check() == ()

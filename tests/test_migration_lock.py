@@ -24,7 +24,7 @@ from fine_tuning_store.sql.waiting import poll
 from tests import databases, galera, pgbouncer
 from tests.databases import ASYNC_DRIVERS, Server, with_driver
 from tests.processes import at_once
-from tests.test_killed import from_nothing, from_the_first, killed, killed_upgrades
+from tests.test_killed import from_nothing, from_the_first, killed_upgrade, killed_upgrades
 from tests.test_storms import PROCESSES, from_the_first_release, start, start_async
 
 pytestmark = pytest.mark.timeout(1800)
@@ -198,7 +198,7 @@ def test_a_migration_whose_lock_was_lost_commits_nothing_more(place: Place, urls
 
 @on_galera
 def test_the_lease_of_a_dead_process_is_believed_until_it_ends(place: Place, urls: list[str]) -> None:
-    assert killed(urls[0], lambda store: store.schema.upgrade(), 20)
+    assert at_once((killed_upgrade, (urls[0], 20))) == [(True, None)]
     with place.connect(urls[-1]) as store:
         with pytest.raises(SchemaLockTimeoutError):
             store.schema.upgrade(lock_timeout=0.2)

@@ -256,3 +256,22 @@ def test_a_task_that_is_cancelled_leaves_no_lock(path: Path, make: Callable[[str
         await engine.dispose()
 
     asyncio.run(run())
+
+
+def test_a_reader_in_the_way_of_a_migration_is_told_of_and_nothing_is_changed(tmp_path: Path) -> None:
+    """Without WAL, whoever reads keeps a writer from committing."""
+    engine = create_engine(f"sqlite:///{tmp_path}/host.db", connect_args={"timeout": 0.2})
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE theirs (id INTEGER)"))
+    store = FineTuningStore(engine)
+
+    with engine.connect() as reader:
+        reader.exec_driver_sql("BEGIN")
+        reader.execute(text("SELECT * FROM theirs")).all()
+        with pytest.raises(OperationalError, match="database is locked"):
+            store.schema.upgrade()
+
+    assert store.schema.current() is None
+    store.schema.upgrade()
+    assert store.schema.check() == ()
+    engine.dispose()
