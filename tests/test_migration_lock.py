@@ -113,7 +113,7 @@ def change(store: FineTuningStore, values: str) -> None:
 
 
 def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> None:
-    for number in range(2 * rounds):
+    for number in range(rounds):
         with place.empty() as urls, place.connect(urls[0]) as store:
             if number % 2:
                 from_the_first_release(store)
