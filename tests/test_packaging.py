@@ -193,11 +193,12 @@ def test_without_its_extra_the_command_line_tells_how_to_get_it(installed: Insta
 
 COST = """
 from time import process_time
+began = process_time()
 import sqlalchemy.orm
 
 start = process_time()
 from fine_tuning_store import FineTuningStore
-print(process_time() - start)
+print(process_time() - start, start - began)
 """
 LATER = """
 import sys, fine_tuning_store
@@ -208,9 +209,10 @@ print(*sys.modules)
 def test_to_import_the_package_costs_little_on_top_of_sqlalchemy(tmp_path: Path) -> None:
     run(sys.executable, "-c", COST, folder=tmp_path)  # whatever was not compiled yet is now
 
-    costs = [float(run(sys.executable, "-c", COST, folder=tmp_path)) for _ in range(15)]
+    costs = [tuple(map(float, run(sys.executable, "-c", COST, folder=tmp_path).split())) for _ in range(15)]
 
-    assert min(costs) <= 0.08, costs  # seconds of this process: what others do at the time is not counted
+    ours, sqlalchemys = map(min, zip(*costs, strict=True))  # seconds of this process: what others do at the time is not counted
+    assert ours <= 0.08 * max(1, sqlalchemys / 0.25), costs  # where SQLAlchemy takes longer than 0.25 s the machine is slow
 
 
 def test_to_import_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_line(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy.sql.dml import Insert
 from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql import asyncpg_recipe, psycopg_recipe, sqlite_recipe
 from fine_tuning_store.sql.foreign_keys import sqlite_foreign_keys_off
-from fine_tuning_store.sql.migration_lease import lease_lock
 from fine_tuning_store.sql.migration_lock import (
     MigrationLock,
     by_sessions,
@@ -119,6 +118,13 @@ def _errno(error: Any) -> object:
 #: A host's engine may have another level, in which a migration would not see what others commit, or commit each statement.
 _READ_COMMITTED = {"isolation_level": "READ COMMITTED"}
 
+
+def _galera_lock(connection: Connection, seconds: float) -> AbstractContextManager[None]:
+    from fine_tuning_store.sql.migration_lease import lease_lock  # few need it, and its table takes time to make
+
+    return lease_lock(is_race=lambda error: _errno(error) in (1020, 1050, 1062, 1146, 1205, 1213, 1412))(connection, seconds)
+
+
 _SQLITE = Traits(
     name="sqlite",
     driver="pysqlite",
@@ -194,7 +200,7 @@ _MARIADB = Traits(
             release="release_lock(:key)",
             holder="concat('MariaDB connection ', is_used_lock(:key))",
         ),
-        lease_lock(is_race=lambda error: _errno(error) in (1020, 1050, 1062, 1146, 1205, 1213, 1412)),
+        _galera_lock,
     ),
     # The width of an integer is what it is shown in, and the collation is left out of reflection where the table has the same.
     column_types=(
