@@ -115,6 +115,9 @@ def _errno(error: Any) -> object:
     return getattr(error, "errno", None) or (error.args[0] if error.args else None)
 
 
+#: Codes of a transaction that was undone for another one.
+_PG_UNDONE, _MARIADB_UNDONE = ("40001", "40P01"), (1213, 1205, 1020)
+
 #: A host's engine may have another level, in which a migration would not see what others commit, or commit each statement.
 _READ_COMMITTED = {"isolation_level": "READ COMMITTED"}
 
@@ -122,7 +125,7 @@ _READ_COMMITTED = {"isolation_level": "READ COMMITTED"}
 def _galera_lock(connection: Connection, seconds: float) -> AbstractContextManager[None]:
     from fine_tuning_store.sql.migration_lease import lease_lock  # few need it, and its table takes time to make
 
-    return lease_lock(is_race=lambda error: _errno(error) in (1020, 1050, 1062, 1146, 1205, 1213, 1412))(connection, seconds)
+    return lease_lock(is_race=lambda error: _errno(error) in (*_MARIADB_UNDONE, 1050, 1062, 1146, 1412))(connection, seconds)
 
 
 _SQLITE = Traits(
@@ -169,9 +172,9 @@ _POSTGRESQL = Traits(
     is_duplicate=lambda error: _sqlstate(error) == "23505",
     is_referenced=lambda error: _sqlstate(error) in ("23503", "23001"),
     errors_end_transactions=True,
-    may_run_again=lambda error: _sqlstate(error) in ("40001", "40P01"),
+    may_run_again=lambda error: _sqlstate(error) in _PG_UNDONE,
     limits_lock_waits=True,
-    may_migrate_again=lambda error: _sqlstate(error) in ("55P03", "40001", "40P01"),
+    may_migrate_again=lambda error: _sqlstate(error) in (*_PG_UNDONE, "55P03"),
     migration_options=_READ_COMMITTED,
     migration_lock=by_sessions(
         is_one_postgresql_session,
@@ -189,8 +192,8 @@ _MARIADB = Traits(
     code_of=_errno,
     is_duplicate=lambda error: _errno(error) == 1062,
     is_referenced=lambda error: _errno(error) in (1451, 1217),
-    may_run_again=lambda error: _errno(error) in (1213, 1205, 1020),
-    may_migrate_again=lambda error: _errno(error) in (1213, 1205, 1020),
+    may_run_again=lambda error: _errno(error) in _MARIADB_UNDONE,
+    may_migrate_again=lambda error: _errno(error) in _MARIADB_UNDONE,
     migration_options=_READ_COMMITTED,
     migration_lock=by_sessions(
         is_alone,

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from fine_tuning_store.errors import InvalidValueError, SchemaConflictError
+from fine_tuning_store.sql.commit_checks import before_each_commit
 
 
 @contextmanager
@@ -30,15 +31,13 @@ def sqlite_foreign_keys_off(connection: Connection) -> Iterator[None]:
     def refuse_new_orphans(connection: Connection) -> None:
         new = _orphans(connection) - before
         if new:
-            connection.connection.rollback()  # SQLAlchemy takes a commit that raised for the end of the transaction
             said = ", ".join(f"{count} of {child} without their {parent}" for (child, parent), count in sorted(new.items()))
             raise SchemaConflictError(f"the migration would leave rows whose parent is gone: {said}. This step was rolled back")
 
-    event.listen(connection, "commit", refuse_new_orphans)
     try:
-        yield
+        with before_each_commit(connection, refuse_new_orphans):
+            yield
     finally:
-        event.remove(connection, "commit", refuse_new_orphans)
         if not connection.closed:
             connection.rollback()  # what was left open, most often by a look at the version, keeps the pragma from taking effect
         if not connection.closed and not connection.invalidated:

@@ -22,7 +22,6 @@ from sqlalchemy import (
     String,
     Table,
     delete,
-    event,
     func,
     insert,
     inspect,
@@ -33,6 +32,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from fine_tuning_store.errors import SchemaLockTimeoutError
+from fine_tuning_store.sql.commit_checks import before_each_commit
 from fine_tuning_store.sql.migration_lock import MigrationLock, lost
 from fine_tuning_store.sql.waiting import beside, poll
 
@@ -111,21 +111,12 @@ class _Lease:
     def kept(self) -> Iterator[None]:
         """A block beside which it is renewed, and in which nothing is committed after it was lost."""
         with self._connection.engine.connect() as other:  # that of the migration waits for a statement
-            event.listen(self._connection, "commit", self._require_ours)
-            try:
-                with beside(lambda: self._renew(other), RENEWAL_SECONDS, awaited=self._connection.dialect.is_async):
-                    yield
-            finally:
-                event.remove(self._connection, "commit", self._require_ours)
+            renewed = beside(lambda: self._renew(other), RENEWAL_SECONDS, awaited=self._connection.dialect.is_async)
+            with before_each_commit(self._connection, self._require_ours), renewed:
+                yield
 
     def _require_ours(self, connection: Connection) -> None:
-        ours = False
-        try:
-            ours = connection.scalar(select(lease.c.holder)) == self._me
-        finally:
-            if not ours and not connection.invalidated:
-                connection.connection.rollback()  # SQLAlchemy takes a commit that raised for the end of the transaction
-        if not ours:
+        if connection.scalar(select(lease.c.holder)) != self._me:
             raise lost()
 
     def _renew(self, other: Connection) -> None:

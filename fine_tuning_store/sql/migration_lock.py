@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, event, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store.errors import SchemaConflictError, SchemaLockTimeoutError
 from fine_tuning_store.sql import sqlite_recipe
+from fine_tuning_store.sql.commit_checks import before_each_commit
 from fine_tuning_store.sql.waiting import poll
 
 #: Execution options of an engine behind a pooler of transactions, where a connection is another server's after each commit.
@@ -74,25 +75,22 @@ def transaction_lock(name: str, attempt: str, holder: str) -> MigrationLock:
                 keeper.rollback()
                 return False
 
-            def require_held(connection: Connection) -> None:
+            def require_held(_: Connection) -> None:
                 try:
                     keeper.execute(text("SELECT 1"))
                 except DBAPIError as error:
-                    connection.connection.rollback()  # SQLAlchemy takes a commit that raised for the end of the transaction
                     raise lost() from error
 
             if not poll(is_taken, seconds, awaited=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(seconds, keeper.scalar(held_by, {"key": key}))
             keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-            event.listen(connection, "commit", require_held)
-            try:
-                yield
-                connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
-            finally:
-                event.remove(connection, "commit", require_held)
+            with before_each_commit(connection, require_held):
+                try:
+                    yield
+                    connection.commit()
+                except BaseException:
+                    connection.rollback()
+                    raise
 
     return lock
 
