@@ -23,8 +23,11 @@ from fine_tuning_store.sql.tables import VERSION_TABLE
 from fine_tuning_store.sql.waiting import poll
 from tests import databases, galera, pgbouncer
 from tests.databases import ASYNC_DRIVERS, Server, with_driver
+from tests.later import ROOT, alembic
 from tests.processes import at_once
+from tests.test_cli import db_json
 from tests.test_killed import from_nothing, from_the_first, killed_upgrade, killed_upgrades
+from tests.test_schema import HEAD
 from tests.test_storms import PROCESSES, from_the_first_release, start, start_async
 
 pytestmark = pytest.mark.timeout(1800)
@@ -130,6 +133,15 @@ def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> Non
             assert store.schema.check() == ()
             with store.engine.connect() as connection:
                 assert connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all() == [store.schema.head()]
+
+
+@pytest.mark.parametrize("place", ["pgbouncer"], indirect=True, scope="module")
+def test_the_commands_that_migrate_work_through_a_pooler_too(place: Place, urls: list[str]) -> None:
+    for driver in (None, *ASYNC_DRIVERS["postgresql"]):
+        url = urls[0] if driver is None else with_driver(urls[0], driver)
+        assert db_json("upgrade", url=url) == (0, {"revision": HEAD})
+        assert db_json("check", url=url) == (0, {"differences": []})
+        alembic(ROOT, url, "downgrade", "base")
 
 
 def test_who_gives_up_on_the_lock_is_told_who_has_it(place: Place, urls: list[str]) -> None:

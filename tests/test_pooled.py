@@ -16,7 +16,6 @@ from fine_tuning_store import (
     InvalidValueError,
     JobStatus,
 )
-from fine_tuning_store.sql.engine import connect_either
 from tests import databases, pgbouncer
 from tests.databases import Database
 from tests.given import ORGANIZATION
@@ -98,9 +97,10 @@ def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) 
     assert_all_succeeded(url, CLIENTS)
 
 
-@pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db", "mariadb+aiomysql://host/db"])
-def test_pooled_is_refused_where_it_means_nothing(url: str, database: Database) -> None:
+@pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db"])
+@pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
+def test_pooled_is_refused_where_it_means_nothing(kind: Any, url: str, database: Database) -> None:
     with pytest.raises(InvalidValueError, match="psycopg or asyncpg") as caught:
-        connect_either(url, pooled=True)
+        kind.connect(url, pooled=True)
 
     assert caught.value.field == "pooled"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import URL, Dialect, Engine, event, make_url
@@ -31,7 +31,7 @@ def connect(url: str | URL, *, pooled: bool = False) -> Engine:
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is an async driver and this store is synchronous: use {traits.name}+{traits.driver}://"
         )
-    return _sync(parsed, traits, pooled=pooled)
+    return _sync(parsed, traits, _behind_a_pooler(parsed, traits) if pooled else {})
 
 
 def connect_async(url: str | URL, *, pooled: bool = False) -> AsyncEngine:
@@ -42,29 +42,41 @@ def connect_async(url: str | URL, *, pooled: bool = False) -> AsyncEngine:
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is a synchronous driver and this store is async: use {traits.name}+{traits.async_driver}://"
         )
-    return _async(parsed, traits, pooled=pooled)
+    return _async(parsed, traits, _behind_a_pooler(parsed, traits) if pooled else {})
 
 
-def connect_either(url: str | URL, *, pooled: bool = False) -> Engine | AsyncEngine:
-    """The same, of the colour of the URL's driver; sync where it names none, or one of both colours."""
+def connect_either(url: str | URL) -> Engine | AsyncEngine:
+    """An engine for a command, of the colour of the URL's driver; sync where it names none, or one of both colours.
+
+    Nothing stays prepared on its connections, so that they may lead through a pooler. A migration notices that by itself.
+    """
     parsed, traits = _parsed(url)
     parsed = _with_driver(parsed, traits.driver)
-    return (_async if _dialect(parsed, traits).is_async else _sync)(parsed, traits, pooled=pooled)
+    dialect = _dialect(parsed, traits)
+    return (_async if dialect.is_async else _sync)(parsed, traits, traits.pooled_options.get(dialect.driver, {}))
 
 
-def _sync(url: URL, traits: Traits, *, pooled: bool) -> Engine:
+def _behind_a_pooler(url: URL, traits: Traits) -> dict[str, Any]:
+    driver = _dialect(url, traits).driver
+    if driver not in traits.pooled_options:
+        rule = f"must be False for {url.drivername}:// (it is for a pooler of transactions before PostgreSQL, and psycopg or asyncpg)"
+        raise InvalidValueError("pooled", True, rule)
+    return {**traits.pooled_options[driver], "execution_options": POOLED}
+
+
+def _sync(url: URL, traits: Traits, options: Mapping[str, Any]) -> Engine:
     # By way of its module: a tracer may have put a function of its own there.
-    engine = _create(sqlalchemy.create_engine, url, traits, _dialect(url, traits), pooled=pooled)
+    engine = _create(sqlalchemy.create_engine, url, traits, _dialect(url, traits), options)
     traits.prepare_engine(engine)
     return engine
 
 
-def _async(url: URL, traits: Traits, *, pooled: bool) -> AsyncEngine:
+def _async(url: URL, traits: Traits, options: Mapping[str, Any]) -> AsyncEngine:
     try:
         from sqlalchemy.ext.asyncio import create_async_engine
     except ImportError as error:  # from SQLAlchemy, which wants greenlet before it looks for an async driver
         raise UnsupportedDatabaseError("an async driver needs more packages: pip install 'fine-tuning-store[aio]'") from error
-    engine = _create(create_async_engine, url, traits, _dialect(url, traits).get_async_dialect_cls(url), pooled=pooled)
+    engine = _create(create_async_engine, url, traits, _dialect(url, traits).get_async_dialect_cls(url), options)
     traits.prepare_engine(engine.sync_engine)
     return engine
 
@@ -117,15 +129,9 @@ def _dialect(url: URL, traits: Traits) -> type[Dialect]:
         raise UnsupportedDatabaseError(f"SQLAlchemy knows no driver {url.drivername!r}: use {traits.name}+{traits.driver}://") from None
 
 
-def _create(create: Callable[..., E], url: URL, traits: Traits, dialect: type[Dialect], *, pooled: bool) -> E:
-    options = traits.engine_options(url, dialect)
-    if pooled:
-        if dialect.driver not in traits.pooled_options:
-            rule = f"must be False for {url.drivername}:// (it is for a pooler of transactions before PostgreSQL, and psycopg or asyncpg)"
-            raise InvalidValueError("pooled", pooled, rule)
-        options = {**options, **traits.pooled_options[dialect.driver], "execution_options": POOLED}
+def _create(create: Callable[..., E], url: URL, traits: Traits, dialect: type[Dialect], options: Mapping[str, Any]) -> E:
     try:
-        return create(url, **options)
+        return create(url, **traits.engine_options(url, dialect), **options)
     except ImportError as error:
         extras = ["aio"] if dialect.is_async else []
         if traits.extra and not (dialect.is_async and dialect.driver != traits.driver):
