@@ -182,4 +182,4 @@ class SchemaLockTimeoutError(FineTuningStoreError):
 
     def __str__(self) -> str:
         who = "another process" if self.holder is None else f"another process ({self.holder})"
-        return f"{who} has been migrating this database, or using its tables, for {self.seconds:g} s: wait, or give a larger lock_timeout"
+        return f"{who} has been migrating this database, or using its tables, for {round(self.seconds, 1):g} s: wait, or give a larger lock_timeout"

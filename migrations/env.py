@@ -6,6 +6,7 @@ The migration lock is taken here, so that a bare `alembic upgrade head` has it t
 import asyncio
 import logging.config
 import os
+import time
 from typing import Any
 
 from alembic import command, context
@@ -55,6 +56,7 @@ def migrate(connection: Connection) -> None:
     traits = traits_of(connection.dialect.name)
     connection.execution_options(**traits.migration_options)
     seconds = config.attributes.get("lock_timeout", LOCK_SECONDS)
+    deadline = time.monotonic() + seconds
     if schema is not None and config.attributes.get("create_schema"):
         create_schema(connection, schema)
     with foreign_keys_off(connection), only_schema(connection, schema), traits.migration_lock(connection, seconds):
@@ -66,7 +68,8 @@ def migrate(connection: Connection) -> None:
             refuse_foreign_tables(connection, schema)
         with brief_lock_waits(connection):
             failures: list[DBAPIError] = []
-            if not poll(lambda: ran_to_the_end(connection, failures), seconds, awaited=connection.dialect.is_async):
+            left = deadline - time.monotonic()
+            if not poll(lambda: ran_to_the_end(connection, failures), left, awaited=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(seconds) from failures[-1]
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.schema import migrations_path
+from fine_tuning_store.schema.schema import _alembic_in_use
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE
 from tests.databases import ASYNC_DRIVERS, Database, with_driver
@@ -120,6 +122,19 @@ def test_who_waits_for_the_lock_longer_than_it_wants_to_is_told(empty_url: str) 
                 other.schema.upgrade(lock_timeout=0.2)
         assert tables(other) == set()
         other.schema.upgrade()
+
+
+def test_the_wait_for_other_threads_counts_as_one_with_that_for_other_processes(empty_url: str) -> None:
+    with FineTuningStore.connect(empty_url) as store, FineTuningStore.connect(empty_url) as other, ThreadPoolExecutor() as threads:
+        lock = traits_of(store.engine.dialect.name).migration_lock
+        with store._units.engine.connect() as connection, lock(connection, 1):
+            with _alembic_in_use:
+                waiting = threads.submit(other.schema.upgrade, lock_timeout=1)
+                wait([waiting], timeout=0.3)
+            failure = waiting.exception()
+
+    assert isinstance(failure, SchemaLockTimeoutError)
+    assert failure.seconds < 1
 
 
 @pytest.mark.parametrize("table", ["fine_tuning_jobs", "fine_tuning_job_metadata"])

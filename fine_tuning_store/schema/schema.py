@@ -228,7 +228,8 @@ class Schema:
         began = time.monotonic()
         try:
             with self._alembic(lock_timeout), self._engine.connect() as connection:
-                attributes |= {"lock_timeout": lock_timeout, "schema": self._schema}
+                left = max(lock_timeout - (time.monotonic() - began), 0)
+                attributes |= {"lock_timeout": left, "schema": self._schema}
                 attributes["on_version_apply"] = lambda *, step, **_: steps.append(step)
                 getattr(command, direction)(scripts.config(connection=connection, **attributes), revision)
         except CommandError as error:
