@@ -182,4 +182,5 @@ class SchemaLockTimeoutError(FineTuningStoreError):
 
     def __str__(self) -> str:
         who = "another process" if self.holder is None else f"another process ({self.holder})"
-        return f"{who} has been migrating this database, or using its tables, for {round(self.seconds, 1):g} s: wait, or give a larger lock_timeout"
+        waited = f"{round(self.seconds, 1):g} s"
+        return f"{who} has been migrating this database, or using its tables, for {waited}: wait, or give a larger lock_timeout"
