@@ -7,11 +7,11 @@ and defaults back in words of their own, so both sides are put into the same one
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import CheckConstraint, Connection, DefaultClause, Dialect, ForeignKeyConstraint, Inspector, Table, inspect, text
+from sqlalchemy import CheckConstraint, Connection, DefaultClause, Dialect, ForeignKeyConstraint, Inspector, Table, bindparam, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
@@ -126,15 +126,21 @@ def _live(connection: Connection, schema: str | None) -> dict[str, str]:
     return things
 
 
-def _columns_found(inspector: Inspector, schema: str | None, names: list[str]) -> Iterator[tuple[str, str]]:
+def _rows(inspector: Inspector, query: str, schema: str | None, names: list[str]) -> Sequence[Any]:
+    """What a query on the catalog finds of the tables of these names."""
     connection = inspector.bind
     assert isinstance(connection, Connection)
-    query = traits_of(connection.dialect.name).column_types
-    rows = () if query is None else connection.execute(text(query))
-    types = {(table, column): type_ for table, column, type_ in rows}
+    told = text(query).bindparams(bindparam("names", expanding=True))
+    return connection.execute(told, {"names": names, "schema": schema}).all()
+
+
+def _columns_found(inspector: Inspector, schema: str | None, names: list[str]) -> Iterator[tuple[str, str]]:
+    query = traits_of(inspector.dialect.name).column_types
+    rows = () if query is None else _rows(inspector, query, schema, names)
+    types = {(table, column): _type_told(*of_the_type) for table, column, *of_the_type in rows}
     for (_, table), columns in inspector.get_multi_columns(schema, names).items():
         for column in columns:
-            type_ = types.get((table, column["name"])) or _type(column["type"], connection.dialect)
+            type_ = types.get((table, column["name"])) or _type(column["type"], inspector.dialect)
             yield f"column {table}.{column['name']}", _column(type_, column["nullable"], column["default"])
 
 
@@ -170,6 +176,12 @@ def _indexes_found(inspector: Inspector, schema: str | None, names: list[str]) -
         for unique in uniques:
             if not unique.get("duplicates_index"):  # MariaDB tells each of its unique indexes twice
                 yield f"unique constraint {table}.{unique['name']}", _listed(unique["column_names"])
+
+
+def _type_told(type_: str, character_set: str | None, collation: str | None) -> str:
+    """A type in MariaDB's own words. The width of an integer is no more than what it is shown in."""
+    shown = re.sub(r"^(smallint|int|bigint)\(\d+\)", r"\1", type_).upper().replace("TINYINT(1)", "BOOL")
+    return shown if collation is None else f"{shown} CHARACTER SET {character_set} COLLATE {collation}"
 
 
 def _type(type_: TypeEngine[Any], dialect: Dialect) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Table, insert
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
-from fine_tuning_store.sql import asyncpg_recipe, psycopg_recipe, sqlite_recipe
+from fine_tuning_store.sql import asyncpg_recipe, catalog_queries, psycopg_recipe, sqlite_recipe
 from fine_tuning_store.sql.foreign_keys import sqlite_foreign_keys_off
 from fine_tuning_store.sql.migration_lock import (
     MigrationLock,
@@ -57,7 +57,7 @@ class Traits:
     may_migrate_again: Callable[[Any], bool] = lambda _: False  #: whether a revision that this driver's error ended may be tried again
     migration_options: Mapping[str, Any] = field(default_factory=dict)  #: execution options of a connection that migrates
     foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
-    column_types: str | None = None  #: a query for the tables, columns and types, where SQLAlchemy's reflection leaves some of it out
+    column_types: str | None = None  #: a query for the columns and their types, where SQLAlchemy's reflection leaves some of it out
     index_prefixes: bool = False  #: whether an index holds no more than the beginning of a long text
 
 
@@ -205,13 +205,7 @@ _MARIADB = Traits(
         ),
         _galera_lock,
     ),
-    # The width of an integer is what it is shown in, and the collation is left out of reflection where the table has the same.
-    column_types=(
-        "SELECT table_name, column_name, concat("
-        "replace(upper(regexp_replace(column_type, '^(smallint|int|bigint)[(][0-9]+[)]', '\\\\1')), 'TINYINT(1)', 'BOOL'), "
-        "coalesce(concat(' CHARACTER SET ', character_set_name, ' COLLATE ', collation_name), '')) "
-        "FROM information_schema.columns WHERE table_schema = database() AND table_name LIKE 'fine_tuning_%'"
-    ),
+    column_types=catalog_queries.MARIADB_TYPES,
     index_prefixes=True,
 )
 TRAITS: Mapping[str, Traits] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": _MARIADB, "mysql": _MARIADB}
