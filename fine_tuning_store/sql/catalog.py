@@ -83,7 +83,7 @@ def differences(connection: Connection, schema: str | None = None, number: int =
 
 def _table_of(thing: str) -> str:
     """The name of the table in `index fine_tuning_jobs.ix_fine_tuning_jobs_model`."""
-    return re.sub(r"^((primary|foreign) key|unique constraint|\w+) ", "", thing).partition(".")[0]
+    return re.sub(r"^((primary|foreign) key|(unique|exclusion) constraint|\w+) ", "", thing).partition(".")[0]
 
 
 def _expected(dialect: Dialect, number: int) -> dict[str, str]:
@@ -118,11 +118,15 @@ def _expected_of(table: Table, dialect: Dialect) -> dict[str, str]:
 
 
 def _live(connection: Connection, schema: str | None) -> dict[str, str]:
-    inspector = inspect(connection)
+    inspector, traits = inspect(connection), traits_of(connection.dialect.name)
     names = sorted(set(METADATA.tables) & set(inspector.get_table_names(schema)))
     things = {f"table {name}": "" for name in names}
-    for read in (_columns_found, _keys_found, _checks_found, _indexes_found) if names else ():
+    if not names:
+        return things
+    for read in (_columns_found, _keys_found, _checks_found, *((_indexes_found,) if traits.reflects_indexes else ())):
         things.update(read(inspector, schema, names))
+    for thing, fact in _rows(inspector, traits.facts, schema, names):
+        things[thing] = f"{things.get(thing, '')} {fact}".lstrip()
     return things
 
 
@@ -171,6 +175,8 @@ def _checks_found(inspector: Inspector, schema: str | None, names: list[str]) ->
 def _indexes_found(inspector: Inspector, schema: str | None, names: list[str]) -> Iterator[tuple[str, str]]:
     for (_, table), indexes in inspector.get_multi_indexes(schema, names).items():
         for index in indexes:
+            if index.get("duplicates_constraint") and not index["unique"]:
+                continue  # that of an exclusion constraint, which is a thing of its own
             yield f"index {table}.{index['name']}", _index_found(index)
     for (_, table), uniques in inspector.get_multi_unique_constraints(schema, names).items():
         for unique in uniques:

@@ -58,6 +58,8 @@ class Traits:
     migration_options: Mapping[str, Any] = field(default_factory=dict)  #: execution options of a connection that migrates
     foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
     column_types: str | None = None  #: a query for the columns and their types, where SQLAlchemy's reflection leaves some of it out
+    facts: str  #: a query for whatever else reflection leaves out of the catalog, in words
+    reflects_indexes: bool = True  #: whether reflection tells of the indexes at all
     index_prefixes: bool = False  #: whether an index holds no more than the beginning of a long text
 
 
@@ -147,6 +149,8 @@ _SQLITE = Traits(
     may_run_again=sqlite_recipe.is_busy,
     migration_lock=sqlite_lock,
     foreign_keys_off=sqlite_foreign_keys_off,
+    facts=catalog_queries.SQLITE,
+    reflects_indexes=False,
 )
 _PG_KEY = f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)"
 _PG_HOLDER = (
@@ -181,6 +185,7 @@ _POSTGRESQL = Traits(
         session_lock(_PG_KEY, "pg_try_advisory_lock(:key)", "pg_advisory_unlock(:key)", _PG_HOLDER),
         transaction_lock(_PG_KEY, "pg_try_advisory_xact_lock(:key)", _PG_HOLDER),
     ),
+    facts=catalog_queries.POSTGRESQL,
 )
 _MARIADB = Traits(
     name="mariadb",
@@ -206,6 +211,7 @@ _MARIADB = Traits(
         _galera_lock,
     ),
     column_types=catalog_queries.MARIADB_TYPES,
+    facts=catalog_queries.MARIADB,
     index_prefixes=True,
 )
 TRAITS: Mapping[str, Traits] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": _MARIADB, "mysql": _MARIADB}
