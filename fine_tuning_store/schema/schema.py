@@ -187,8 +187,9 @@ class Schema:
     def check(self) -> tuple[str, ...]:
         """Compare the database's catalog with what this release makes: one line a difference, none if it is equal.
 
-        That is tables, columns with their types, collations, nullability and defaults, keys, what checks say, and indexes with their
-        order and uniqueness, on PostgreSQL also whether checks and indexes are valid. SQLite's catalog tells no collations.
+        It compares tables, columns (type, collation, nullability, default, whether the database makes or hides the value), keys, checks
+        and exclusion constraints, and indexes (columns, sorting, collation, uniqueness, condition), on PostgreSQL also whether all these
+        are valid, but not triggers, row level security and storage options. SQLite's catalog tells no collations of columns.
         """
         from fine_tuning_store.sql import catalog
 
