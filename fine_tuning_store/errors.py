@@ -172,7 +172,7 @@ class SchemaConflictError(FineTuningStoreError):
 class SchemaLockTimeoutError(FineTuningStoreError):
     """Another process kept the migration lock, or a table in use, for longer than this one was willing to wait (seconds).
 
-    `holder` names that process as its database does, None where the database does not tell.
+    `holder` names that process as its database does, or says that it is this one; None where nobody tells.
     """
 
     def __init__(self, seconds: float, holder: str | None = None) -> None:
@@ -181,6 +181,5 @@ class SchemaLockTimeoutError(FineTuningStoreError):
         self.holder = holder
 
     def __str__(self) -> str:
-        who = "another process" if self.holder is None else f"another process ({self.holder})"
-        waited = f"{round(self.seconds, 1):g} s"
-        return f"{who} has been migrating this database, or using its tables, for {waited}: wait, or give a larger lock_timeout"
+        who, waited = self.holder or "another process", f"{round(self.seconds, 1):g} s"
+        return f"{who} has been migrating, or using the tables, for {waited}: wait, or give a larger lock_timeout"

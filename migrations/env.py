@@ -7,20 +7,30 @@ import asyncio
 import logging.config
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
-from alembic import command, context
+from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
 from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store.errors import SchemaLockTimeoutError
-from fine_tuning_store.schema import LOCK_SECONDS, foreign_keys_off, is_ours, refuse_foreign_tables, refuse_to_lose_jobs
+from fine_tuning_store.errors import InvalidValueError, SchemaLockTimeoutError
+from fine_tuning_store.schema import (
+    LOCK_SECONDS,
+    foreign_keys_off,
+    is_ours,
+    refuse_foreign_tables,
+    refuse_tables_elsewhere,
+    refuse_to_lose_jobs,
+)
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect_either
-from fine_tuning_store.sql.lock_waits import LOCK_WAIT_SECONDS, brief_lock_waits
+from fine_tuning_store.sql.lock_waits import brief_lock_waits
 from fine_tuning_store.sql.named_schema import checked_schema, create_schema, only_schema
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
-from fine_tuning_store.sql.waiting import poll, sleep
+from fine_tuning_store.sql.waiting import LOCK_WAIT_SECONDS, poll, sleep
 
 config = context.config
 
@@ -44,10 +54,30 @@ def schema_on(dialect: Dialect) -> str | None:
     return checked_schema(config.attributes.get("schema", arguments.get("schema")), dialect)
 
 
-def is_bare_downgrade() -> bool:
-    """Whether `alembic downgrade` was typed. Its function is all that Alembic tells of what was."""
-    typed = getattr(config.cmd_opts, "cmd", None)
-    return typed is not None and typed[0] is command.downgrade
+def may_lose_jobs() -> bool:
+    """Whether it was said, in Python or by `-x lose_data`."""
+    said = config.attributes.get("lose_data", arguments.get("lose_data", False))
+    if said not in (True, False, "", "true", "false"):
+        raise InvalidValueError("lose_data", said, "must be true or false")
+    return said in (True, "", "true")
+
+
+def keeping_jobs(steps: Callable[..., Iterable[MigrationStep]]) -> Callable[..., Iterator[MigrationStep]]:
+    """The same steps, of which none goes back while a job is stored. It looks when nobody can store another one any more."""
+
+    def guarded(heads: tuple[str, ...], running: MigrationContext) -> Iterator[MigrationStep]:
+        for step in steps(heads, running):
+            if isinstance(step, RevisionStep) and step.is_downgrade:
+                step.migration_fn = partial(refuse_or_go_back, running, step.migration_fn)
+            yield step
+
+    return guarded
+
+
+def refuse_or_go_back(running: MigrationContext, go_back: Callable[[], None]) -> None:
+    assert running.connection is not None
+    refuse_to_lose_jobs(running.connection, schema_on(running.dialect))
+    go_back()
 
 
 def migrate(connection: Connection) -> None:
@@ -60,12 +90,10 @@ def migrate(connection: Connection) -> None:
     if schema is not None and config.attributes.get("create_schema"):
         create_schema(connection, schema)
     with foreign_keys_off(connection), only_schema(connection, schema), traits.migration_lock(connection, seconds):
-        noticed = config.attributes.get("on_version_apply", ())
-        context.configure(connection=connection, version_table_schema=schema, on_version_apply=noticed, **OPTIONS)
-        if config.attributes.get("keep_jobs", is_bare_downgrade() and "lose_data" not in arguments):
-            refuse_to_lose_jobs(connection, schema)
-        if not context.get_context().get_current_heads():
-            refuse_foreign_tables(connection, schema)
+        options = {**OPTIONS, "version_table_schema": schema, "on_version_apply": config.attributes.get("on_version_apply", ())}
+        context.configure(connection=connection, **options)
+        if not may_lose_jobs():
+            context.configure(connection=connection, fn=keeping_jobs(context.get_context().opts["fn"]), **options)
         with brief_lock_waits(connection):
             failures: list[DBAPIError] = []
             left = deadline - time.monotonic()
@@ -79,6 +107,9 @@ def ran_to_the_end(connection: Connection, failures: list[DBAPIError]) -> bool:
     """
     before = connection.get_transaction()
     try:
+        refuse_tables_elsewhere(connection)
+        if not context.get_context().get_current_heads():
+            refuse_foreign_tables(connection, schema_on(connection.dialect))
         with context.begin_transaction():
             context.run_migrations()
         tables = set(inspect(connection).get_table_names())
@@ -122,11 +153,13 @@ def write_sql() -> None:
         dialect_opts={"paramstyle": "named"},
         version_table_schema=schema,
         on_version_apply=lambda heads, **_: left.append(heads),
+        transactional_ddl=traits_of(dialect.name).scripts_in_transactions,
         **OPTIONS,
     )
     write = context.get_context().impl.static_output
-    if traits_of(dialect.name).limits_lock_waits:
-        write(f"SET lock_timeout TO '{LOCK_WAIT_SECONDS}s';\n")
+    lock_waits = traits_of(dialect.name).lock_waits
+    for name, value in lock_waits.items():
+        write(f"SET SESSION {name} = {value if value.isdigit() else repr(value)};\n")
     if schema is not None:
         write(f"SET search_path TO {context.get_context().dialect.identifier_preparer.quote_identifier(schema)};\n")
     with context.begin_transaction():
@@ -135,8 +168,8 @@ def write_sql() -> None:
         write(f"DROP TABLE {VERSION_TABLE};\n")  # back at base, as above
     if schema is not None:
         write("RESET search_path;\n")
-    if traits_of(dialect.name).limits_lock_waits:
-        write("RESET lock_timeout;\n")
+    for name in lock_waits:
+        write(f"SET SESSION {name} = DEFAULT;\n")
 
 
 if config.config_file_name is not None:

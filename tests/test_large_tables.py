@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -213,13 +214,21 @@ def test_nobody_stands_long_behind_a_migration_that_waits_for_a_table(large: str
     alembic(release, large, "downgrade", HEAD)
 
 
-@on_postgresql
-def test_a_table_that_is_in_use_for_too_long_ends_the_upgrade_and_nothing_is_changed(database: Database) -> None:
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
+def test_a_table_that_is_in_use_for_too_long_ends_the_upgrade_and_stops_nobody_for_long(database: Database) -> None:
     with database.empty() as url, FineTuningStore.connect(url) as store:
         store.schema.upgrade("fine_tuning_store_0001")
-        with open_transaction(url, "SELECT 1 FROM fine_tuning_jobs"):
+        with open_transaction(url, "SELECT 1 FROM fine_tuning_jobs"), ThreadPoolExecutor() as threads:
+            upgrade = threads.submit(store.schema.upgrade, lock_timeout=3)
+            longest = 0.0
+            while not upgrade.done():
+                start = time.monotonic()
+                with store.engine.connect() as connection:
+                    connection.execute(text("SELECT count(*) FROM fine_tuning_jobs"))
+                longest = max(longest, time.monotonic() - start)
             with pytest.raises(SchemaLockTimeoutError):
-                store.schema.upgrade(lock_timeout=1)
+                upgrade.result()
+            assert longest < LONGEST_WAIT
             assert store.schema.current() == "fine_tuning_store_0001"
             assert not inspect(store.engine).has_table("fine_tuning_job_events")
         store.schema.upgrade()

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, Connection, StaticPool, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, SchemaConflictError, SchemaLockTimeoutError
+from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, SchemaConflictError, SchemaLockTimeoutError, UnsupportedDatabaseError
 from fine_tuning_store.sql import migration_lease
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.migration_lease import lease
@@ -154,6 +154,17 @@ def test_who_gives_up_on_the_lock_is_told_who_has_it(place: Place, urls: list[st
                         call(lock_timeout=0.2)
             other.schema.upgrade()
             other.schema.downgrade("base")
+
+
+@pytest.mark.parametrize("pool", [{"poolclass": StaticPool}, {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}])
+def test_a_pool_that_has_no_second_connection_is_refused(place: Place, urls: list[str], pool: dict[str, Any]) -> None:
+    engine = create_engine(urls[0], connect_args={} if place.pooler is None else {"prepare_threshold": None}, **pool)
+    with pytest.raises(UnsupportedDatabaseError, match="two connections"):
+        FineTuningStore(engine).schema.upgrade()
+    engine.dispose()
+
+    with place.connect(urls[-1]) as other:
+        other.schema.upgrade(lock_timeout=5)
 
 
 @on_galera

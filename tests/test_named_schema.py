@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, make_url, text
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from fine_tuning_store import (
@@ -209,13 +210,12 @@ def test_repositories_inside_a_hosts_transaction_find_the_schema_and_leave_the_c
 
 @on_postgresql
 @pytest.mark.parametrize("own", ["ft, public", "", '"$user", public'])
-def test_a_migration_gives_the_hosts_connection_back_with_the_search_path_that_it_had(engine: Engine, own: str) -> None:
-    with engine.connect() as connection:
-        connection.execute(text("SELECT set_config('search_path', :own, false)"), {"own": own})
-        connection.commit()
+def test_a_migration_leaves_the_hosts_connections_with_the_search_path_that_they_have(engine: Engine, own: str) -> None:
+    with engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA taken"))
         connection.execute(text("CREATE TABLE taken.fine_tuning_jobs (theirs INTEGER)"))
-        connection.commit()
+    event.listen(engine, "connect", partial(set_search_path, own))
+    engine.dispose()
     store = FineTuningStore(engine, schema="ft")
     store.schema.upgrade(create_schema=True)
     assert search_path(engine) == own
@@ -228,6 +228,12 @@ def test_a_migration_gives_the_hosts_connection_back_with_the_search_path_that_i
         FineTuningStore(engine, schema="taken").schema.upgrade()
     assert search_path(engine) == own
     assert dict(engine.get_execution_options()) == {}
+
+
+def set_search_path(own: str, dbapi_connection: Any, _: object) -> None:
+    with dbapi_connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('search_path', %s, false)", (own,))
+    dbapi_connection.commit()
 
 
 @on_postgresql

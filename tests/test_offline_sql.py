@@ -9,7 +9,8 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import NullPool, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.schema import migrations_path
@@ -59,12 +60,11 @@ def sql(release: Path, dialect: str, start: str, end: str) -> str:
 
 def run_by_hand(url: str, script: str) -> None:
     """As a DBA does: statement by statement, with the transactions that the script itself begins and ends."""
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)  # who fails leaves, and with it what was begun
     with engine.connect() as connection:
         for statement in re.sub(r"^--.*$", "", script, flags=re.MULTILINE).split(";\n"):
             if statement.strip():
                 connection.exec_driver_sql(statement.replace("%", "%%") if engine.dialect.name != "sqlite" else statement)
-    engine.dispose()
 
 
 def migrated(url: str, revision: str) -> set[tuple[str, ...]]:
@@ -118,3 +118,20 @@ def test_sql_of_revisions_for_large_tables_makes_what_a_run_makes(database: Data
 
         run_by_hand(by_hand, alembic(release, nowhere, "downgrade", f"fine_tuning_store_0005:{HEAD}", "--sql"))
         assert catalog(by_hand) == before
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_sql_that_fails_midway_leaves_nothing_of_its_revision_behind(empty_url: str, database: Database) -> None:
+    """PostgreSQL's has transactions of Alembic's."""
+    taken = "ix_fine_tuning_job_checkpoints_step"
+    before = migrated(empty_url, "fine_tuning_store_0001")
+    engine = create_engine(empty_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE TABLE {taken} (theirs INTEGER)"))
+    with pytest.raises(DBAPIError, match=taken):
+        run_by_hand(empty_url, sql(ROOT, database.name, "fine_tuning_store_0001", HEAD))
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP TABLE {taken}"))
+    engine.dispose()
+
+    assert catalog(empty_url) == before

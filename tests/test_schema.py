@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
 from fine_tuning_store.schema import migrations_path
-from fine_tuning_store.schema.schema import _alembic_in_use
+from fine_tuning_store.schema.exclusive import _alembic_in_use
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE
 from tests.databases import ASYNC_DRIVERS, Database, with_driver

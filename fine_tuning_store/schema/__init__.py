@@ -7,15 +7,17 @@ Alembic is imported on first use.
 
 from typing import TYPE_CHECKING
 
+from fine_tuning_store.schema.exclusive import LOCK_SECONDS
 from fine_tuning_store.schema.guards import (
     foreign_keys_off,
     is_not_ours,
     is_ours,
     refuse_foreign_tables,
+    refuse_tables_elsewhere,
     refuse_to_lose_jobs,
     require_usable,
 )
-from fine_tuning_store.schema.schema import LOCK_SECONDS, Schema
+from fine_tuning_store.schema.schema import Schema
 from fine_tuning_store.schema.scripts import migrations_path
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ __all__ = [
     "is_ours",
     "migrations_path",
     "refuse_foreign_tables",
+    "refuse_tables_elsewhere",
     "refuse_to_lose_jobs",
     "require_usable",
 ]

@@ -33,7 +33,7 @@ class Findings:
 def find(connection: Connection, schema: str | None, version_table: str | None) -> Findings:
     """Read the names of the tables, the version table and the compatibility row, whatever their columns are."""
     inspector = inspect(connection)
-    present = set(inspector.get_table_names(schema))
+    present = {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
     history = version_table or VERSION_TABLE
     problems = []
     numbers: tuple[Any, Any] | None = None
@@ -44,7 +44,7 @@ def find(connection: Connection, schema: str | None, version_table: str | None) 
         if set(compatibility.columns.keys()) <= _columns(inspector, schema, compatibility.name):
             found = connection.execute(compatible_numbers(), execution_options=options_of(schema)).all()
             numbers = (found[0].schema_number, found[0].oldest_code_number) if found else None
-            if len(found) > 1 or not all(isinstance(number, int) for number in numbers or ()):
+            if len(found) > 1 or not all(isinstance(number, int) for number in numbers or ()) or (numbers and numbers[1] > numbers[0]):
                 problems.append(f"{compatibility.name} has another content than one row of two numbers")
                 numbers = None
         else:

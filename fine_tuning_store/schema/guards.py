@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, inspect, select, text
 
 from fine_tuning_store.errors import SchemaConflictError, SchemaOutOfDateError
 from fine_tuning_store.sql.dialects import traits_of
@@ -60,7 +60,8 @@ def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> 
     For a database without a revision. The first migration makes its own mark first, after the version table, so a run that was
     interrupted is told apart.
     """
-    present = set(inspect(connection).get_table_names(schema))
+    inspector = inspect(connection)
+    present = {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
     foreign = sorted(present & set(METADATA.tables))
     if not foreign:
         return
@@ -77,11 +78,31 @@ def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> 
         )
 
 
+def refuse_tables_elsewhere(connection: Connection) -> None:
+    """Raise SchemaConflictError if our tables are found, but in another schema than new ones would be made in."""
+    query = traits_of(connection.dialect.name).tables_elsewhere
+    if query is None:
+        return
+    found = connection.scalars(text(query), {"version_table": VERSION_TABLE, "compatibility": compatibility.name}).all()
+    if found:
+        raise SchemaConflictError(
+            f"the fine-tuning tables are in the schema {found[0]!r}, and new ones would be made in another. Nothing was changed: "
+            f"give schema={found[0]!r} (--schema, -x schema=), or that of the tables you mean"
+        )
+
+
 def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> None:
-    """Raise SchemaConflictError if any job is stored."""
+    """Raise SchemaConflictError if any job is stored, also by a transaction that is open still. Nobody adds one until this one ends.
+
+    On MariaDB that holds until the next DDL, which ends the transaction.
+    """
     if not inspect(connection).has_table(jobs.name, schema):
         return
-    if connection.execute(select(jobs.c.id).limit(1), execution_options=options_of(schema)).first() is not None:
+    stop_writers = traits_of(connection.dialect.name).stop_writers
+    if stop_writers is not None:
+        connection.execute(text(stop_writers))
+    one = select(jobs.c.id).limit(1).with_for_update(read=True)
+    if connection.execute(one, execution_options=options_of(schema)).first() is not None:
         raise SchemaConflictError(
             "jobs are stored, and a downgrade loses what the older tables cannot hold. Nothing was changed: back the database up, "
             "then give lose_data=True (fine-tuning-store: --lose-data, alembic: -x lose_data)"

@@ -4,47 +4,40 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, inspect
+from sqlalchemy import Connection, Engine, delete, insert, inspect
 
 from fine_tuning_store.errors import (
     InvalidValueError,
     SchemaConflictError,
-    SchemaLockTimeoutError,
     SchemaOutOfDateError,
     UnsupportedDatabaseError,
 )
-from fine_tuning_store.schema import scripts
-from fine_tuning_store.schema.guards import numbers, require_usable
+from fine_tuning_store.schema import exclusive, scripts
+from fine_tuning_store.schema.exclusive import LOCK_SECONDS, check_lock_timeout
+from fine_tuning_store.schema.guards import numbers, refuse_tables_elsewhere, require_usable
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.named_schema import checked_schema, checked_version_table, only_schema, options_of
 from fine_tuning_store.sql.retries import again
-from fine_tuning_store.sql.tables import VERSION_TABLE, compatibility
-from fine_tuning_store.sql.waiting import poll
+from fine_tuning_store.sql.tables import SCHEMA_NUMBER, VERSION_TABLE, compatibility
 
 if TYPE_CHECKING:
     from fine_tuning_store.schema.state import SchemaState
 
 T = TypeVar("T")
 
-#: How long an upgrade waits for another process that is migrating, in seconds.
-LOCK_SECONDS: Final = 60.0
-
 _logger = logging.getLogger(__name__)
-
-#: Alembic keeps the running migration in module globals: two threads or tasks at once would mix theirs up.
-_alembic_in_use = threading.Lock()
 
 
 class Schema:
     """Migrates the database of a store and tells how far it is. Every call opens a connection of its own and gives it back."""
 
     def __init__(self, engine: Engine, schema: str | None = None, version_table: str | None = None) -> None:
+        if engine.get_execution_options().get("schema_translate_map"):
+            raise UnsupportedDatabaseError("this engine translates schemas: give one that does not, and the store its schema=")
         self._engine = engine
         self._schema = checked_schema(schema, engine.dialect)
         self._version_table = checked_version_table(version_table)
@@ -54,14 +47,17 @@ class Schema:
 
         `create_schema` creates the store's `schema` first if it is not there; without it, a missing one raises InvalidValueError.
 
+        Does nothing on tables of a newer release that this one may use, so that it can start again beside that one, or after a rollback.
+
         Waits up to `lock_timeout` seconds, then raises SchemaLockTimeoutError. Raises SchemaConflictError if the database holds
         tables of our names that are not ours or a revision that this release does not know, or if the store's `version_table` is an
-        application's and there is something to do, and InvalidValueError for an unknown `revision`; in each case nothing is changed.
+        application's and there is something to do, SchemaOutOfDateError for tables of a newer release that this one may not use,
+        and InvalidValueError for an unknown `revision`; in each case nothing is changed.
         """
+        check_lock_timeout(lock_timeout)
         if create_schema and self._schema is None:
             raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
-        if revision in ("head", self.head()) and self.current() == self.head():
-            self._require_whole()
+        if revision in ("head", self.head()) and self._has_nothing_to_do(lock_timeout):
             return
         self._run("upgrade", revision, lock_timeout, create_schema=create_schema)
 
@@ -70,45 +66,47 @@ class Schema:
 
         So with any job stored it raises SchemaConflictError and changes nothing, unless `lose_data` is given. Raises as `upgrade`.
         """
-        self._run("downgrade", revision, lock_timeout, keep_jobs=not lose_data)
+        check_lock_timeout(lock_timeout)
+        self._run("downgrade", revision, lock_timeout, lose_data=lose_data)
 
     def adopt(self, *, lock_timeout: float = LOCK_SECONDS) -> None:
-        """Begin a history for tables that have none, where they are exactly those of a revision: write the version table, and the
-        compatibility row if it is missing. At the head already, it does nothing.
+        """Begin a history for tables that have none, where they are exactly those of a revision: write the version table, and what
+        the compatibility row should say. The same where a downgrade was cut off before it changed a table. At the head already, it
+        does nothing.
 
         Raises SchemaConflictError, which lists the differences, if the tables are not exactly those of a revision, or if they have a
         history, and SchemaLockTimeoutError as `upgrade`; in each case nothing is changed.
         """
-        self._check_lock_timeout(lock_timeout)
+        check_lock_timeout(lock_timeout)
         if self.state().is_usable:
             return
         if self._version_table is not None:
             self._refuse_to_write_in(self._version_table, "stamp fine_tuning_store@head")
         traits = traits_of(self._engine.dialect.name)
-        with (
-            self._engine.connect().execution_options(**traits.migration_options) as connection,
-            only_schema(connection, self._schema),
-            traits.migration_lock(connection, lock_timeout),
-        ):
-            self._adopt(connection)
+        with exclusive.connection(self._engine) as connection:
+            connection.execution_options(**traits.migration_options)
+            with only_schema(connection, self._schema), traits.migration_lock(connection, lock_timeout):
+                refuse_tables_elsewhere(connection)
+                self._adopt(connection)
 
     def _adopt(self, connection: Connection) -> None:
         from alembic.migration import MigrationContext
         from alembic.script import ScriptDirectory
 
-        from fine_tuning_store.schema.state import OWN, equal_number, look
+        from fine_tuning_store.schema.state import equal_number, look, own
         from fine_tuning_store.sql import catalog
 
         state = look(connection, self._schema, None)
         if state.is_usable:  # another process was faster
             return
-        number = equal_number(connection, self._schema, state.schema_number)
-        if state.command != OWN.adopt or number is None:
+        number = equal_number(connection, self._schema)
+        if state.command != own(self._schema).adopt or number is None:
             why = state.problems or ("there are none" if state.revision is None else f"they have a history, which is at {state.revision}",)
             lines = "\n".join(f"- {line}" for line in why)
             raise SchemaConflictError(f"the fine-tuning tables cannot be adopted. Nothing was changed:\n{lines}")
-        if state.schema_number is None:
+        if state.schema_number != number:
             row = {"id": 1, "schema_number": number, "oldest_code_number": catalog.REVISIONS[number].oldest_code_number}
+            connection.execute(delete(compatibility), execution_options=options_of(self._schema))
             connection.execute(insert(compatibility).values(row), execution_options=options_of(self._schema))
         context = MigrationContext.configure(connection, opts=self._version_options())
         context.stamp(ScriptDirectory.from_config(scripts.config()), scripts.revision_of(number))
@@ -127,7 +125,7 @@ class Schema:
         places = [self._place(chain, field, name) for field, name in (("start", start), ("revision", revision))]
         write = command.upgrade if places[0] <= places[1] else command.downgrade
         output = io.StringIO()
-        with self._alembic(LOCK_SECONDS):
+        with exclusive.alembic(self._engine, LOCK_SECONDS):
             config = scripts.config(url=f"{self._engine.dialect.name}://", output=output, schema=self._schema)
             write(config, ":".join(chain[place] for place in places), sql=True)
         return output.getvalue()
@@ -141,7 +139,7 @@ class Schema:
         return chain.index(str(name))
 
     def current(self) -> str | None:
-        """The revision that the database is at, None before the first."""
+        """The revision that the database is at, None before the first. Raises SchemaConflictError if its version table has several."""
         return self._read(self._current)
 
     def _current(self, connection: Connection) -> str | None:
@@ -149,6 +147,11 @@ class Schema:
 
         heads = MigrationContext.configure(connection, opts=self._version_options()).get_current_heads()
         ours = [revision for revision in heads if self._version_table is None or revision.startswith(scripts.PREFIX)]
+        if len(ours) > 1:
+            raise SchemaConflictError(
+                f"the version table has several of our revisions: {', '.join(sorted(ours))}. Nothing was changed: leave the row of the one "
+                "that the tables are of (store.schema.state and fine-tuning-store db check tell the differences)"
+            )
         if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
             found = numbers(connection, self._schema)
             ours = [scripts.revision_of(found[0])] if found else []
@@ -195,10 +198,28 @@ class Schema:
 
         return self._read(lambda connection: tuple(map(str, catalog.differences(connection, self._schema))))
 
-    def _require_whole(self) -> None:
+    def _has_nothing_to_do(self, lock_timeout: float) -> bool:
+        """Whether the tables are current, or a newer release's that this one may use."""
+        current = self.current()
+        if current == self.head():
+            self._require_whole(lock_timeout)
+            return True
+        if current is None or current in scripts.revisions():
+            return False
+        found = self._read(lambda connection: numbers(connection, self._schema))
+        if found is None or found[0] <= SCHEMA_NUMBER:
+            return False
+        self.require_current()
+        _logger.info("the tables are of a newer release, which lets this one use them: nothing was migrated")
+        return True
+
+    def _require_whole(self, lock_timeout: float) -> None:
         try:
             self.require_current()
         except SchemaOutOfDateError as error:
+            if self._version_table is None and not self.check():
+                self.adopt(lock_timeout=lock_timeout)  # the downgrade had changed no table
+                return
             target = "base" if error.found is None else scripts.revision_of(error.found)
             if self._version_table is None:
                 finish = f"finish it by a downgrade to {target!r} (store.schema.downgrade, fine-tuning-store db downgrade), then upgrade"
@@ -215,9 +236,6 @@ class Schema:
 
         if not isinstance(revision, str) or not revision:
             raise InvalidValueError("revision", revision, "must be head, base or the name of a revision")
-        self._check_lock_timeout(lock_timeout)
-        if self._engine.get_execution_options().get("schema_translate_map"):
-            raise UnsupportedDatabaseError("this engine translates schemas: give one that does not, and the store its schema=")
         if self._version_table is not None:
             self._refuse_to_write_in(self._version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
         known, current = scripts.revisions(), self.current()
@@ -228,7 +246,7 @@ class Schema:
         steps: list[Any] = []
         began = time.monotonic()
         try:
-            with self._alembic(lock_timeout), self._engine.connect() as connection:
+            with exclusive.alembic(self._engine, lock_timeout), exclusive.connection(self._engine) as connection:
                 left = max(lock_timeout - (time.monotonic() - began), 0)
                 attributes |= {"lock_timeout": left, "schema": self._schema}
                 attributes["on_version_apply"] = lambda *, step, **_: steps.append(step)
@@ -239,21 +257,6 @@ class Schema:
         if steps:
             source, target = ("".join(ids) or "base" for ids in (steps[0].source_revision_ids, steps[-1].destination_revision_ids))
             _logger.info("migrated from %s to %s in %.3f s", source, target, time.monotonic() - began)
-
-    @contextmanager
-    def _alembic(self, seconds: float) -> Iterator[None]:
-        """Alembic for one caller of this process at a time."""
-        if not poll(lambda: _alembic_in_use.acquire(blocking=False), seconds, awaited=self._engine.dialect.is_async):
-            raise SchemaLockTimeoutError(seconds)
-        try:
-            yield
-        finally:
-            _alembic_in_use.release()
-
-    @staticmethod
-    def _check_lock_timeout(seconds: object) -> None:
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0:
-            raise InvalidValueError("lock_timeout", seconds, "must be a number of seconds")
 
     def _refuse_to_write_in(self, version_table: str, instead: str) -> None:
         if self._read(lambda connection: inspect(connection).has_table(VERSION_TABLE, self._schema)):

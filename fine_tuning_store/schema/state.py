@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from shlex import quote
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -52,7 +53,13 @@ class Commands(NamedTuple):
     adopt: str
 
 
-OWN: Final = Commands("fine-tuning-store db upgrade", "fine-tuning-store db downgrade", "base", "fine-tuning-store db adopt")
+def own(schema: str | None) -> Commands:
+    """Those of a store that keeps its own history."""
+    of = "" if schema is None else f" --schema {quote(schema)}"
+    upgrade, downgrade, adopt = (f"fine-tuning-store db {verb}{of}" for verb in ("upgrade", "downgrade", "adopt"))
+    return Commands(upgrade, downgrade, "base", adopt)
+
+
 HOSTS: Final = Commands("alembic upgrade heads", "alembic downgrade", "fine_tuning_store@base", "alembic stamp fine_tuning_store@head")
 
 _NO_HISTORY: Final = "the fine-tuning tables are there, but no version table says which revision made them"
@@ -68,7 +75,7 @@ class _Verdict(NamedTuple):
 def look(connection: Connection, schema: str | None, version_table: str | None) -> SchemaState:
     """The state of the database. Never raises for what it finds there."""
     found = find(connection, schema, version_table)
-    verdict = _judge(connection, schema, found, OWN if version_table is None else HOSTS)
+    verdict = _judge(connection, schema, found, own(schema) if version_table is None else HOSTS)
     return SchemaState(
         status=verdict.status,
         revision=next(iter(found.revisions), verdict.revision),
@@ -80,12 +87,9 @@ def look(connection: Connection, schema: str | None, version_table: str | None) 
     )
 
 
-def equal_number(connection: Connection, schema: str | None, said: int | None) -> int | None:
-    """The number of the schema that the catalog is equal to: the one that the database says, or else the newest that is."""
-    for number in range(SCHEMA_NUMBER, 0, -1) if said is None else (said,):
-        if number in catalog.REVISIONS and not catalog.differences(connection, schema, number):
-            return number
-    return None
+def equal_number(connection: Connection, schema: str | None) -> int | None:
+    """The number of the schema that the catalog is equal to."""
+    return next((number for number in catalog.REVISIONS if not catalog.differences(connection, schema, number)), None)
 
 
 def _judge(connection: Connection, schema: str | None, found: Findings, commands: Commands) -> _Verdict:
@@ -135,11 +139,11 @@ def _without_revision(connection: Connection, schema: str | None, found: Finding
     if compatibility.name not in found.tables:
         names = ", ".join(sorted(found.tables))
         return _Verdict(SchemaStatus.UNUSABLE, (f"tables of another application have our names: {names}",))
-    number = equal_number(connection, schema, found.schema_number)
-    if number is not None and (commands is OWN or number == SCHEMA_NUMBER):
-        return _Verdict(SchemaStatus.UNUSABLE, (_NO_HISTORY,), commands.adopt)
-    if found.has_history:
+    number = equal_number(connection, schema)
+    if found.has_history and number in (None, 1):  # the first revision is done, or less, and its row is not written yet
         return _Verdict(SchemaStatus.BEHIND, ("an upgrade is running, or was cut off",), commands.upgrade)
+    if number is not None and (commands is not HOSTS or number == SCHEMA_NUMBER):
+        return _Verdict(SchemaStatus.UNUSABLE, (_NO_HISTORY,), commands.adopt)
     wanted = SCHEMA_NUMBER if found.schema_number not in catalog.REVISIONS else found.schema_number
     return _Verdict(SchemaStatus.UNUSABLE, (_NO_HISTORY, *map(str, catalog.differences(connection, schema, wanted or SCHEMA_NUMBER))))
 
@@ -164,8 +168,8 @@ def _at(number: int, connection: Connection, schema: str | None, found: Findings
 
 def _finish(found: Findings, damage: tuple[catalog.Difference, ...], commands: Commands) -> str | None:
     """How to finish a downgrade that was cut off: it writes the lower number first, and that to base drops the jobs near its end."""
+    if not damage and commands is not HOSTS:
+        return commands.adopt  # no table has been changed yet
     if found.schema_number is not None:
         return f"{commands.downgrade} {revision_of(found.schema_number)}"
-    if jobs.name not in found.tables:
-        return f"{commands.downgrade} {commands.base}"
-    return commands.adopt if commands is OWN and not damage else None
+    return None if jobs.name in found.tables else f"{commands.downgrade} {commands.base}"

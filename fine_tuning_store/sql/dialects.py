@@ -23,7 +23,9 @@ from fine_tuning_store.sql.migration_lock import (
     sqlite_lock,
     transaction_lock,
 )
-from fine_tuning_store.sql.tables import VERSION_TABLE
+from fine_tuning_store.sql.settings import Setting, in_each_transaction, in_session
+from fine_tuning_store.sql.tables import VERSION_TABLE, jobs
+from fine_tuning_store.sql.waiting import LOCK_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +55,12 @@ class Traits:
     errors_end_transactions: bool = False  #: whether a refused statement refuses all that follow it, unless it ran in a SAVEPOINT
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
     migration_lock: MigrationLock
-    limits_lock_waits: bool = False  #: whether a migration says how long it waits for a table that others use
+    setting: Setting = lambda *_: nullcontext()  #: how a migration sets what follows, for itself alone
+    lock_waits: Mapping[str, str] = field(default_factory=dict)  #: settings that limit how long it waits for a table that others use
+    stop_writers: str | None = None  #: a statement after which nobody else adds a job until the transaction ends
+    tables_elsewhere: str | None = None  #: a query for the schema of our tables that are found, but not where new ones would be made
+    scripts_in_transactions: bool | None = None  #: whether SQL for a DBA begins and ends them; None for what Alembic thinks
+    outlives_connections: bool = True  #: whether a database is still there when its last connection is closed
     may_migrate_again: Callable[[Any], bool] = lambda _: False  #: whether a revision that this driver's error ended may be tried again
     migration_options: Mapping[str, Any] = field(default_factory=dict)  #: execution options of a connection that migrates
     foreign_keys_off: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()  #: where a rebuild needs it
@@ -148,6 +155,8 @@ _SQLITE = Traits(
     is_referenced=lambda error: str(error) == "FOREIGN KEY constraint failed",  # its code is that of a trigger where it says RESTRICT
     may_run_again=sqlite_recipe.is_busy,
     migration_lock=sqlite_lock,
+    scripts_in_transactions=True,
+    outlives_connections=False,  # one in memory is not
     foreign_keys_off=sqlite_foreign_keys_off,
     facts=catalog_queries.SQLITE,
     reflects_indexes=False,
@@ -177,7 +186,13 @@ _POSTGRESQL = Traits(
     is_referenced=lambda error: _sqlstate(error) in ("23503", "23001"),
     errors_end_transactions=True,
     may_run_again=lambda error: _sqlstate(error) in _PG_UNDONE,
-    limits_lock_waits=True,
+    setting=in_each_transaction,
+    lock_waits={"lock_timeout": f"{LOCK_WAIT_SECONDS}s"},
+    stop_writers=f"LOCK TABLE {jobs.name} IN SHARE ROW EXCLUSIVE MODE",
+    tables_elsewhere=(
+        "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+        "WHERE pg_class.oid IN (to_regclass(:version_table), to_regclass(:compatibility)) AND nspname <> current_schema()"
+    ),
     may_migrate_again=lambda error: _sqlstate(error) in (*_PG_UNDONE, "55P03"),
     migration_options=_READ_COMMITTED,
     migration_lock=by_sessions(
@@ -198,6 +213,8 @@ _MARIADB = Traits(
     is_duplicate=lambda error: _errno(error) == 1062,
     is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in _MARIADB_UNDONE,
+    setting=in_session,
+    lock_waits=dict.fromkeys(("lock_wait_timeout", "innodb_lock_wait_timeout"), str(LOCK_WAIT_SECONDS)),
     may_migrate_again=lambda error: _errno(error) in _MARIADB_UNDONE,
     migration_options=_READ_COMMITTED,
     migration_lock=by_sessions(

@@ -33,7 +33,7 @@ from sqlalchemy.schema import CreateTable
 
 from fine_tuning_store.errors import SchemaLockTimeoutError
 from fine_tuning_store.sql.commit_checks import before_each_commit
-from fine_tuning_store.sql.migration_lock import MigrationLock, lost
+from fine_tuning_store.sql.migration_lock import MigrationLock, lost, second_connection
 from fine_tuning_store.sql.waiting import beside, poll
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class _Lease:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """A block beside which it is renewed, and in which nothing is committed after it was lost."""
-        with self._connection.engine.connect() as other:  # that of the migration waits for a statement
+        with second_connection(self._connection) as other:  # that of the migration waits for a statement
             renewed = beside(lambda: self._renew(other), RENEWAL_SECONDS, awaited=self._connection.dialect.is_async)
             with before_each_commit(self._connection, self._require_ours), renewed:
                 yield

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause, exc, text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store.errors import SchemaConflictError, SchemaLockTimeoutError
+from fine_tuning_store.errors import SchemaConflictError, SchemaLockTimeoutError, UnsupportedDatabaseError
 from fine_tuning_store.sql import sqlite_recipe
 from fine_tuning_store.sql.commit_checks import before_each_commit
 from fine_tuning_store.sql.waiting import poll
@@ -43,12 +43,12 @@ def session_lock(name: str, attempt: str, release: str, holder: str) -> Migratio
             raise SchemaLockTimeoutError(seconds, ask(connection, held_by, key=key))
         try:
             yield
+            connection.commit()
         except BaseException:
             connection.rollback()
             if not connection.invalidated:
                 ask(connection, leave, key=key)
             raise
-        connection.commit()
         if not ask(connection, leave, key=key):
             raise lost()
 
@@ -66,7 +66,7 @@ def transaction_lock(name: str, attempt: str, holder: str) -> MigrationLock:
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
         key = connection.scalar(named)
         connection.commit()
-        with connection.engine.connect() as keeper:
+        with second_connection(connection) as keeper:
             keeper.execution_options(isolation_level="READ COMMITTED")  # its transaction keeps no snapshot, which others would wait for
 
             def is_taken() -> bool:
@@ -95,6 +95,20 @@ def transaction_lock(name: str, attempt: str, holder: str) -> MigrationLock:
     return lock
 
 
+@contextmanager
+def second_connection(connection: Connection) -> Iterator[Connection]:
+    """Another connection of the same engine. Raises UnsupportedDatabaseError where its pool has none to give."""
+    needed = "a migration through a pooler, or on Galera, needs two connections at once: give the store an engine whose pool has them"
+    try:
+        other = connection.engine.connect()
+    except exc.TimeoutError as error:
+        raise UnsupportedDatabaseError(needed) from error
+    with other:
+        if other.connection.dbapi_connection is connection.connection.dbapi_connection:
+            raise UnsupportedDatabaseError(needed)
+        yield other
+
+
 def by_sessions(holds: Callable[[Connection], bool], lock: MigrationLock, otherwise: MigrationLock) -> MigrationLock:
     """A lock that takes one of two: what a session holds is worth nothing in some set-ups of the same database."""
 
@@ -120,7 +134,7 @@ def is_one_postgresql_session(connection: Connection) -> bool:
         told = driver_connection.get_server_pid()
     else:
         told = getattr(getattr(driver_connection, "info", None), "backend_pid", None)
-    return told in (None, connection.scalar(text("SELECT pg_backend_pid()")))
+    return bool(told == connection.scalar(text("SELECT pg_backend_pid()")))
 
 
 def is_alone(connection: Connection) -> bool:
@@ -132,28 +146,27 @@ def is_alone(connection: Connection) -> bool:
 @contextmanager
 def sqlite_lock(connection: Connection, seconds: float) -> Iterator[None]:
     """SQLite's write lock, held by one transaction around the whole migration, which makes the migration atomic too."""
-    with connection.begin():
-        if not poll(lambda: _try_sqlite_lock(connection), seconds, awaited=connection.dialect.is_async):
-            raise SchemaLockTimeoutError(seconds)
-        yield
+    try:
+        with connection.begin():
+            if not poll(lambda: _try_sqlite_lock(connection), seconds, awaited=connection.dialect.is_async):
+                raise SchemaLockTimeoutError(seconds)
+            yield
+    finally:
+        if not connection.invalidated and sqlite_recipe.in_transaction(connection):
+            connection.connection.rollback()  # an engine in AUTOCOMMIT mode does not
 
 
 def _try_sqlite_lock(connection: Connection) -> bool:
-    driver_connection = connection.connection.dbapi_connection
-    assert driver_connection is not None
     if sqlite_recipe.in_transaction(connection):  # begun by a listener of the host's, and empty
-        driver_connection.rollback()
-    cursor = driver_connection.cursor()
-    cursor.execute("PRAGMA busy_timeout")
-    (patience,) = cursor.fetchone() or (0,)
+        connection.connection.rollback()
+    patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
     try:
-        cursor.execute("PRAGMA busy_timeout=0")
-        cursor.execute("BEGIN IMMEDIATE")
-    except Exception as error:  # the driver's, which is not imported for its class alone
-        if sqlite_recipe.is_busy(error):
+        connection.exec_driver_sql("PRAGMA busy_timeout=0")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except DBAPIError as error:
+        if sqlite_recipe.is_busy(error.driver_exception):
             return False
         raise
     finally:
-        cursor.execute(f"PRAGMA busy_timeout={patience}")
-        cursor.close()
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
     return True

@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateSchema
 from fine_tuning_store.domain import values
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.transaction_settings import in_each_transaction
+from fine_tuning_store.sql.settings import in_each_transaction
 
 #: What PostgreSQL keeps of a name, in bytes; it would cut a longer one off.
 NAME_BYTES = 63

@@ -12,6 +12,9 @@ from sqlalchemy.util import await_, greenlet_spawn
 
 POLL_SECONDS = 0.05
 
+#: How long others may stand in line behind a migration that waits for a table; and for how long it then lets them by.
+LOCK_WAIT_SECONDS = 1
+
 
 def sleep(seconds: float, *, awaited: bool) -> None:
     """Let so much time pass, awaited where the driver is async: the caller is in a greenlet of SQLAlchemy's then."""
