@@ -109,7 +109,8 @@ def test_sql_needs_no_server_and_comes_as_json_too(tmp_path: Path) -> None:
         assert code == 0
         assert re.search("CREATE TABLE.* fine_tuning_jobs ", answer["sql"])
         assert "top-secret" not in answer["sql"]
-    assert db("sql", url=f"sqlite:///{tmp_path}/none.db")[0] == 0
+    for url in (f"sqlite:///{tmp_path}/none.db", "sqlite://", "postgresql://", "mariadb://"):
+        assert db("sql", url=url)[0] == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,6 +183,8 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_line_without_the_passw
 
 def test_a_url_that_means_nothing_and_a_missing_driver_are_told_in_one_line() -> None:
     assert "use one like sqlite:///fine_tuning.db" in refusal("state", url="nonsense")
+    assert "%40 %3A %2F %25" in refusal("state", url="postgresql://someone:top@secret/here@127.0.0.1:1/none")
+    assert "names no database" in refusal("state", url="mariadb://someone@127.0.0.1:1/")
     assert "not supported" in refusal("state", url="oracle://someone:top-secret@127.0.0.1/none")
     line = refusal("upgrade", url="postgresql+pg8000://someone:top-secret@127.0.0.1:1/none")
     assert "fine-tuning-store[postgresql]" in line

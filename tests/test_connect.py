@@ -36,6 +36,11 @@ from tests.given import created
         ("postgresql+psycopg_async://user:tiger@host/db", r"postgresql\+psycopg://"),
         ("mariadb+aiomysql://user:tiger@host/db", r"mariadb\+pymysql://"),
         ("tiger, not a url", "sqlite:///fine_tuning.db"),
+        ("postgresql://user:t:i/g%er@tiger:5/432@host:5432/db", "%40 %3A %2F %25"),
+        ("postgresql://user:top@tiger/secret@host/db", "%40 %3A %2F %25"),
+        ("mariadb://user:top@tiger@host/db", "%40 %3A %2F %25"),
+        ("mariadb://user:tiger@host/", "names no database: use one like mariadb://user@host/"),
+        ("mysql+pymysql://user:tiger@host", "names no database: use one like mariadb://user@host/"),
         ("", "sqlite:///fine_tuning.db"),
     ],
 )
@@ -78,6 +83,20 @@ def test_an_async_engine_is_refused_to_a_synchronous_driver(url: str, hint: str)
         connect_async(url)
 
     assert "tiger" not in str(caught.value)
+
+
+def test_a_password_may_have_any_character_once_it_is_encoded_and_postgresql_names_a_database_by_itself() -> None:
+    for password in ("p@ss", "p@ge/heim", "p:w", "100%41"):
+        encoded = "".join(f"%{ord(letter):02X}" for letter in password)
+        with FineTuningStore.connect(f"postgresql://user:{encoded}@host/") as store:
+            assert (store.engine.url.password, store.engine.url.host) == (password, "host")
+
+
+def test_white_space_around_a_url_is_not_part_of_it(tmp_path: Path) -> None:
+    with FineTuningStore.connect(f"  sqlite:///{tmp_path}/jobs.db\n") as store:
+        store.schema.upgrade()
+
+    assert (tmp_path / "jobs.db").exists()
 
 
 def test_an_engine_of_either_colour_follows_the_driver_that_the_url_names() -> None:

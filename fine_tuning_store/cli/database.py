@@ -25,7 +25,7 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
 
     Raises DatabaseUnreachableError, without a password, if the database cannot be connected to and the work `connects`.
     """
-    engine = _engine(url)
+    engine = _engine(url, connects=connects)
 
     def done() -> T:
         try:
@@ -42,9 +42,9 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
     return asyncio.run(greenlet_spawn(done))
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, connects: bool) -> Engine:
     """An engine of the URL's driver: another one might not be installed, or not know the options in the URL."""
-    engine = connect_either(url)
+    engine = connect_either(url, connects=connects)
     if isinstance(engine, Engine):
         return engine
     traits = traits_of(engine.dialect.name)

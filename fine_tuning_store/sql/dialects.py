@@ -33,6 +33,7 @@ class Traits:
     name: str
     driver: str  #: the sync driver for a URL that names none
     async_driver: str  #: the async one
+    needs_database: bool = False  #: whether a URL must name a database: there is no default one
     extra: str | None  #: the extra of this package that installs it
     engine_options: Callable[[URL, type[Dialect]], dict[str, Any]]
     pooled_options: Mapping[str, dict[str, Any]] = field(default_factory=dict)  #: by driver, those for a pooler of transactions
@@ -186,6 +187,7 @@ _MARIADB = Traits(
     name="mariadb",
     driver="pymysql",
     async_driver="aiomysql",
+    needs_database=True,
     extra="mariadb",
     engine_options=lambda *_: dict(_READ_COMMITTED),
     insert_unless_taken=insert,
