@@ -140,6 +140,23 @@ def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest
         FineTuningStore.connect(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("postgresql+psycopg2://u:tiger@host/db", "install it, or use postgresql+psycopg:// of 'fine-tuning-store[postgresql]'"),
+        ("mysql+mysqldb://u:tiger@host/db", "install it, or use mariadb+pymysql:// of 'fine-tuning-store[mariadb]'"),
+        ("mysql+asyncmy://u:tiger@host/db", "install it, or use mariadb+aiomysql:// of 'fine-tuning-store[aio]'"),
+        ("sqlite+pysqlcipher://:tiger@/file.db", "install it, or use sqlite+pysqlite://"),
+    ],
+)
+def test_a_missing_driver_that_no_extra_brings_is_named_with_one_that_an_extra_does(url: str, advice: str) -> None:
+    with pytest.raises(UnsupportedDatabaseError) as caught:
+        connect_either(url)
+
+    assert str(caught.value).endswith(f"): {advice}")
+    assert "tiger" not in str(caught.value)
+
+
 def test_a_password_is_never_shown() -> None:
     store = FineTuningStore.connect("postgresql://user:hunter2@127.0.0.1:1/db")
 

@@ -147,7 +147,12 @@ def _create(create: Callable[..., E], url: URL, traits: Traits, dialect: type[Di
         return create(url, **traits.engine_options(url, dialect), **options)
     except ImportError as error:
         extras = ["aio"] if dialect.is_async else []
-        if traits.extra and not (dialect.is_async and dialect.driver != traits.driver):
+        if traits.extra and (dialect.driver == traits.driver or not dialect.is_async):
             extras.append(traits.extra)
-        install = f"pip install 'fine-tuning-store[{','.join(extras)}]'" if extras else "install it"
+        ours = f"'fine-tuning-store[{','.join(extras)}]'"
+        if dialect.driver in (traits.driver, traits.async_driver):
+            install = f"pip install {ours}" if extras else "install it"
+        else:
+            driver = traits.async_driver if dialect.is_async else traits.driver
+            install = f"install it, or use {traits.name}+{driver}://" + (f" of {ours}" if extras else "")
         raise UnsupportedDatabaseError(f"the driver of {url.drivername!r} is not installed ({error}): {install}") from error
