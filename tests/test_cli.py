@@ -221,6 +221,45 @@ def test_wrong_use_has_a_code_of_its_own_and_says_what_is_missing() -> None:
         assert missing in json.loads(as_json.stdout)["message"]
 
 
+@pytest.mark.parametrize("arguments", [("state",), ("sql",), ("upgrade", "--json"), ("state", "--help"), ("state", "--nonsense", "--json")])
+@pytest.mark.parametrize("reason", ["No space left on device", "Broken pipe"])
+def test_output_that_cannot_be_written_is_a_failure_told_in_one_line(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    if reason == "Broken pipe":
+        read, output = os.pipe()
+        os.close(read)
+    else:
+        output = os.open("/dev/full", os.O_WRONLY)
+    environment = {**os.environ, "FINE_TUNING_STORE_URL": f"sqlite:///{tmp_path}/jobs.db"}
+    done = subprocess.run(
+        [*COMMAND, "db", *arguments], env=environment, stdout=output, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+    )
+    os.close(output)
+
+    assert (done.returncode, done.stderr) == (3, f"error: the output could not be written: {reason}\n")
+
+
+def test_errors_that_cannot_be_written_are_a_failure_too() -> None:
+    for arguments in (("state", "--nonsense"), ("state", "--url", "nonsense")):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run([*COMMAND, "db", *arguments], stdout=subprocess.PIPE, stderr=full, timeout=120, check=False)
+
+        assert (done.returncode, done.stdout) == (3, b"")
+
+
+def test_an_interrupted_command_says_nothing_and_has_the_code_of_a_shell() -> None:
+    interrupted = """
+import signal
+from fine_tuning_store.cli import main
+from fine_tuning_store.schema import Schema
+Schema.sql = lambda *_, **__: signal.raise_signal(signal.SIGINT)
+main()
+"""
+    arguments = [sys.executable, "-c", interrupted, "db", "sql", "--url", "sqlite://"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_what_the_database_refuses_is_told_without_the_statement(database: Database, empty_url: str) -> None:
     """Somebody's view has the name of a table of ours."""
     execute(empty_url, "CREATE VIEW fine_tuning_job_events AS SELECT 1 AS one")
