@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, inspect, make_url
 
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.engine import shown as shown_url
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
 from tests.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.given import created
@@ -278,7 +279,7 @@ def test_help_names_the_exit_codes() -> None:
 
 def test_on_a_terminal_the_state_is_a_table(empty_url: str) -> None:
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "FINE_TUNING_STORE_URL": empty_url, "TERM": "xterm", "COLUMNS": "80"}
+    environment = {**os.environ, "FINE_TUNING_STORE_URL": empty_url, "TERM": "xterm", "COLUMNS": "60"}
     with subprocess.Popen([*COMMAND, "db", "state"], env=environment, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
@@ -292,6 +293,8 @@ def test_on_a_terminal_the_state_is_a_table(empty_url: str) -> None:
     assert process.returncode == 1
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
     assert any(re.fullmatch(r"│ status +│ empty +│", line) for line in lines), lines
+    values = [line.split("│")[2].strip() for line in lines if line.startswith("│")]
+    assert "".join(values).startswith(f"{shown_url(empty_url)}empty")  # what is too long for a line goes on in the next
     assert lines[-1] == "next: fine-tuning-store db upgrade"
 
 

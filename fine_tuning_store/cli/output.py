@@ -40,6 +40,8 @@ def write_table(rows: Mapping[str, object]) -> None:
             write_line(f"{name}: {value}")
         return
     table = Table(show_header=False)
+    for _ in ("name", "value"):
+        table.add_column(overflow="fold")  # so that a long URL is whole
     for name, value in rows.items():
         table.add_row(Text(name, "bold"), Text(str(value)))
     console.print(table)
