@@ -192,6 +192,18 @@ def test_a_url_that_means_nothing_and_a_missing_driver_are_told_in_one_line() ->
     assert "top-secret" not in line
 
 
+def test_a_database_in_memory_is_refused_by_what_would_lose_it() -> None:
+    for url in ("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+aiosqlite://"):
+        assert "name a file" in refusal("upgrade", url=url)
+
+
+def test_a_folder_is_not_taken_for_a_file(tmp_path: Path) -> None:
+    line = refusal("state", url=f"sqlite:///{tmp_path}")
+
+    assert "it is a folder" in line
+    assert "its folder" not in line
+
+
 def test_an_async_driver_without_its_packages_names_the_extra() -> None:
     """As in an environment without greenlet, which SQLAlchemy needs for each of them."""
     without = "import sys; sys.modules['greenlet'] = None; from fine_tuning_store.cli import main; main()"

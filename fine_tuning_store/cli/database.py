@@ -57,7 +57,7 @@ def _reach(engine: Engine) -> None:
     try:
         engine.connect().close()
     except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
-        advice = traits_of(engine.dialect.name).advice(driver_error(error))
+        advice = traits_of(engine.dialect.name).advice(driver_error(error), engine.url)
         raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}{advice}") from error
 
 

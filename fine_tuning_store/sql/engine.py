@@ -54,6 +54,8 @@ def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEn
     A command that never `connects` needs no more of the URL than the kind of its database.
     """
     parsed, traits = _parsed(url, connects=connects)
+    if connects and traits.is_in_memory(parsed):
+        raise UnsupportedDatabaseError("a database in memory is gone when the command ends: name a file, as in sqlite:///fine_tuning.db")
     parsed = _with_driver(parsed, traits.driver)
     dialect = _dialect(parsed, traits)
     return (_async if dialect.is_async else _sync)(parsed, traits, traits.pooled_options.get(dialect.driver, {}))
