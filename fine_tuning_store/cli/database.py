@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.schema import Schema
@@ -32,6 +34,10 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
             if connects:
                 _reach(engine)
             return work(Schema(engine, schema, version_table))
+        except DBAPIError as error:
+            if traits_of(engine.dialect.name).is_forbidden(driver_error(error)):
+                error.add_note("do this as the owner of the tables")
+            raise
         finally:
             engine.dispose()
 
@@ -67,6 +73,7 @@ def driver_error(error: Exception) -> Exception:
 
 
 def in_one_line(error: Exception) -> str:
-    """What a database or its driver says of an error, without the statement and its values."""
+    """What a database or its driver says of an error, and what is noted on it, without the statement and its values."""
     said = driver_error(error)
-    return " ".join(str(said).split()) or type(said).__name__
+    words = re.sub(r"\nLINE \d+: .*\n *\^", "", str(said)).split()  # psycopg shows where in the statement it is
+    return ": ".join((" ".join(words) or type(said).__name__, *getattr(error, "__notes__", ())))

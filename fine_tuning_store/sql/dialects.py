@@ -51,6 +51,7 @@ class Traits:
     code_of: Callable[[Any], object]  #: the database's code for a driver's error, to be shown
     advice: Callable[[Any, URL], str] = lambda *_: ""  #: what to do about a driver's error that ends an attempt to connect, to be added
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
+    is_forbidden: Callable[[Any], bool] = lambda _: False  #: whether a driver's error says that the user has no right to what it did
     is_referenced: Callable[[Any], bool]  #: whether a driver's error says that a foreign key forbids a delete
     errors_end_transactions: bool = False  #: whether a refused statement refuses all that follow it, unless it ran in a SAVEPOINT
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
@@ -173,6 +174,7 @@ _POSTGRESQL = Traits(
     insert_unless_taken=_insert_do_nothing("postgresql"),
     code_of=_sqlstate,
     is_duplicate=lambda error: _sqlstate(error) == "23505",
+    is_forbidden=lambda error: _sqlstate(error) == "42501",
     is_referenced=lambda error: _sqlstate(error) in ("23503", "23001"),
     errors_end_transactions=True,
     may_run_again=lambda error: _sqlstate(error) in _PG_UNDONE,
@@ -195,6 +197,7 @@ _MARIADB = Traits(
     insert_unless_taken=insert,
     code_of=_errno,
     is_duplicate=lambda error: _errno(error) == 1062,
+    is_forbidden=lambda error: _errno(error) in (1044, 1142, 1143),
     is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in _MARIADB_UNDONE,
     may_migrate_again=lambda error: _errno(error) in _MARIADB_UNDONE,
