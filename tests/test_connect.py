@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -155,6 +156,16 @@ def test_a_missing_driver_that_no_extra_brings_is_named_with_one_that_an_extra_d
 
     assert str(caught.value).endswith(f"): {advice}")
     assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["fine_tuning_store", "fine_tuning_store.aio"])
+def test_the_async_store_without_its_packages_names_the_extra(module: str) -> None:
+    """As in an environment without greenlet, which SQLAlchemy needs for it."""
+    without = f"import sys; sys.modules['greenlet'] = None; from {module} import AsyncFineTuningStore"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("ImportError: an async driver needs more packages: pip install 'fine-tuning-store[aio]'\n")
 
 
 def test_a_password_is_never_shown() -> None:

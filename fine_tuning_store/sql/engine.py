@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E")
 
+NEEDS_AIO = "an async driver needs more packages: pip install 'fine-tuning-store[aio]'"
 _NO_URL = "this is not a database URL: use one like sqlite:///fine_tuning.db, and percent-encode @ : / % in a password (%40 %3A %2F %25)"
 
 
@@ -80,7 +81,7 @@ def _async(url: URL, traits: Traits, options: Mapping[str, Any]) -> AsyncEngine:
     try:
         from sqlalchemy.ext.asyncio import create_async_engine
     except ImportError as error:  # from SQLAlchemy, which wants greenlet before it looks for an async driver
-        raise UnsupportedDatabaseError("an async driver needs more packages: pip install 'fine-tuning-store[aio]'") from error
+        raise UnsupportedDatabaseError(NEEDS_AIO) from error
     engine = _create(create_async_engine, url, traits, _dialect(url, traits).get_async_dialect_cls(url), options)
     traits.prepare_engine(engine.sync_engine)
     return engine
