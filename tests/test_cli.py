@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, inspect, make_url
 
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.engine import shown as shown_url
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
 from tests.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.given import created
@@ -109,7 +110,8 @@ def test_sql_needs_no_server_and_comes_as_json_too(tmp_path: Path) -> None:
         assert code == 0
         assert re.search("CREATE TABLE.* fine_tuning_jobs ", answer["sql"])
         assert "top-secret" not in answer["sql"]
-    assert db("sql", url=f"sqlite:///{tmp_path}/none.db")[0] == 0
+    for url in (f"sqlite:///{tmp_path}/none.db", "sqlite://", "postgresql://", "mariadb://"):
+        assert db("sql", url=url)[0] == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,10 +184,24 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_line_without_the_passw
 
 def test_a_url_that_means_nothing_and_a_missing_driver_are_told_in_one_line() -> None:
     assert "use one like sqlite:///fine_tuning.db" in refusal("state", url="nonsense")
+    assert "%40 %3A %2F %25" in refusal("state", url="postgresql://someone:top@secret/here@127.0.0.1:1/none")
+    assert "names no database" in refusal("state", url="mariadb://someone@127.0.0.1:1/")
     assert "not supported" in refusal("state", url="oracle://someone:top-secret@127.0.0.1/none")
     line = refusal("upgrade", url="postgresql+pg8000://someone:top-secret@127.0.0.1:1/none")
-    assert "fine-tuning-store[postgresql]" in line
+    assert line.endswith("install it, or use postgresql+psycopg:// of 'fine-tuning-store[postgresql]'")
     assert "top-secret" not in line
+
+
+def test_a_database_in_memory_is_refused_by_what_would_lose_it() -> None:
+    for url in ("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+aiosqlite://"):
+        assert "name a file" in refusal("upgrade", url=url)
+
+
+def test_a_folder_is_not_taken_for_a_file(tmp_path: Path) -> None:
+    line = refusal("state", url=f"sqlite:///{tmp_path}")
+
+    assert "it is a folder" in line
+    assert "its folder" not in line
 
 
 def test_an_async_driver_without_its_packages_names_the_extra() -> None:
@@ -218,6 +234,45 @@ def test_wrong_use_has_a_code_of_its_own_and_says_what_is_missing() -> None:
         assert missing in json.loads(as_json.stdout)["message"]
 
 
+@pytest.mark.parametrize("arguments", [("state",), ("sql",), ("upgrade", "--json"), ("state", "--help"), ("state", "--nonsense", "--json")])
+@pytest.mark.parametrize("reason", ["No space left on device", "Broken pipe"])
+def test_output_that_cannot_be_written_is_a_failure_told_in_one_line(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    if reason == "Broken pipe":
+        read, output = os.pipe()
+        os.close(read)
+    else:
+        output = os.open("/dev/full", os.O_WRONLY)
+    environment = {**os.environ, "FINE_TUNING_STORE_URL": f"sqlite:///{tmp_path}/jobs.db"}
+    done = subprocess.run(
+        [*COMMAND, "db", *arguments], env=environment, stdout=output, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+    )
+    os.close(output)
+
+    assert (done.returncode, done.stderr) == (3, f"error: the output could not be written: {reason}\n")
+
+
+def test_errors_that_cannot_be_written_are_a_failure_too() -> None:
+    for arguments in (("state", "--nonsense"), ("state", "--url", "nonsense")):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run([*COMMAND, "db", *arguments], stdout=subprocess.PIPE, stderr=full, timeout=120, check=False)
+
+        assert (done.returncode, done.stdout) == (3, b"")
+
+
+def test_an_interrupted_command_says_nothing_and_has_the_code_of_a_shell() -> None:
+    interrupted = """
+import signal
+from fine_tuning_store.cli import main
+from fine_tuning_store.schema import Schema
+Schema.sql = lambda *_, **__: signal.raise_signal(signal.SIGINT)
+main()
+"""
+    arguments = [sys.executable, "-c", interrupted, "db", "sql", "--url", "sqlite://"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_what_the_database_refuses_is_told_without_the_statement(database: Database, empty_url: str) -> None:
     """Somebody's view has the name of a table of ours."""
     execute(empty_url, "CREATE VIEW fine_tuning_job_events AS SELECT 1 AS one")
@@ -236,7 +291,7 @@ def test_help_names_the_exit_codes() -> None:
 
 def test_on_a_terminal_the_state_is_a_table(empty_url: str) -> None:
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "FINE_TUNING_STORE_URL": empty_url, "TERM": "xterm", "COLUMNS": "80"}
+    environment = {**os.environ, "FINE_TUNING_STORE_URL": empty_url, "TERM": "xterm", "COLUMNS": "60"}
     with subprocess.Popen([*COMMAND, "db", "state"], env=environment, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
@@ -250,6 +305,8 @@ def test_on_a_terminal_the_state_is_a_table(empty_url: str) -> None:
     assert process.returncode == 1
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
     assert any(re.fullmatch(r"│ status +│ empty +│", line) for line in lines), lines
+    values = [line.split("│")[2].strip() for line in lines if line.startswith("│")]
+    assert "".join(values).startswith(f"{shown_url(empty_url)}empty")  # what is too long for a line goes on in the next
     assert lines[-1] == "next: fine-tuning-store db upgrade"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -36,6 +37,11 @@ from tests.given import created
         ("postgresql+psycopg_async://user:tiger@host/db", r"postgresql\+psycopg://"),
         ("mariadb+aiomysql://user:tiger@host/db", r"mariadb\+pymysql://"),
         ("tiger, not a url", "sqlite:///fine_tuning.db"),
+        ("postgresql://user:t:i/g%er@tiger:5/432@host:5432/db", "%40 %3A %2F %25"),
+        ("postgresql://user:top@tiger/secret@host/db", "%40 %3A %2F %25"),
+        ("mariadb://user:top@tiger@host/db", "%40 %3A %2F %25"),
+        ("mariadb://user:tiger@host/", "names no database: use one like mariadb://user@host/"),
+        ("mysql+pymysql://user:tiger@host", "names no database: use one like mariadb://user@host/"),
         ("", "sqlite:///fine_tuning.db"),
     ],
 )
@@ -80,6 +86,20 @@ def test_an_async_engine_is_refused_to_a_synchronous_driver(url: str, hint: str)
     assert "tiger" not in str(caught.value)
 
 
+def test_a_password_may_have_any_character_once_it_is_encoded_and_postgresql_names_a_database_by_itself() -> None:
+    for password in ("p@ss", "p@ge/heim", "p:w", "100%41"):
+        encoded = "".join(f"%{ord(letter):02X}" for letter in password)
+        with FineTuningStore.connect(f"postgresql://user:{encoded}@host/") as store:
+            assert (store.engine.url.password, store.engine.url.host) == (password, "host")
+
+
+def test_white_space_around_a_url_is_not_part_of_it(tmp_path: Path) -> None:
+    with FineTuningStore.connect(f"  sqlite:///{tmp_path}/jobs.db\n") as store:
+        store.schema.upgrade()
+
+    assert (tmp_path / "jobs.db").exists()
+
+
 def test_an_engine_of_either_colour_follows_the_driver_that_the_url_names() -> None:
     for url, is_async in (
         ("sqlite:///file.db", False),
@@ -119,6 +139,33 @@ def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest
 
     with pytest.raises(UnsupportedDatabaseError, match=rf"fine-tuning-store\[{extra}\]"):
         FineTuningStore.connect(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("postgresql+psycopg2://u:tiger@host/db", "install it, or use postgresql+psycopg:// of 'fine-tuning-store[postgresql]'"),
+        ("mysql+mysqldb://u:tiger@host/db", "install it, or use mariadb+pymysql:// of 'fine-tuning-store[mariadb]'"),
+        ("mysql+asyncmy://u:tiger@host/db", "install it, or use mariadb+aiomysql:// of 'fine-tuning-store[aio]'"),
+        ("sqlite+pysqlcipher://:tiger@/file.db", "install it, or use sqlite+pysqlite://"),
+    ],
+)
+def test_a_missing_driver_that_no_extra_brings_is_named_with_one_that_an_extra_does(url: str, advice: str) -> None:
+    with pytest.raises(UnsupportedDatabaseError) as caught:
+        connect_either(url)
+
+    assert str(caught.value).endswith(f"): {advice}")
+    assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["fine_tuning_store", "fine_tuning_store.aio"])
+def test_the_async_store_without_its_packages_names_the_extra(module: str) -> None:
+    """As in an environment without greenlet, which SQLAlchemy needs for it."""
+    without = f"import sys; sys.modules['greenlet'] = None; from {module} import AsyncFineTuningStore"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("ImportError: an async driver needs more packages: pip install 'fine-tuning-store[aio]'\n")
 
 
 def test_a_password_is_never_shown() -> None:

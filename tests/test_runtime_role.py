@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import FineTuningStore, JobNotFoundError
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
-from tests.databases import Database
+from tests.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.given import created
+from tests.test_cli import refusal
 
 pytestmark = pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
 
@@ -105,3 +107,12 @@ def test_a_user_without_rights_on_the_schema_cannot_upgrade_and_changes_nothing(
         assert inspect(owners.engine).get_table_names() == tables
         owners.schema.upgrade()
         assert owners.schema.check() == ()
+
+
+def test_the_command_line_sends_a_user_without_rights_to_the_owner_of_the_tables(database: Database, role: Role) -> None:
+    for driver in (make_url(role.url).get_driver_name(), *ASYNC_DRIVERS[database.name]):
+        line = refusal("upgrade", url=with_driver(role.url, driver))
+
+        assert line.startswith("the database failed: ")
+        assert line.endswith(": do this as the owner of the tables")
+        assert not re.search("LINE|CREATE TABLE", line)

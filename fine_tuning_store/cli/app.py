@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 
 import typer
@@ -24,13 +25,28 @@ def root() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command and answer its exit code. With --json, wrong arguments and bugs are told as JSON too."""
-    as_json = "--json" in arguments
+    """Run a command and answer its exit code, also where nobody reads what it says."""
     try:
-        return app(arguments, prog_name="fine-tuning-store", standalone_mode=not as_json) or 0
+        code = _run(arguments, as_json="--json" in arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, SystemExit) as error:  # Typer and Rich exit by themselves when a pipe is broken
+        return output.unwritten(error)
+    return code
+
+
+def _run(arguments: list[str], *, as_json: bool) -> int:
+    """With --json, wrong arguments and bugs are told as JSON too. An OSError is one of the output: a database's own is told before."""
+    try:
+        return app(arguments, prog_name="fine-tuning-store", standalone_mode=False) or 0
     except typer.TyperException as error:
-        output.write_json({"error": "UsageError", "message": error.format_message()})
+        if as_json:
+            output.write_json({"error": "UsageError", "message": error.format_message()})
+        else:
+            error.show()  # type: ignore[attr-defined]  # what Typer raises has it, what it exports does not say so
         return error.exit_code
+    except OSError:
+        raise
     except Exception as error:  # noqa: BLE001 - a bug; the 1 that Python would exit with has a meaning here
         traceback.print_exc()
         if as_json:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.schema import Schema
@@ -25,13 +27,17 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
 
     Raises DatabaseUnreachableError, without a password, if the database cannot be connected to and the work `connects`.
     """
-    engine = _engine(url)
+    engine = _engine(url, connects=connects)
 
     def done() -> T:
         try:
             if connects:
                 _reach(engine)
             return work(Schema(engine, schema, version_table))
+        except DBAPIError as error:
+            if traits_of(engine.dialect.name).is_forbidden(driver_error(error)):
+                error.add_note("do this as the owner of the tables")
+            raise
         finally:
             engine.dispose()
 
@@ -42,9 +48,9 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
     return asyncio.run(greenlet_spawn(done))
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, connects: bool) -> Engine:
     """An engine of the URL's driver: another one might not be installed, or not know the options in the URL."""
-    engine = connect_either(url)
+    engine = connect_either(url, connects=connects)
     if isinstance(engine, Engine):
         return engine
     traits = traits_of(engine.dialect.name)
@@ -57,7 +63,7 @@ def _reach(engine: Engine) -> None:
     try:
         engine.connect().close()
     except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
-        advice = traits_of(engine.dialect.name).advice(driver_error(error))
+        advice = traits_of(engine.dialect.name).advice(driver_error(error), engine.url)
         raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}{advice}") from error
 
 
@@ -67,6 +73,7 @@ def driver_error(error: Exception) -> Exception:
 
 
 def in_one_line(error: Exception) -> str:
-    """What a database or its driver says of an error, without the statement and its values."""
+    """What a database or its driver says of an error, and what is noted on it, without the statement and its values."""
     said = driver_error(error)
-    return " ".join(str(said).split()) or type(said).__name__
+    words = re.sub(r"\nLINE \d+: .*\n *\^", "", str(said)).split()  # psycopg shows where in the statement it is
+    return ": ".join((" ".join(words) or type(said).__name__, *getattr(error, "__notes__", ())))

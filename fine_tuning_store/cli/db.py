@@ -17,11 +17,12 @@ T = TypeVar("T")
 
 EXIT_CODES = """\b
 Exit codes:
-  0  done; state: this release can use the tables; check: no differences
-  1  state: there is something to do first; check: differences were found
-  2  the command was used wrongly
-  3  refused or failed
-  4  another process kept the migration lock for too long"""
+    0  done; state: this release can use the tables; check: no differences
+    1  state: there is something to do first; check: differences were found
+    2  the command was used wrongly
+    3  refused or failed, or the output could not be written
+    4  another process kept the migration lock for too long
+  130  ended by Ctrl-C"""
 
 db = typer.Typer(name="db", no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -38,9 +40,21 @@ def write_table(rows: Mapping[str, object]) -> None:
             write_line(f"{name}: {value}")
         return
     table = Table(show_header=False)
+    for _ in ("name", "value"):
+        table.add_column(overflow="fold")  # so that a long URL is whole
     for name, value in rows.items():
         table.add_row(Text(name, "bold"), Text(str(value)))
     console.print(table)
+
+
+def unwritten(error: OSError | SystemExit) -> int:
+    """The exit code of a command whose output could not be written, which standard error tells where it can."""
+    reason = error.strerror if isinstance(error, OSError) else "Broken pipe"
+    with suppress(OSError, SystemExit):
+        write_line(f"error: the output could not be written: {reason}", "red", error=True)
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # Python complains at its end of what is left in them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return FAILED
 
 
 @contextmanager
@@ -48,7 +62,7 @@ def failures_told(*, as_json: bool) -> Iterator[None]:
     """A block whose errors end the command and are told by what they say, or as JSON. Anything unforeseen passes through."""
     try:
         yield
-    except (FineTuningStoreError, SQLAlchemyError) as error:
+    except (FineTuningStoreError, SQLAlchemyError, OSError) as error:
         message = str(error) if isinstance(error, FineTuningStoreError) else f"the database failed: {in_one_line(error)}"
         if as_json:
             write_json({"error": type(error).__name__, "message": message})

@@ -35,6 +35,8 @@ class Traits:
     name: str
     driver: str  #: the sync driver for a URL that names none
     async_driver: str  #: the async one
+    needs_database: bool = False  #: whether a URL must name a database: there is no default one
+    is_in_memory: Callable[[URL], bool] = lambda _: False  #: whether the database of a URL is gone with its last connection
     extra: str | None  #: the extra of this package that installs it
     engine_options: Callable[[URL, type[Dialect]], dict[str, Any]]
     pooled_options: Mapping[str, dict[str, Any]] = field(default_factory=dict)  #: by driver, those for a pooler of transactions
@@ -49,8 +51,9 @@ class Traits:
     writes_in_ctes: bool = False  #: whether one statement may insert into several tables
     insert_unless_taken: Callable[[Table], Insert]  #: an INSERT that skips taken keys; a plain one, which fails, where there is none
     code_of: Callable[[Any], object]  #: the database's code for a driver's error, to be shown
-    advice: Callable[[Any], str] = lambda _: ""  #: what to do about a driver's error that ends an attempt to connect, to be added to it
+    advice: Callable[[Any, URL], str] = lambda *_: ""  #: what to do about a driver's error that ends an attempt to connect, to be added
     is_duplicate: Callable[[Any], bool]  #: whether a driver's error says that a key is taken
+    is_forbidden: Callable[[Any], bool] = lambda _: False  #: whether a driver's error says that the user has no right to what it did
     is_referenced: Callable[[Any], bool]  #: whether a driver's error says that a foreign key forbids a delete
     errors_end_transactions: bool = False  #: whether a refused statement refuses all that follow it, unless it ran in a SAVEPOINT
     may_run_again: Callable[[Any], bool]  #: whether a driver's error means that the whole transaction was undone and may be run again
@@ -151,6 +154,7 @@ _SQLITE = Traits(
     insert_unless_taken=_insert_do_nothing("sqlite"),
     code_of=lambda error: getattr(error, "sqlite_errorname", None),
     advice=sqlite_recipe.advice,
+    is_in_memory=sqlite_recipe.is_in_memory,
     is_duplicate=lambda error: getattr(error, "sqlite_errorname", "") in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"),
     is_referenced=lambda error: str(error) == "FOREIGN KEY constraint failed",  # its code is that of a trigger where it says RESTRICT
     may_run_again=sqlite_recipe.is_busy,
@@ -183,6 +187,7 @@ _POSTGRESQL = Traits(
     insert_unless_taken=_insert_do_nothing("postgresql"),
     code_of=_sqlstate,
     is_duplicate=lambda error: _sqlstate(error) == "23505",
+    is_forbidden=lambda error: _sqlstate(error) == "42501",
     is_referenced=lambda error: _sqlstate(error) in ("23503", "23001"),
     errors_end_transactions=True,
     may_run_again=lambda error: _sqlstate(error) in _PG_UNDONE,
@@ -206,11 +211,13 @@ _MARIADB = Traits(
     name="mariadb",
     driver="pymysql",
     async_driver="aiomysql",
+    needs_database=True,
     extra="mariadb",
     engine_options=lambda *_: dict(_READ_COMMITTED),
     insert_unless_taken=insert,
     code_of=_errno,
     is_duplicate=lambda error: _errno(error) == 1062,
+    is_forbidden=lambda error: _errno(error) in (1044, 1142, 1143),
     is_referenced=lambda error: _errno(error) in (1451, 1217),
     may_run_again=lambda error: _errno(error) in _MARIADB_UNDONE,
     setting=in_session,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 E = TypeVar("E")
 
+NEEDS_AIO = "an async driver needs more packages: pip install 'fine-tuning-store[aio]'"
+_NO_URL = "this is not a database URL: use one like sqlite:///fine_tuning.db, and percent-encode @ : / % in a password (%40 %3A %2F %25)"
+
 
 def connect(url: str | URL, *, pooled: bool = False) -> Engine:
     """A sync engine for the URL; it connects on first use. A URL without a driver takes the default one of its database.
@@ -45,12 +48,15 @@ def connect_async(url: str | URL, *, pooled: bool = False) -> AsyncEngine:
     return _async(parsed, traits, _behind_a_pooler(parsed, traits) if pooled else {})
 
 
-def connect_either(url: str | URL) -> Engine | AsyncEngine:
+def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEngine:
     """An engine for a command, of the colour of the URL's driver; sync where it names none, or one of both colours.
 
     Nothing stays prepared on its connections, so that they may lead through a pooler. A migration notices that by itself.
+    A command that never `connects` needs no more of the URL than the kind of its database.
     """
-    parsed, traits = _parsed(url)
+    parsed, traits = _parsed(url, connects=connects)
+    if connects and traits.is_in_memory(parsed):
+        raise UnsupportedDatabaseError("a database in memory is gone when the command ends: name a file, as in sqlite:///fine_tuning.db")
     parsed = _with_driver(parsed, traits.driver)
     dialect = _dialect(parsed, traits)
     return (_async if dialect.is_async else _sync)(parsed, traits, traits.pooled_options.get(dialect.driver, {}))
@@ -75,7 +81,7 @@ def _async(url: URL, traits: Traits, options: Mapping[str, Any]) -> AsyncEngine:
     try:
         from sqlalchemy.ext.asyncio import create_async_engine
     except ImportError as error:  # from SQLAlchemy, which wants greenlet before it looks for an async driver
-        raise UnsupportedDatabaseError("an async driver needs more packages: pip install 'fine-tuning-store[aio]'") from error
+        raise UnsupportedDatabaseError(NEEDS_AIO) from error
     engine = _create(create_async_engine, url, traits, _dialect(url, traits).get_async_dialect_cls(url), options)
     traits.prepare_engine(engine.sync_engine)
     return engine
@@ -107,15 +113,25 @@ def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
 
 def shown(url: str | URL) -> str:
     """A URL without its password, and without its query, which may hold one too."""
-    return make_url(url).set(query={}).render_as_string(hide_password=True)
+    return _made(url).set(query={}).render_as_string(hide_password=True)
 
 
-def _parsed(url: str | URL) -> tuple[URL, Traits]:
+def _made(url: str | URL) -> URL:
+    """The URL without the line's end that a secret from a file brings along."""
+    return make_url(url.strip() if isinstance(url, str) else url)
+
+
+def _parsed(url: str | URL, *, connects: bool = True) -> tuple[URL, Traits]:
     try:
-        parsed = make_url(url)
+        parsed = _made(url)
     except (ArgumentError, ValueError):
-        raise UnsupportedDatabaseError("this is not a database URL: use one like sqlite:///fine_tuning.db") from None
-    return parsed, traits_of(parsed.get_backend_name())
+        raise UnsupportedDatabaseError(_NO_URL) from None
+    if parsed.password is not None and "@" in f"{parsed.host}{parsed.database}":  # a part of the password was taken for them
+        raise UnsupportedDatabaseError(_NO_URL)
+    traits = traits_of(parsed.get_backend_name())
+    if connects and traits.needs_database and not parsed.database:
+        raise UnsupportedDatabaseError(f"the URL names no database: use one like {traits.name}://user@host/fine_tuning")
+    return parsed, traits
 
 
 def _with_driver(url: URL, driver: str) -> URL:
@@ -134,7 +150,12 @@ def _create(create: Callable[..., E], url: URL, traits: Traits, dialect: type[Di
         return create(url, **traits.engine_options(url, dialect), **options)
     except ImportError as error:
         extras = ["aio"] if dialect.is_async else []
-        if traits.extra and not (dialect.is_async and dialect.driver != traits.driver):
+        if traits.extra and (dialect.driver == traits.driver or not dialect.is_async):
             extras.append(traits.extra)
-        install = f"pip install 'fine-tuning-store[{','.join(extras)}]'" if extras else "install it"
+        ours = f"'fine-tuning-store[{','.join(extras)}]'"
+        if dialect.driver in (traits.driver, traits.async_driver):
+            install = f"pip install {ours}" if extras else "install it"
+        else:
+            driver = traits.async_driver if dialect.is_async else traits.driver
+            install = f"install it, or use {traits.name}+{driver}://" + (f" of {ours}" if extras else "")
         raise UnsupportedDatabaseError(f"the driver of {url.drivername!r} is not installed ({error}): {install}") from error

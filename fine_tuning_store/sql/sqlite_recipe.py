@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event
@@ -25,9 +26,14 @@ AWAITED_BUSY_SECONDS = 1
 READ_ONLY = {"sqlite_read_only": True}
 
 
+def is_in_memory(url: URL) -> bool:
+    """Whether a database is gone with its last connection."""
+    return url.database in (None, "", ":memory:")
+
+
 def engine_options(url: URL, dialect: type[Dialect]) -> dict[str, Any]:
     """Arguments of create_engine: one shared connection for a database in memory."""
-    if url.database not in (None, "", ":memory:"):
+    if not is_in_memory(url):
         return {}
     pool = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
     return {"connect_args": {"check_same_thread": False}, "poolclass": pool, "pool_size": 1, "max_overflow": 0}
@@ -79,10 +85,12 @@ def is_busy(error: Any) -> bool:
     return str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
 
 
-def advice(error: Any) -> str:
+def advice(error: Any, url: URL) -> str:
     """What to do about a file that SQLite cannot open, or cannot read where it cannot write."""
     if not str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
         return ""
+    if Path(str(url.database)).is_dir():
+        return ": it is a folder, so name a file in it"
     return ": its folder must be there and be writable, also to read, because SQLite keeps files beside its own"
 
 
