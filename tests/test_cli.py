@@ -274,14 +274,23 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_what_the_database_refuses_is_told_without_the_statement(database: Database, empty_url: str) -> None:
-    """Somebody's view has the name of a table of ours."""
-    execute(empty_url, "CREATE VIEW fine_tuning_job_events AS SELECT 1 AS one")
+#: What somebody has made out of our tables, so that they cannot be taken away.
+VIEW = "CREATE VIEW theirs AS SELECT event_count FROM fine_tuning_jobs"
+IN_THE_WAY = {
+    "sqlite": VIEW,
+    "postgresql": VIEW,
+    "mariadb": "CREATE TABLE theirs (job_id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin REFERENCES fine_tuning_jobs (id))",
+}
 
-    line = refusal("upgrade", url=empty_url)
+
+def test_what_the_database_refuses_is_told_without_the_statement(database: Database, empty_url: str) -> None:
+    assert db("upgrade", url=empty_url)[0] == 0
+    execute(empty_url, IN_THE_WAY[database.name])
+
+    line = refusal("downgrade", "base", url=empty_url)
 
     assert line.startswith("the database failed: ")
-    assert not re.search("CREATE|sqlalche", line)
+    assert not re.search("ALTER TABLE|DROP TABLE|sqlalche", line)
 
 
 def test_help_names_the_exit_codes() -> None:
