@@ -181,5 +181,5 @@ class SchemaLockTimeoutError(FineTuningStoreError):
         self.holder = holder
 
     def __str__(self) -> str:
-        who, waited = self.holder or "another process", f"{round(self.seconds, 1):g} s"
-        return f"{who} has been migrating, or using the tables, for {waited}: wait, or give a larger lock_timeout"
+        who = self.holder or "another process"
+        return f"{who} has been migrating, or using the tables, for {self.seconds:g} s: wait, or give a larger lock_timeout"

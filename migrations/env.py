@@ -8,7 +8,6 @@ import logging.config
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 from alembic import context
@@ -63,21 +62,16 @@ def may_lose_jobs() -> bool:
 
 
 def keeping_jobs(steps: Callable[..., Iterable[MigrationStep]]) -> Callable[..., Iterator[MigrationStep]]:
-    """The same steps, of which none goes back while a job is stored. It looks when nobody can store another one any more."""
+    """The same steps, of which none goes back while a job is stored. The look begins the transaction of the step."""
 
     def guarded(heads: tuple[str, ...], running: MigrationContext) -> Iterator[MigrationStep]:
         for step in steps(heads, running):
             if isinstance(step, RevisionStep) and step.is_downgrade:
-                step.migration_fn = partial(refuse_or_go_back, running, step.migration_fn)
+                assert running.connection is not None
+                refuse_to_lose_jobs(running.connection, schema_on(running.dialect))
             yield step
 
     return guarded
-
-
-def refuse_or_go_back(running: MigrationContext, go_back: Callable[[], None]) -> None:
-    assert running.connection is not None
-    refuse_to_lose_jobs(running.connection, schema_on(running.dialect))
-    go_back()
 
 
 def migrate(connection: Connection) -> None:
@@ -97,11 +91,11 @@ def migrate(connection: Connection) -> None:
         with brief_lock_waits(connection):
             failures: list[DBAPIError] = []
             left = deadline - time.monotonic()
-            if not poll(lambda: ran_to_the_end(connection, failures), left, awaited=connection.dialect.is_async):
+            if not poll(lambda: ran_to_the_end(connection, deadline, failures), left, awaited=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(seconds) from failures[-1]
 
 
-def ran_to_the_end(connection: Connection, failures: list[DBAPIError]) -> bool:
+def ran_to_the_end(connection: Connection, deadline: float, failures: list[DBAPIError]) -> bool:
     """Whether all revisions ran. One that waited too long for a table, or lost to another transaction, is rolled back, and those who
     queued behind it go first.
     """
@@ -122,7 +116,7 @@ def ran_to_the_end(connection: Connection, failures: list[DBAPIError]) -> bool:
             raise
         failures.append(error)
         connection.rollback()
-        sleep(LOCK_WAIT_SECONDS, awaited=connection.dialect.is_async)
+        sleep(min(LOCK_WAIT_SECONDS, max(deadline - time.monotonic(), 0)), awaited=connection.dialect.is_async)
         return False
     return True
 

@@ -18,9 +18,12 @@ INVALID = sa.text("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(quote_i
 
 
 def wait_briefly() -> None:
-    """Begin with this whatever locks a table on PostgreSQL: who waits for such a lock stops everybody behind. Ends with the transaction."""
+    """Begin with this whatever locks a table on PostgreSQL: who waits for such a lock stops everybody behind. Ends with the transaction.
+
+    It is a little more than the second after which PostgreSQL sends an autovacuum away that is in the way.
+    """
     if _on_postgresql():
-        op.execute("SET LOCAL lock_timeout = '1s'")
+        op.execute("SET LOCAL lock_timeout = '1100ms'")
 
 
 def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool = False, lengths: Mapping[str, int] | None = None) -> None:

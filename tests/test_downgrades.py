@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from sqlalchemy import Connection, text
@@ -119,3 +119,20 @@ def test_a_downgrade_that_was_cut_off_before_it_changed_a_table_is_taken_back(em
 
         assert store.schema.state().status is SchemaStatus.CURRENT
         assert [event.message for event in store.events.list(job.id)] == ["hello"]
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_an_upgrade_beside_a_downgrade_that_is_held_up_waits_and_then_upgrades(empty_url: str) -> None:
+    with FineTuningStore.connect(empty_url) as store, FineTuningStore.connect(empty_url) as other, ThreadPoolExecutor() as threads:
+        store.schema.upgrade()
+        with store.engine.connect() as connection:
+            connection.execute(text("SELECT count(*) FROM fine_tuning_checkpoint_permissions"))
+            downgrade = threads.submit(store.schema.downgrade, FIRST)
+            assert poll(lambda: other.schema.state().schema_number == 1, 30, awaited=False)
+            upgrade = threads.submit(other.schema.upgrade)
+            wait([downgrade, upgrade], timeout=0.5)
+            assert not upgrade.done()
+        downgrade.result()
+        upgrade.result()
+
+        assert store.schema.state().status is SchemaStatus.CURRENT

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -20,10 +21,19 @@ LOCK_SECONDS: Final = 60.0
 _alembic_in_use = threading.Lock()
 
 
-def check_lock_timeout(seconds: object) -> None:
-    """Raise InvalidValueError for what is no number of seconds."""
+@contextmanager
+def patience(seconds: object) -> Iterator[Callable[[], float]]:
+    """A block that is told what is left of the seconds: they are for all that it waits for together.
+
+    Its SchemaLockTimeoutError tells the whole. Raises InvalidValueError for what is no number of seconds.
+    """
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
         raise InvalidValueError("lock_timeout", seconds, "must be a number of seconds")
+    deadline = time.monotonic() + seconds
+    try:
+        yield lambda: max(deadline - time.monotonic(), 0)
+    except SchemaLockTimeoutError as error:
+        raise SchemaLockTimeoutError(seconds, error.holder) from error
 
 
 @contextmanager

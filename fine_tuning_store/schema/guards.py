@@ -92,9 +92,9 @@ def refuse_tables_elsewhere(connection: Connection) -> None:
 
 
 def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> None:
-    """Raise SchemaConflictError if any job is stored, also by a transaction that is open still. Nobody adds one until this one ends.
+    """Raise SchemaConflictError if any job is stored, also by a transaction that is open still.
 
-    On MariaDB that holds until the next DDL, which ends the transaction.
+    On PostgreSQL and SQLite nobody adds one until this transaction ends.
     """
     if not inspect(connection).has_table(jobs.name, schema):
         return
@@ -104,6 +104,6 @@ def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> No
     one = select(jobs.c.id).limit(1).with_for_update(read=True)
     if connection.execute(one, execution_options=options_of(schema)).first() is not None:
         raise SchemaConflictError(
-            "jobs are stored, and a downgrade loses what the older tables cannot hold. Nothing was changed: back the database up, "
+            "jobs are stored, and a downgrade loses what the older tables cannot hold. No job was touched: back the database up, "
             "then give lose_data=True (fine-tuning-store: --lose-data, alembic: -x lose_data)"
         )

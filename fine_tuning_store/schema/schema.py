@@ -17,7 +17,7 @@ from fine_tuning_store.errors import (
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.schema import exclusive, scripts
-from fine_tuning_store.schema.exclusive import LOCK_SECONDS, check_lock_timeout
+from fine_tuning_store.schema.exclusive import LOCK_SECONDS
 from fine_tuning_store.schema.guards import numbers, refuse_tables_elsewhere, require_usable
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.named_schema import checked_schema, checked_version_table, only_schema, options_of
@@ -36,7 +36,7 @@ class Schema:
     """Migrates the database of a store and tells how far it is. Every call opens a connection of its own and gives it back."""
 
     def __init__(self, engine: Engine, schema: str | None = None, version_table: str | None = None) -> None:
-        if engine.get_execution_options().get("schema_translate_map"):
+        if None in (engine.get_execution_options().get("schema_translate_map") or {}):
             raise UnsupportedDatabaseError("this engine translates schemas: give one that does not, and the store its schema=")
         self._engine = engine
         self._schema = checked_schema(schema, engine.dialect)
@@ -54,20 +54,20 @@ class Schema:
         application's and there is something to do, SchemaOutOfDateError for tables of a newer release that this one may not use,
         and InvalidValueError for an unknown `revision`; in each case nothing is changed.
         """
-        check_lock_timeout(lock_timeout)
         if create_schema and self._schema is None:
             raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
-        if revision in ("head", self.head()) and self._has_nothing_to_do(lock_timeout):
-            return
-        self._run("upgrade", revision, lock_timeout, create_schema=create_schema)
+        with exclusive.patience(lock_timeout) as left:
+            if revision in ("head", self.head()) and self._has_nothing_to_do(left):
+                return
+            self._run("upgrade", revision, left, create_schema=create_schema)
 
     def downgrade(self, revision: str, *, lose_data: bool = False, lock_timeout: float = LOCK_SECONDS) -> None:
         """Migrate back to a revision, or to `base`: without any table. What the older tables cannot hold is lost.
 
-        So with any job stored it raises SchemaConflictError and changes nothing, unless `lose_data` is given. Raises as `upgrade`.
+        So with any job stored it raises SchemaConflictError and goes no further back, unless `lose_data` is given. Raises as `upgrade`.
         """
-        check_lock_timeout(lock_timeout)
-        self._run("downgrade", revision, lock_timeout, lose_data=lose_data)
+        with exclusive.patience(lock_timeout) as left:
+            self._run("downgrade", revision, left, lose_data=lose_data)
 
     def adopt(self, *, lock_timeout: float = LOCK_SECONDS) -> None:
         """Begin a history for tables that have none, where they are exactly those of a revision: write the version table, and what
@@ -77,17 +77,17 @@ class Schema:
         Raises SchemaConflictError, which lists the differences, if the tables are not exactly those of a revision, or if they have a
         history, and SchemaLockTimeoutError as `upgrade`; in each case nothing is changed.
         """
-        check_lock_timeout(lock_timeout)
-        if self.state().is_usable:
-            return
-        if self._version_table is not None:
-            self._refuse_to_write_in(self._version_table, "stamp fine_tuning_store@head")
-        traits = traits_of(self._engine.dialect.name)
-        with exclusive.connection(self._engine) as connection:
-            connection.execution_options(**traits.migration_options)
-            with only_schema(connection, self._schema), traits.migration_lock(connection, lock_timeout):
-                refuse_tables_elsewhere(connection)
-                self._adopt(connection)
+        with exclusive.patience(lock_timeout) as left:
+            if self.state().is_usable:
+                return
+            if self._version_table is not None:
+                self._refuse_to_write_in(self._version_table, "stamp fine_tuning_store@head")
+            traits = traits_of(self._engine.dialect.name)
+            with exclusive.connection(self._engine) as connection:
+                connection.execution_options(**traits.migration_options)
+                with only_schema(connection, self._schema), traits.migration_lock(connection, left()):
+                    refuse_tables_elsewhere(connection)
+                    self._adopt(connection)
 
     def _adopt(self, connection: Connection) -> None:
         from alembic.migration import MigrationContext
@@ -99,8 +99,8 @@ class Schema:
         state = look(connection, self._schema, None)
         if state.is_usable:  # another process was faster
             return
-        number = equal_number(connection, self._schema)
-        if state.command != own(self._schema).adopt or number is None:
+        number = equal_number(connection, self._schema) if state.command == own(self._schema).adopt else None
+        if number is None:
             why = state.problems or ("there are none" if state.revision is None else f"they have a history, which is at {state.revision}",)
             lines = "\n".join(f"- {line}" for line in why)
             raise SchemaConflictError(f"the fine-tuning tables cannot be adopted. Nothing was changed:\n{lines}")
@@ -198,12 +198,11 @@ class Schema:
 
         return self._read(lambda connection: tuple(map(str, catalog.differences(connection, self._schema))))
 
-    def _has_nothing_to_do(self, lock_timeout: float) -> bool:
+    def _has_nothing_to_do(self, left: Callable[[], float]) -> bool:
         """Whether the tables are current, or a newer release's that this one may use."""
         current = self.current()
         if current == self.head():
-            self._require_whole(lock_timeout)
-            return True
+            return self._is_whole(left)
         if current is None or current in scripts.revisions():
             return False
         found = self._read(lambda connection: numbers(connection, self._schema))
@@ -213,13 +212,19 @@ class Schema:
         _logger.info("the tables are of a newer release, which lets this one use them: nothing was migrated")
         return True
 
-    def _require_whole(self, lock_timeout: float) -> None:
+    def _is_whole(self, left: Callable[[], float]) -> bool:
+        """Whether the tables are as the version table says. A downgrade that was cut off before it changed one of them is taken back."""
         try:
             self.require_current()
         except SchemaOutOfDateError as error:
             if self._version_table is None and not self.check():
-                self.adopt(lock_timeout=lock_timeout)  # the downgrade had changed no table
-                return
+                try:
+                    self.adopt(lock_timeout=left())
+                except SchemaConflictError:
+                    if self.current() == self.head():
+                        raise
+                    return False  # it was not cut off, and has ended meanwhile
+                return True
             target = "base" if error.found is None else scripts.revision_of(error.found)
             if self._version_table is None:
                 finish = f"finish it by a downgrade to {target!r} (store.schema.downgrade, fine-tuning-store db downgrade), then upgrade"
@@ -229,8 +234,9 @@ class Schema:
             raise SchemaConflictError(
                 f"the database says that it is current, but its tables do not: a downgrade was cut off. Nothing was changed: {finish}"
             ) from error
+        return True
 
-    def _run(self, direction: str, revision: str, lock_timeout: float, **attributes: Any) -> None:
+    def _run(self, direction: str, revision: str, left: Callable[[], float], **attributes: Any) -> None:
         from alembic import command
         from alembic.util import CommandError
 
@@ -246,9 +252,8 @@ class Schema:
         steps: list[Any] = []
         began = time.monotonic()
         try:
-            with exclusive.alembic(self._engine, lock_timeout), exclusive.connection(self._engine) as connection:
-                left = max(lock_timeout - (time.monotonic() - began), 0)
-                attributes |= {"lock_timeout": left, "schema": self._schema}
+            with exclusive.alembic(self._engine, left()), exclusive.connection(self._engine) as connection:
+                attributes |= {"lock_timeout": left(), "schema": self._schema}
                 attributes["on_version_apply"] = lambda *, step, **_: steps.append(step)
                 getattr(command, direction)(scripts.config(connection=connection, **attributes), revision)
         except CommandError as error:
