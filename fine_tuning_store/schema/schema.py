@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Schema:
-    """Migrates the database of a store and tells how far it is. Every call opens a connection of its own and gives it back."""
+    """Migrates the database of a store and tells how far it is. Each call has a connection of its own; one that migrated is closed."""
 
     def __init__(self, engine: Engine, schema: str | None = None, version_table: str | None = None) -> None:
         if None in (engine.get_execution_options().get("schema_translate_map") or {}):
