@@ -85,14 +85,20 @@ class Server:
     def _url(self, database: str) -> str:
         return self.admin.set(database=database).render_as_string(hide_password=False)
 
+    def _create(self) -> str:
+        database = new_name()
+        self._execute(f"CREATE DATABASE {database}")
+        if self.name == "postgresql":  # whose databases may each let go of what a crash of the server would take
+            self._execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
+        return database
+
     def _drop(self, database: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS {database}{' WITH (FORCE)' if self.name == 'postgresql' else ''}")
 
     @contextmanager
     def empty(self) -> Iterator[str]:
         """A database without tables."""
-        database = new_name()
-        self._execute(f"CREATE DATABASE {database}")
+        database = self._create()
         try:
             yield self._url(database)
         finally:
@@ -102,11 +108,9 @@ class Server:
     def migrated(self) -> Iterator[str]:
         """A database with our tables, and no rows in them."""
         if self._shared is None:
-            database = new_name()
-            self._execute(f"CREATE DATABASE {database}")
-            self._shared = database
-            _migrate(self._url(database))
-            self._cleaner = create_engine(self._url(database))
+            self._shared = self._create()
+            _migrate(self._url(self._shared))
+            self._cleaner = create_engine(self._url(self._shared))
         assert self._cleaner is not None
         try:
             yield self._url(self._shared)

@@ -120,7 +120,7 @@ def test_earlier_code_works_while_the_schema_is_upgraded_under_it_and_after(data
 def test_the_contract_of_earlier_code_holds_on_todays_schema(database: Database, earlier: Path) -> None:
     (earlier / "by_today.py").write_text(BY_TODAY)
     contract = [sys.executable, "-m", "pytest", "-q", "-p", "by_today", "-p", "no:cacheprovider", "-k", database.name, *CONTRACT]
-    environment = {**os.environ, "PYTHONPATH": str(earlier), "TODAY": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(earlier), "TODAY": str(ROOT), "PGOPTIONS": "-c synchronous_commit=off"}
     done = subprocess.run(contract, cwd=earlier, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
