@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -34,11 +35,12 @@ def config(*, url: str | None = None, output: TextIO | None = None, **attributes
     return made
 
 
-def revisions() -> list[str]:
-    """The names of the revisions of this release, the oldest first."""
+@cache
+def revisions() -> tuple[str, ...]:
+    """The names of the revisions of this release, the oldest first. Alembic runs their files to know them."""
     from alembic.script import ScriptDirectory
 
-    return [script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()][::-1]
+    return tuple(script.revision for script in ScriptDirectory.from_config(config()).walk_revisions())[::-1]
 
 
 def revision_of(number: int) -> str:
