@@ -126,9 +126,8 @@ def _parsed(url: str | URL, *, connects: bool = True) -> tuple[URL, Traits]:
         parsed = _made(url)
     except (ArgumentError, ValueError):
         raise UnsupportedDatabaseError(_NO_URL) from None
-    if (
-        isinstance(url, str) and parsed.password is not None and "@" in f"{parsed.host}{parsed.database}"
-    ):  # a part of the password was taken for them
+    has_password = isinstance(url, str) and parsed.password is not None
+    if has_password and "@" in f"{parsed.host}{parsed.database}":  # a part of the password was taken for them
         raise UnsupportedDatabaseError(_NO_URL)
     traits = traits_of(parsed.get_backend_name())
     if connects and traits.needs_database and not parsed.database:
