@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--url", default=SERVER, help=f"the PostgreSQL server on which to make a database (default: {SERVER})")
     parser.add_argument("--driver", choices=[name for name in GOALS if name not in ("sqlite", "postgresql")], help="an async driver")
     options = parser.parse_args()
-    with new_database(options.database, options.url) as url, FineTuningStore.connect(url) as store, open_bare(url) as bare:
+    with new_database(options.database, options.url) as url, FineTuningStore.from_url(url) as store, open_bare(url) as bare:
         store.schema.upgrade()
         moving = fill(store, options.jobs, to_be_moved=2 * (WARM_UP + options.rounds))
         bare.settle()
@@ -45,7 +45,7 @@ def main() -> None:
                 sides = ours, bare_calls(bare, options.jobs, moving)
                 await measured(*sides, WARM_UP)
                 return await measured(*sides, options.rounds)
-            async with AsyncFineTuningStore.connect(make_url(url).set(drivername=f"{options.database}+{options.driver}")) as awaited:
+            async with AsyncFineTuningStore.from_url(make_url(url).set(drivername=f"{options.database}+{options.driver}")) as awaited:
                 sides = calls(awaited, options.jobs, moving), ours
                 await measured(*sides, WARM_UP)
                 return await measured(*sides, options.rounds)

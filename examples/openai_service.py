@@ -48,7 +48,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Migrate the database, and keep the store open while the service runs."""
     keys = (pair.partition("=") for pair in os.environ.get("FINE_TUNING_API_KEYS", "").split(",") if pair.strip())
     app.state.organizations = {key.strip(): organization.strip() for key, _, organization in keys}
-    with FineTuningStore.connect(os.environ.get("FINE_TUNING_STORE_URL", "sqlite:///fine_tuning.db")) as store:
+    with FineTuningStore.from_url(os.environ.get("FINE_TUNING_STORE_URL", "sqlite:///fine_tuning.db")) as store:
         store.schema.upgrade()  # safe when several services start at once: one migrates, the others wait
         app.state.store = store
         stop = threading.Event()

@@ -75,7 +75,7 @@ def print_history(store: FineTuningStore) -> None:
 
 
 def main(url: str = "sqlite:///fine_tuning.db") -> None:
-    with FineTuningStore.connect(url) as store:
+    with FineTuningStore.from_url(url) as store:
         store.schema.upgrade()  # makes the tables, or brings them up to date; nothing else ever does
         import_jobs(store, Path(__file__).with_name("jobs.jsonl"))
         trained, rejected = train_a_model(store), reject_a_file(store)

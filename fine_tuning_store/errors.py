@@ -46,22 +46,22 @@ class JobReferencedError(FineTuningStoreError):
         return f"cannot delete job {self.job_id!r}: a row of another table refers to it, so delete that row first"
 
 
-class IllegalMoveError(FineTuningStoreError):
+class IllegalTransitionError(FineTuningStoreError):
     """The job's status does not allow what was asked of it. The job is unchanged.
 
-    `move` is the verb of the call, `status` the job's status at that moment, `legal_from` the statuses that allow the verb.
+    `transition` is the verb of the call, `status` the job's status at that moment, `allowed_from` the statuses that allow the verb.
     """
 
-    def __init__(self, job_id: str, move: str, status: str, legal_from: tuple[str, ...]) -> None:
-        super().__init__(job_id, move, status, legal_from)
+    def __init__(self, job_id: str, transition: str, status: str, allowed_from: tuple[str, ...]) -> None:
+        super().__init__(job_id, transition, status, allowed_from)
         self.job_id = job_id
-        self.move = move
+        self.transition = transition
         self.status = status
-        self.legal_from = legal_from
+        self.allowed_from = allowed_from
 
     def __str__(self) -> str:
-        allowed = ", ".join(self.legal_from)
-        return f"cannot {self.move} job {self.job_id!r}: it is {self.status}, and {self.move} is legal from: {allowed}"
+        allowed = ", ".join(self.allowed_from)
+        return f"cannot {self.transition} job {self.job_id!r}: it is {self.status}, and {self.transition} is legal from: {allowed}"
 
 
 class InvalidValueError(FineTuningStoreError, ValueError):
@@ -135,19 +135,19 @@ class UnsupportedDatabaseError(FineTuningStoreError):
     """The URL or engine names a database or a driver that cannot be used, or not for this call. The message says which can."""
 
 
-class SchemaOutOfDateError(FineTuningStoreError):
+class SchemaVersionError(FineTuningStoreError):
     """The tables are missing, or older or newer than this code can use.
 
     `found` is the database's schema number (None where there is none), `needed` the number that this code was written for,
-    `version_table` the table of the application whose migrations make the tables (None where the store makes them).
+    `host_version_table` the table of the application whose migrations make the tables (None where the store makes them).
     """
 
-    def __init__(self, found: int | None, needed: int, oldest_code: int | None = None, version_table: str | None = None) -> None:
-        super().__init__(found, needed, oldest_code, version_table)
+    def __init__(self, found: int | None, needed: int, oldest_code: int | None = None, host_version_table: str | None = None) -> None:
+        super().__init__(found, needed, oldest_code, host_version_table)
         self.found = found
         self.needed = needed
         self.oldest_code = oldest_code
-        self.version_table = version_table
+        self.host_version_table = host_version_table
 
     def __str__(self) -> str:
         if self.oldest_code is not None:
@@ -156,10 +156,10 @@ class SchemaOutOfDateError(FineTuningStoreError):
                 f"schema {self.needed}: install a newer fine-tuning-store"
             )
         state = "has no fine-tuning tables yet" if self.found is None else f"is at schema {self.found}"
-        if self.version_table is None:
+        if self.host_version_table is None:
             act = "call store.schema.upgrade() or run 'fine-tuning-store db upgrade'"
         else:
-            act = f"run 'alembic upgrade heads' in the application whose history is in {self.version_table!r}"
+            act = f"run 'alembic upgrade heads' in the application whose history is in {self.host_version_table!r}"
         return f"the database {state} and this code needs schema {self.needed}: {act}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fine_tuning_store.errors import UnitAlreadyOpenError
 
 #: The own units that are open in this task or thread, innermost last.
-_open: ContextVar[tuple[Alone, ...]] = ContextVar("fine_tuning_store_open_units", default=())
+_open: ContextVar[tuple[ReentrancyGuard, ...]] = ContextVar("fine_tuning_store_open_units", default=())
 
 
 @dataclass(slots=True, eq=False)
@@ -18,7 +18,7 @@ class StoreState:
     ready: bool = False
 
 
-class Alone:
+class ReentrancyGuard:
     """A block in which a unit of the store is open in this task or thread; another one inside it is refused.
 
     A task or thread that is started inside the block inherits its context, but may open a unit of its own.

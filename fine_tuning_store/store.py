@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine
 
-from fine_tuning_store.domain import rules
+from fine_tuning_store.domain import job_validation
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
 from fine_tuning_store.sql import engine as engines
-from fine_tuning_store.sql.named_schema import checked_schema, checked_version_table, options_of
-from fine_tuning_store.units import OwnUnits, Unit
+from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
+from fine_tuning_store.transactions import EngineTransactions, Transaction
 
 if TYPE_CHECKING:  # loaded on first use, so that an import costs little: no process needs them all
     from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # loaded on first use, so that an import costs little: no pro
 T = TypeVar("T")
 
 
-class UnitOfWork(Unit):
+class UnitOfWork(Transaction):
     """Several calls in one transaction. `connection` is there for the host's own rows."""
 
     __slots__ = ()
@@ -67,29 +67,32 @@ class UnitOfWork(Unit):
 class FineTuningStore:
     """Fine-tuning jobs in a SQL database.
 
-    `FineTuningStore.connect(url)` makes an engine that is set up right for its database; `FineTuningStore(engine)` uses the
+    `FineTuningStore.from_url(url)` makes an engine that is set up right for its database; `FineTuningStore(engine)` uses the
     host's and changes nothing on it. Neither runs DDL: `store.schema.upgrade()` does. Safe to share between threads; after a
-    fork, open a new one. A call on an unmigrated database raises SchemaOutOfDateError.
+    fork, open a new one. A call on an unmigrated database raises SchemaVersionError.
 
     `schema` names the schema of a PostgreSQL database that the tables are in, where it is not the one that the database looks
-    into by itself; `version_table` the version table of an application whose own Alembic history runs our revisions.
+    into by itself; `host_version_table` the version table of an application whose own Alembic history runs our revisions.
     """
 
     def __init__(
-        self, engine: Engine, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+        self, engine: Engine, *, clock: Callable[[], float] = time.time, schema: str | None = None, host_version_table: str | None = None
     ) -> None:
         if not isinstance(engine, Engine) or engine.dialect.is_async:
             raise UnsupportedDatabaseError(
                 f"FineTuningStore takes an Engine of SQLAlchemy with a sync driver, not {type(engine).__name__}: for an async one use "
-                "AsyncFineTuningStore, for a URL FineTuningStore.connect"
+                "AsyncFineTuningStore, for a URL FineTuningStore.from_url"
             )
-        self._set_up(engine, clock, schema, version_table, owns_engine=False)
+        self._set_up(engine, clock, schema, host_version_table, owns_engine=False)
 
     def _set_up(
-        self, engine: Engine, clock: Callable[[], float], schema: str | None, version_table: str | None, *, owns_engine: bool
+        self, engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None, *, owns_engine: bool
     ) -> None:
-        self._named = {"schema": checked_schema(schema, engine.dialect), "version_table": checked_version_table(version_table)}
-        self._units = OwnUnits(
+        self._named = {
+            "schema": checked_schema(schema, engine.dialect),
+            "host_version_table": checked_host_version_table(host_version_table),
+        }
+        self._units = EngineTransactions(
             engine,
             before_first=self._require_usable,
             options=options_of(schema),
@@ -100,29 +103,31 @@ class FineTuningStore:
         self._owns_engine = owns_engine
 
     @classmethod
-    def _over(cls, engine: Engine, clock: Callable[[], float], schema: str | None, version_table: str | None, *, owns_engine: bool) -> Self:
+    def _over(
+        cls, engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None, *, owns_engine: bool
+    ) -> Self:
         """A store on an engine of either colour. On an async one its calls are made in a greenlet."""
         store = cls.__new__(cls)
-        store._set_up(engine, clock, schema, version_table, owns_engine=owns_engine)
+        store._set_up(engine, clock, schema, host_version_table, owns_engine=owns_engine)
         return store
 
     @classmethod
-    def connect(
+    def from_url(
         cls,
         url: str | URL,
         *,
         clock: Callable[[], float] = time.time,
         schema: str | None = None,
-        version_table: str | None = None,
-        pooled: bool = False,
+        host_version_table: str | None = None,
+        transaction_pooler: bool = False,
     ) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
-        `pooled` says that a PgBouncer which pools transactions is between us and PostgreSQL.
+        `transaction_pooler` says that a PgBouncer which pools transactions is between us and PostgreSQL.
         Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver,
-        and InvalidValueError for `pooled` where it means nothing.
+        and InvalidValueError for `transaction_pooler` where it means nothing.
         """
-        return cls._over(engines.connect(url, pooled=pooled), clock, schema, version_table, owns_engine=True)
+        return cls._over(engines.connect(url, transaction_pooler=transaction_pooler), clock, schema, host_version_table, owns_engine=True)
 
     @cached_property
     def jobs(self) -> FineTuningJobRepository:
@@ -184,7 +189,7 @@ class FineTuningStore:
             yield cast("UnitOfWork", unit)
             unit.require_unfailed()
 
-    def run(self, function: Callable[[UnitOfWork], T], /) -> T:
+    def run_in_transaction(self, function: Callable[[UnitOfWork], T], /) -> T:
         """Call a function with a unit and commit; call it again, with a new one, when the transaction lost to another.
 
         So the function must have no effect outside of the unit that may not happen twice.
@@ -192,7 +197,7 @@ class FineTuningStore:
         if iscoroutinefunction(function):
             raise TypeError("run takes a function that is not async: for an async one use AsyncFineTuningStore")
 
-        def work(unit: Unit) -> T:
+        def work(unit: Transaction) -> T:
             answer = function(cast("UnitOfWork", unit))
             unit.require_unfailed()
             return answer
@@ -204,7 +209,7 @@ class FineTuningStore:
 
         Raises InvalidValueError on a store that is already held to another organization.
         """
-        rules.organization(organization_id)
+        job_validation.organization(organization_id)
         if self.organization_id not in (None, organization_id):
             raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store")
         scoped = FineTuningStore.__new__(type(self))

@@ -19,7 +19,7 @@ from fine_tuning_store.errors import InvalidValueError, SchemaLockTimeoutError
 from fine_tuning_store.schema import (
     LOCK_SECONDS,
     foreign_keys_off,
-    is_ours,
+    include_store_tables,
     refuse_foreign_tables,
     refuse_tables_elsewhere,
     refuse_to_lose_jobs,
@@ -27,7 +27,7 @@ from fine_tuning_store.schema import (
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect_either
 from fine_tuning_store.sql.lock_waits import brief_lock_waits
-from fine_tuning_store.sql.named_schema import checked_schema, create_schema, only_schema
+from fine_tuning_store.sql.schema_option import checked_schema, create_schema, only_schema
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
 from fine_tuning_store.sql.waiting import LOCK_WAIT_SECONDS, poll, sleep
 
@@ -44,7 +44,7 @@ def url() -> str:
 OPTIONS: dict[str, Any] = {
     "target_metadata": METADATA,
     "version_table": VERSION_TABLE,
-    "include_name": is_ours,
+    "include_name": include_store_tables,
     "transaction_per_migration": True,
 }
 
@@ -54,10 +54,10 @@ def schema_on(dialect: Dialect) -> str | None:
 
 
 def may_lose_jobs() -> bool:
-    """Whether it was said, in Python or by `-x lose_data`."""
-    said = config.attributes.get("lose_data", arguments.get("lose_data", False))
+    """Whether it was said, in Python or by `-x allow_data_loss`."""
+    said = config.attributes.get("allow_data_loss", arguments.get("allow_data_loss", False))
     if said not in (True, False, "", "true", "false"):
-        raise InvalidValueError("lose_data", said, "must be true or false")
+        raise InvalidValueError("allow_data_loss", said, "must be true or false")
     return said in (True, "", "true")
 
 
@@ -91,7 +91,7 @@ def migrate(connection: Connection) -> None:
         with brief_lock_waits(connection):
             failures: list[DBAPIError] = []
             left = deadline - time.monotonic()
-            if not poll(lambda: ran_to_the_end(connection, deadline, failures), left, awaited=connection.dialect.is_async):
+            if not poll(lambda: ran_to_the_end(connection, deadline, failures), left, is_async=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(seconds) from failures[-1]
 
 
@@ -116,7 +116,7 @@ def ran_to_the_end(connection: Connection, deadline: float, failures: list[DBAPI
             raise
         failures.append(error)
         connection.rollback()
-        sleep(min(LOCK_WAIT_SECONDS, max(deadline - time.monotonic(), 0)), awaited=connection.dialect.is_async)
+        sleep(min(LOCK_WAIT_SECONDS, max(deadline - time.monotonic(), 0)), is_async=connection.dialect.is_async)
         return False
     return True
 

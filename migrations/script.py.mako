@@ -1,7 +1,7 @@
 """${message}: say why, for whom, and what a reader of this file in five years has to know.
 
 A letter from the past: literal, reversible, importing nothing of ours, never edited once it has landed. What is done to tables that
-hold jobs already goes through migrations/large_tables.py, whose beginning says how it is loaded.
+hold jobs already goes through migrations/operations.py, whose beginning says how it is loaded.
 """
 
 import sqlalchemy as sa

@@ -28,13 +28,13 @@ class Awaited:
     def __getattr__(self, name: str) -> Any:
         return _plain(getattr(self.target, name))
 
-    def run(self, function: Callable[[Any], Any]) -> Any:
-        """`store.run` of a sync function."""
+    def run_in_transaction(self, function: Callable[[Any], Any]) -> Any:
+        """`store.run_in_transaction` of a sync function."""
 
         async def call(unit: AsyncUnitOfWork) -> Any:
             return await greenlet_spawn(function, _plain(unit))
 
-        return await_(self.target.run(call))
+        return await_(self.target.run_in_transaction(call))
 
     def __repr__(self) -> str:
         return repr(self.target)
@@ -44,7 +44,7 @@ class AwaitedStore(Awaited):
     """A store with an event loop of its own."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(AsyncFineTuningStore.connect(url, **options))
+        super().__init__(AsyncFineTuningStore.from_url(url, **options))
         self.loop = asyncio.Runner(debug=False)
 
     @property

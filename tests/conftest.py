@@ -126,7 +126,7 @@ def async_url(url: str, driver: str) -> str:
 @pytest.fixture
 def store(url: str, driver: str | None) -> Iterator[FineTuningStore]:
     """A store on a migrated database without jobs. No connection of it may be out after the test."""
-    store = FineTuningStore.connect(url) if driver is None else AwaitedStore(databases.with_driver(url, driver))
+    store = FineTuningStore.from_url(url) if driver is None else AwaitedStore(databases.with_driver(url, driver))
     yield cast("FineTuningStore", store)
     pool = store.engine.pool
     assert isinstance(pool, QueuePool)
@@ -140,6 +140,6 @@ def store(url: str, driver: str | None) -> Iterator[FineTuningStore]:
 @pytest.fixture
 def sqlite_store(tmp_path: Path) -> Iterator[FineTuningStore]:
     """A store where the database does not matter."""
-    with FineTuningStore.connect(f"sqlite:///{tmp_path}/jobs.db") as store:
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store:
         store.schema.upgrade()
         yield store

@@ -130,7 +130,7 @@ Database = Sqlite | Server
 
 
 def _migrate(url: str) -> None:
-    with FineTuningStore.connect(url) as store:
+    with FineTuningStore.from_url(url) as store:
         store.schema.upgrade()
 
 

@@ -24,7 +24,7 @@ def release_to_come(folder: Path, *revisions: Path) -> Path:
 
 def started(release: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     """Alembic's command line, at work."""
-    command = [sys.executable, "-m", "alembic", "-c", str(release / "alembic.ini"), "-x", f"url={url}", "-x", "lose_data", *arguments]
+    command = [sys.executable, "-m", "alembic", "-c", str(release / "alembic.ini"), "-x", f"url={url}", "-x", "allow_data_loss", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-#: Only large_tables does these, without stopping those who use the table.
+#: Only operations does these, without stopping those who use the table.
 THROUGH_LARGE_TABLES = {"create_index", "create_check_constraint", "create_unique_constraint", "create_foreign_key", "create_primary_key"}
 #: What code of the release before would miss.
 TAKES_AWAY = {"drop_table", "drop_column", "drop_constraint", "drop_index", "alter_column", "rename_table"}
@@ -22,12 +22,12 @@ def broken_rules(source: str) -> Iterator[str]:
     on_sqlite = {node for branch in ast.walk(upgrade) if isinstance(branch, ast.If) and _asks_for_sqlite(branch) for node in _nodes(branch)}
     calls = [node for node in ast.walk(upgrade) if isinstance(node, ast.Call) and node not in on_sqlite]
     made = {_word(call, 0) for call in calls if _called(call) == ("op", "create_table")}
-    waits = ("large_tables", "wait_briefly") in map(_called, calls)
+    waits = ("operations", "wait_briefly") in map(_called, calls)
     for call in calls:
         kind, name = _called(call)
         if kind == "op":
             yield from _broken_in_operation(name, call, made, waits=waits)
-    steps = [name for kind, name in map(_called, calls) if kind == "large_tables" and name in SINGLE_STEPS]
+    steps = [name for kind, name in map(_called, calls) if kind == "operations" and name in SINGLE_STEPS]
     others = {("op", "add_column"), ("op", "create_table")} & set(map(_called, calls))
     if len(steps) > 1 or (steps and others):
         yield "upgrade: one concern a revision, an index or a CHECK is alone in its own"
@@ -37,12 +37,12 @@ def _broken_in_operation(name: str, call: ast.Call, made: set[str | None], *, wa
     if name in TAKES_AWAY:
         yield f"op.{name}: upgrade only adds; what earlier code may still use goes in a later release"
     elif name in THROUGH_LARGE_TABLES and _word(call, 1) not in made:
-        yield f"op.{name}: the table may be large, use large_tables"
+        yield f"op.{name}: the table may be large, use operations"
     elif name == "batch_alter_table":
         yield "op.batch_alter_table: rebuild on SQLite only"
     elif name == "add_column":
         if not waits:
-            yield "op.add_column: begin with large_tables.wait_briefly()"
+            yield "op.add_column: begin with operations.wait_briefly()"
         if "nullable=False" in ast.unparse(call) and "server_default" not in ast.unparse(call):
             yield "op.add_column: nullable, or with a constant default, so that earlier code can go on inserting"
     elif name == "execute":
@@ -53,7 +53,7 @@ def _broken_in_sql(sql: str) -> Iterator[str]:
     if SQL_THAT_TAKES_AWAY.search(sql):
         yield "op.execute: upgrade only adds; what earlier code may still use goes in a later release"
     if SQL_THAT_STOPS_USERS.search(sql):
-        yield "op.execute: the table may be large, use large_tables"
+        yield "op.execute: the table may be large, use operations"
 
 
 def _called(call: ast.Call) -> tuple[str, str]:

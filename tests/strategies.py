@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fine_tuning_store import FineTuningJob, FineTuningJobCheckpoint, FineTuningJobEvent, Hyperparameters, JobError, JobStatus, Method
-from fine_tuning_store.domain.record_rules import CHECKPOINT_MEMBERS, EVENT_MEMBERS
-from fine_tuning_store.domain.rules import MEMBERS, WANDB_MEMBERS
+from fine_tuning_store.domain.history_validation import CHECKPOINT_MEMBERS, EVENT_MEMBERS
+from fine_tuning_store.domain.job_validation import MEMBERS, WANDB_MEMBERS
 
 WHOLE = ("n_epochs", "batch_size", "eval_interval", "eval_samples")
 FRACTIONS = ("learning_rate_multiplier", "beta", "compute_multiplier")

@@ -41,7 +41,7 @@ def on(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]])
     """What a coroutine on a store answers. No connection may be out after it, and no warning may come of what it leaves behind."""
 
     async def main() -> T:
-        async with AsyncFineTuningStore.connect(url) as store:
+        async with AsyncFineTuningStore.from_url(url) as store:
             answer = await work(store)
             assert checked_out(store) == 0
             return answer
@@ -188,7 +188,7 @@ def test_a_function_is_awaited_again_whole_when_its_transaction_lost(async_url: 
                     await met.wait()
                 await unit.jobs.update(other, metadata={"by": name})
 
-            await store.run(work)
+            await store.run_in_transaction(work)
 
         await asyncio.gather(crosswise("a", first.id, second.id), crosswise("b", second.id, first.id))
         assert len(runs) == (2 if database.name == "sqlite" else 3)
@@ -201,7 +201,7 @@ def test_two_tasks_and_two_stores_that_migrate_at_once_all_succeed(empty_url: st
     url = with_driver(empty_url, driver)
 
     async def migrate(store: AsyncFineTuningStore) -> None:
-        async with AsyncFineTuningStore.connect(url) as other:
+        async with AsyncFineTuningStore.from_url(url) as other:
             await asyncio.gather(store.schema.upgrade(), other.schema.upgrade(), store.schema.upgrade())
             assert await other.schema.check() == ()
             assert await store.schema.current() == await store.schema.head()
@@ -222,7 +222,7 @@ def test_who_waits_for_the_migration_lock_leaves_the_event_loop_free(empty_url: 
 
         ticking = asyncio.create_task(tick())
         lock = traits_of(store.engine.dialect.name).migration_lock
-        with FineTuningStore.connect(empty_url) as other:
+        with FineTuningStore.from_url(empty_url) as other:
             with other._units.engine.connect() as connection, lock(connection, 1):
                 with pytest.raises(SchemaLockTimeoutError):
                     await store.schema.upgrade(lock_timeout=0.5)
@@ -336,7 +336,7 @@ def test_tasks_that_are_cancelled_at_random_lose_nothing(async_url: str, soak_se
 
 def on_five_connections(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]]) -> T:
     async def main() -> T:
-        async with AsyncFineTuningStore.connect(url) as store:
+        async with AsyncFineTuningStore.from_url(url) as store:
             store.engine.pool._max_overflow = 0  # type: ignore[attr-defined]
             return await work(store)
 

@@ -68,7 +68,7 @@ def test_a_hosts_alembic_neither_adopts_nor_drops_a_table_of_our_name(database: 
 def test_migrating_again_after_a_hosts_alembic_did_lowers_no_compatibility(database: Database, tmp_path: Path) -> None:
     from alembic import command
 
-    with database.empty() as url, FineTuningStore.connect(url) as store:
+    with database.empty() as url, FineTuningStore.from_url(url) as store:
         engine = create_engine(url)
         with engine.connect() as connection:
             command.upgrade(host_alembic(tmp_path / "host", connection), "heads")
@@ -85,7 +85,7 @@ def test_migrating_again_after_a_hosts_alembic_did_lowers_no_compatibility(datab
 
 
 def test_a_downgrade_that_was_cut_off_is_told_and_can_be_finished(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with store.engine.begin() as connection:
             for name in ("metadata", "result_files", "hyperparameters", "errors"):
@@ -141,7 +141,7 @@ def test_an_update_that_waited_for_an_end_answers_the_whole_end(store: FineTunin
         unit.jobs.fail(job.id, JobError(code="broken"))
 
         def wait() -> None:
-            with FineTuningStore.connect(url) as other:
+            with FineTuningStore.from_url(url) as other:
                 answers.append(other.jobs.update(job.id, metadata={"late": "yes"}))
 
         waiter = threading.Thread(target=wait)
@@ -191,7 +191,7 @@ def test_a_hosts_listeners_hold_for_reads_as_for_writes(url: str, store: FineTun
 
 
 def test_blocks_of_two_stores_may_end_out_of_order(tmp_path: Path) -> None:
-    stores = [FineTuningStore.connect(f"sqlite:///{tmp_path}/{name}.db") for name in "ab"]
+    stores = [FineTuningStore.from_url(f"sqlite:///{tmp_path}/{name}.db") for name in "ab"]
     for store in stores:
         store.schema.upgrade()
     first, second = (store.begin() for store in stores)
@@ -226,7 +226,7 @@ def test_no_secret_is_shown(sqlite_store: FineTuningStore) -> None:
         )
 
     assert "SECRET" not in f"{caught.value} {vars(caught.value)}"
-    assert "SECRET" not in repr(FineTuningStore.connect("postgresql://127.0.0.1/db?user=u&password=SECRET"))
+    assert "SECRET" not in repr(FineTuningStore.from_url("postgresql://127.0.0.1/db?user=u&password=SECRET"))
 
 
 @pytest.mark.parametrize("revision", [None, 5, ""])

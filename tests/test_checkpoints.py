@@ -45,7 +45,7 @@ def a_checkpoint(job_id: str, step: int, **members: Any) -> FineTuningJobCheckpo
 
 
 def test_a_created_checkpoint_is_answered_as_it_is_stored(url: str) -> None:
-    with FineTuningStore.connect(url, clock=lambda: NOW) as store:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         job = stored(store)
         checkpoint = store.checkpoints.create(
             job.id, step_number=10, fine_tuned_model_checkpoint=MODEL, metrics={"step": 10, "train_loss": 0.25}
@@ -260,8 +260,8 @@ def test_wrong_arguments_are_refused_by_name(store: FineTuningStore) -> None:
 
 def add_all(wait: Callable[[], object], url: str, job_id: str) -> int:
     added = 0
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         for step in range(20):
             try:

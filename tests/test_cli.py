@@ -83,11 +83,11 @@ def test_a_database_is_migrated_watched_and_migrated_back(empty_url: str) -> Non
     assert (code, printed.splitlines()[1:3]) == (0, ["status: current", f"revision: {HEAD}"])
     assert db("check", url=empty_url) == (0, "no differences\n")
 
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         job = created(store)
-        assert "lose_data" in refusal("downgrade", "base", url=empty_url)
+        assert "allow_data_loss" in refusal("downgrade", "base", url=empty_url)
         assert store.jobs.get(job.id) == job
-    assert db_json("downgrade", "base", "--lose-data", url=empty_url) == (0, {"revision": None})
+    assert db_json("downgrade", "base", "--allow-data-loss", url=empty_url) == (0, {"revision": None})
     assert tables(empty_url) == set()
 
 
@@ -150,7 +150,7 @@ def test_a_url_of_an_async_driver_serves_as_well(database: Database, empty_url: 
 
 
 def test_who_waits_too_long_for_another_that_migrates_is_told_by_a_code_of_its_own(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         lock = traits_of(store.engine.dialect.name).migration_lock
         with store._units.engine.connect() as connection, lock(connection, 1):
             assert "0.2 s" in refusal("upgrade", "--lock-timeout", "0.2", url=empty_url, code=4)
@@ -330,7 +330,7 @@ def test_the_tables_may_be_in_a_schema(empty_url: str) -> None:
 
 
 def test_tables_in_the_history_of_an_application_are_left_to_it(tmp_path: Path) -> None:
-    url, theirs = f"sqlite:///{tmp_path}/jobs.db", ("--version-table", "alembic_version")
+    url, theirs = f"sqlite:///{tmp_path}/jobs.db", ("--host-version-table", "alembic_version")
     code, state = db_json("state", *theirs, url=url)
     assert (code, state["command"]) == (1, "alembic upgrade heads")
 

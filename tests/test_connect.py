@@ -14,10 +14,10 @@ from sqlalchemy import create_engine, inspect, make_url, text
 
 from fine_tuning_store import (
     FineTuningStore,
-    IllegalMoveError,
+    IllegalTransitionError,
     InvalidValueError,
     JobReferencedError,
-    SchemaOutOfDateError,
+    SchemaVersionError,
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.sql.engine import connect_async, connect_either
@@ -47,7 +47,7 @@ from tests.given import created
 )
 def test_a_url_that_cannot_be_used_is_refused_with_one_that_can(url: str, hint: str) -> None:
     with pytest.raises(UnsupportedDatabaseError, match=hint) as caught:
-        FineTuningStore.connect(url)
+        FineTuningStore.from_url(url)
 
     assert "tiger" not in str(caught.value)
 
@@ -89,12 +89,12 @@ def test_an_async_engine_is_refused_to_a_synchronous_driver(url: str, hint: str)
 def test_a_password_may_have_any_character_once_it_is_encoded_and_postgresql_names_a_database_by_itself() -> None:
     for password in ("p@ss", "p@ge/heim", "p:w", "100%41"):
         encoded = "".join(f"%{ord(letter):02X}" for letter in password)
-        with FineTuningStore.connect(f"postgresql://user:{encoded}@host/") as store:
+        with FineTuningStore.from_url(f"postgresql://user:{encoded}@host/") as store:
             assert (store.engine.url.password, store.engine.url.host) == (password, "host")
 
 
 def test_white_space_around_a_url_is_not_part_of_it(tmp_path: Path) -> None:
-    with FineTuningStore.connect(f"  sqlite:///{tmp_path}/jobs.db\n") as store:
+    with FineTuningStore.from_url(f"  sqlite:///{tmp_path}/jobs.db\n") as store:
         store.schema.upgrade()
 
     assert (tmp_path / "jobs.db").exists()
@@ -138,7 +138,7 @@ def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(UnsupportedDatabaseError, match=rf"fine-tuning-store\[{extra}\]"):
-        FineTuningStore.connect(url)
+        FineTuningStore.from_url(url)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_the_async_store_without_its_packages_names_the_extra(module: str) -> No
 
 
 def test_a_password_is_never_shown() -> None:
-    store = FineTuningStore.connect("postgresql://user:hunter2@127.0.0.1:1/db")
+    store = FineTuningStore.from_url("postgresql://user:hunter2@127.0.0.1:1/db")
 
     assert "hunter2" not in repr(store)
     assert "hunter2" not in repr(store.for_organization("org-1"))
@@ -177,14 +177,14 @@ def test_a_password_is_never_shown() -> None:
 
 
 def test_opening_and_using_an_unmigrated_database_runs_no_ddl_and_says_what_to_call(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         for call in (
             lambda: store.jobs.list(),
             lambda: created(store),
             lambda: store.begin().__enter__(),
-            store.schema.require_current,
+            store.schema.require_usable,
         ):
-            with pytest.raises(SchemaOutOfDateError, match=r"store\.schema\.upgrade\(\)"):
+            with pytest.raises(SchemaVersionError, match=r"store\.schema\.upgrade\(\)"):
                 call()
 
         assert inspect(store.engine).get_table_names() == []
@@ -203,20 +203,20 @@ def test_an_older_schema_is_refused_and_a_newer_one_by_what_it_says_of_itself(st
     current = store.schema
     try:
         declare(1, 1)
-        with pytest.raises(SchemaOutOfDateError, match=r"schema 1 .* needs schema 2"):
-            current.require_current()
+        with pytest.raises(SchemaVersionError, match=r"schema 1 .* needs schema 2"):
+            current.require_usable()
         declare(9, 1)
-        with FineTuningStore.connect(url) as other:
+        with FineTuningStore.from_url(url) as other:
             created(other)
         declare(9, 5)
-        with FineTuningStore.connect(url) as other, pytest.raises(SchemaOutOfDateError, match=r"schema 9.*schema 5 or later.*schema 2"):
+        with FineTuningStore.from_url(url) as other, pytest.raises(SchemaVersionError, match=r"schema 9.*schema 5 or later.*schema 2"):
             other.jobs.list()
     finally:
         declare(2, 1)
 
 
 def test_a_database_in_memory_is_one_database_for_all_threads() -> None:
-    with FineTuningStore.connect("sqlite://") as store:
+    with FineTuningStore.from_url("sqlite://") as store:
         store.schema.upgrade()
         threads = [threading.Thread(target=lambda: [created(store) for _ in range(20)]) for _ in range(4)]
         for thread in threads:
@@ -228,7 +228,7 @@ def test_a_database_in_memory_is_one_database_for_all_threads() -> None:
 
 
 def test_a_sqlite_file_gets_the_recipe(tmp_path: Path) -> None:
-    with FineTuningStore.connect(f"sqlite:///{tmp_path}/jobs.db") as store, store.engine.connect() as connection:
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store, store.engine.connect() as connection:
         settings = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "foreign_keys", "synchronous")}
 
     assert settings == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1}
@@ -236,7 +236,7 @@ def test_a_sqlite_file_gets_the_recipe(tmp_path: Path) -> None:
 
 def test_a_read_only_sqlite_file_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    with FineTuningStore.connect(f"sqlite:///{path}") as store:
+    with FineTuningStore.from_url(f"sqlite:///{path}") as store:
         store.schema.upgrade()
         job = created(store)
     engine = create_engine(f"sqlite:///{path}")
@@ -244,12 +244,12 @@ def test_a_read_only_sqlite_file_can_be_read(tmp_path: Path) -> None:
         connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
     engine.dispose()
 
-    with FineTuningStore.connect(f"sqlite:///file:{path}?mode=ro&uri=true") as store:
+    with FineTuningStore.from_url(f"sqlite:///file:{path}?mode=ro&uri=true") as store:
         assert store.jobs.get(job.id) == job
 
 
 def test_the_hosts_own_transactions_on_our_engine_are_whole(tmp_path: Path) -> None:
-    with FineTuningStore.connect(f"sqlite:///{tmp_path}/jobs.db") as store:
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store:
         store.schema.upgrade()
         job = created(store)
         for engine in (store.engine, store.for_organization("org-1").engine):
@@ -261,7 +261,7 @@ def test_the_hosts_own_transactions_on_our_engine_are_whole(tmp_path: Path) -> N
 
 
 def test_a_store_of_one_organization_leaves_the_engine_open() -> None:
-    with FineTuningStore.connect("sqlite://") as store:
+    with FineTuningStore.from_url("sqlite://") as store:
         store.schema.upgrade()
         with store.for_organization("org-1") as scoped:
             job = scoped.jobs.create(model="m", training_file="f")
@@ -270,18 +270,18 @@ def test_a_store_of_one_organization_leaves_the_engine_open() -> None:
 
 
 def test_a_url_object_serves_too_and_a_driver_may_be_named(tmp_path: Path) -> None:
-    with FineTuningStore.connect(make_url(f"sqlite+pysqlite:///{tmp_path}/jobs.db")) as store:
+    with FineTuningStore.from_url(make_url(f"sqlite+pysqlite:///{tmp_path}/jobs.db")) as store:
         store.schema.upgrade()
         created(store)
 
 
 def test_errors_survive_pickling() -> None:
     for error in (
-        IllegalMoveError("ftjob-1", "start", "failed", ("queued",)),
+        IllegalTransitionError("ftjob-1", "start", "failed", ("queued",)),
         JobReferencedError("ftjob-1"),
         InvalidValueError("limit", 0, "must be positive"),
-        SchemaOutOfDateError(None, 1),
-        SchemaOutOfDateError(3, 1, 2),
+        SchemaVersionError(None, 1),
+        SchemaVersionError(3, 1, 2),
     ):
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
@@ -290,7 +290,7 @@ def test_errors_survive_pickling() -> None:
 def test_a_store_of_ours_describes_no_result_on_postgresql_and_reads_in_one_round_trip(url: str, database: Database) -> None:
     if database.name != "postgresql":
         return
-    with FineTuningStore.connect(url) as store, store.engine.connect() as connection:
+    with FineTuningStore.from_url(url) as store, store.engine.connect() as connection:
         cursor = connection.connection.cursor()
         assert type(cursor).__module__ == "fine_tuning_store.sql.psycopg_recipe"
         assert store._units.reads_in_autocommit

@@ -20,7 +20,7 @@ from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatus, SchemaOutOfDateError
+from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatus, SchemaVersionError
 from tests.databases import ASYNC_DRIVERS, Database, new_name, with_driver
 from tests.given import created
 
@@ -65,7 +65,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
 @pytest.fixture
 def embedding(database: Database, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The names of the page about embedding, which has run on a database that the deployment has migrated."""
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
     monkeypatch.setenv("DATABASE_URL", empty_url)
     monkeypatch.setenv("ASYNC_DATABASE_URL", with_driver(empty_url, ASYNC_DRIVERS[database.name][0]))
@@ -100,10 +100,10 @@ def test_the_services_of_the_page_answer_each_organization_its_own(embedding: di
 
 def test_a_service_of_the_page_does_not_start_on_a_database_that_is_not_migrated(embedding: dict[str, Any]) -> None:
     embedding["Base"].metadata.drop_all(embedding["engine"])
-    embedding["store"].schema.downgrade("base", lose_data=True)
+    embedding["store"].schema.downgrade("base", allow_data_loss=True)
 
     for app in (embedding["app"], embedding["async_app"]):
-        with pytest.raises(SchemaOutOfDateError), TestClient(app):
+        with pytest.raises(SchemaVersionError), TestClient(app):
             pass
 
 
@@ -147,7 +147,7 @@ def test_a_worker_process_of_the_page_ends_by_itself_when_it_is_told_to(tmp_path
     database = f"sqlite:///{tmp_path}/jobs.db"
     (tmp_path / "page.py").write_text(blocks(EMBEDDING))
     environment = {**os.environ, "DATABASE_URL": database, "ASYNC_DATABASE_URL": with_driver(database, "aiosqlite")}
-    with FineTuningStore.connect(database) as store:
+    with FineTuningStore.from_url(database) as store:
         store.schema.upgrade()
         job = created(store)
         store.jobs.enqueue(job.id)
@@ -190,7 +190,7 @@ def test_jobs_and_the_applications_rows_of_the_page_are_there_together(embedding
 
 def test_the_tests_that_the_page_shows_pass(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/page.db"
-    with FineTuningStore.connect(database) as store:
+    with FineTuningStore.from_url(database) as store:
         store.schema.upgrade()
     uses_repository = "\n\ndef test_a_repository(job_repository):\n    assert job_repository.list().data\n"
     (tmp_path / "test_page.py").write_text(blocks(EMBEDDING) + uses_repository)
@@ -225,14 +225,14 @@ def test_the_commands_of_the_page_about_migrating_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_the_runtime_role_of_the_page_uses_the_tables_and_may_not_change_them(empty_url: str) -> None:
     role = new_name()
-    with FineTuningStore.connect(empty_url) as owner:
+    with FineTuningStore.from_url(empty_url) as owner:
         owner.schema.upgrade()
         with owner.engine.begin() as connection:
             for statement in blocks(MIGRATING, "sql").replace("fine_tuning_app", role).split(";"):
                 if statement.strip():
                     connection.execute(text(statement))
         try:
-            with FineTuningStore.connect(make_url(empty_url).set(username=role)) as store:
+            with FineTuningStore.from_url(make_url(empty_url).set(username=role)) as store:
                 store.schema.upgrade()
                 assert store.schema.state().is_usable
                 assert store.schema.check() == ()
@@ -242,7 +242,7 @@ def test_the_runtime_role_of_the_page_uses_the_tables_and_may_not_change_them(em
                     with pytest.raises(ProgrammingError, match="permission denied"), store.engine.begin() as connection:
                         connection.execute(text(f"DELETE FROM {table}"))
                 with pytest.raises(ProgrammingError, match="permission denied"):
-                    store.schema.downgrade("base", lose_data=True)
+                    store.schema.downgrade("base", allow_data_loss=True)
         finally:
             with owner.engine.begin() as connection:
                 connection.execute(text(f"DROP OWNED BY {role}"))

@@ -38,12 +38,12 @@ def somebody_waits(connection: Connection) -> bool:
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("target", ["base", FIRST])
 def test_a_job_that_is_being_stored_is_waited_for_and_kept(empty_url: str, database: Database, target: str) -> None:
-    with FineTuningStore.connect(empty_url) as store, ThreadPoolExecutor() as threads:
+    with FineTuningStore.from_url(empty_url) as store, ThreadPoolExecutor() as threads:
         store.schema.upgrade()
         with store.engine.connect() as connection, store.engine.connect() as watching:
             connection.execute(JOB)
             downgrade = threads.submit(store.schema.downgrade, target)
-            assert poll(lambda: somebody_waits(watching), 30, awaited=False)
+            assert poll(lambda: somebody_waits(watching), 30, is_async=False)
             connection.commit()
 
             with pytest.raises(SchemaConflictError, match="jobs are stored"):
@@ -78,12 +78,12 @@ def by_the_command(*arguments: str) -> Callable[[str], None]:
     [
         (by_a_config, "jobs are stored"),
         (by_the_command(), "jobs are stored"),
-        (by_the_command("-x", "lose_data=false"), "jobs are stored"),
-        (by_the_command("-x", "lose_data=perhaps"), "must be true or false"),
+        (by_the_command("-x", "allow_data_loss=false"), "jobs are stored"),
+        (by_the_command("-x", "allow_data_loss=perhaps"), "must be true or false"),
     ],
 )
 def test_alembic_refuses_as_the_store_does(empty_url: str, downgrade: Callable[[str], None], refusal: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         job = created(store)
 
@@ -91,12 +91,12 @@ def test_alembic_refuses_as_the_store_does(empty_url: str, downgrade: Callable[[
             downgrade(empty_url)
 
         assert store.jobs.get(job.id) == job
-        by_the_command("-x", "lose_data=true")(empty_url)
+        by_the_command("-x", "allow_data_loss=true")(empty_url)
         assert store.schema.state().status is SchemaStatus.EMPTY
 
 
 def test_a_target_that_means_nothing_is_told_before_any_job(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         created(store)
 
@@ -107,7 +107,7 @@ def test_a_target_that_means_nothing_is_told_before_any_job(empty_url: str) -> N
 @pytest.mark.parametrize("call", ["upgrade", "adopt"])
 def test_a_downgrade_that_was_cut_off_before_it_changed_a_table_is_taken_back(empty_url: str, call: str) -> None:
     """As on MariaDB, by a role that may not drop tables. Nothing is lost by the way out."""
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         job = created(store)
         store.events.append(job.id, "hello")
@@ -123,12 +123,12 @@ def test_a_downgrade_that_was_cut_off_before_it_changed_a_table_is_taken_back(em
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
 def test_an_upgrade_beside_a_downgrade_that_is_held_up_waits_and_then_upgrades(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store, FineTuningStore.connect(empty_url) as other, ThreadPoolExecutor() as threads:
+    with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other, ThreadPoolExecutor() as threads:
         store.schema.upgrade()
         with store.engine.connect() as connection:
             connection.execute(text("SELECT count(*) FROM fine_tuning_checkpoint_permissions"))
             downgrade = threads.submit(store.schema.downgrade, FIRST)
-            assert poll(lambda: other.schema.state().schema_number == 1, 30, awaited=False)
+            assert poll(lambda: other.schema.state().schema_number == 1, 30, is_async=False)
             upgrade = threads.submit(other.schema.upgrade)
             wait([downgrade, upgrade], timeout=0.5)
             assert not upgrade.done()

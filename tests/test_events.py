@@ -13,13 +13,13 @@ from fine_tuning_store import (
     FineTuningJobEvent,
     FineTuningStore,
     FineTuningStoreError,
-    IllegalMoveError,
+    IllegalTransitionError,
     InvalidValueError,
     JobError,
     JobNotFoundError,
     JobStatus,
 )
-from fine_tuning_store.domain.lifecycle import MOVES
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.given import in_status, stored
 from tests.processes import at_once
 
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.every_driver
 NOW = 1_800_000_000
 CALLS: dict[str, Callable[[FineTuningStore, str], object]] = {
     "append": lambda store, id: store.events.append(id, "hello"),
-    "append_many": lambda store, id: store.events.append_many(id, [an_event(1)]),
-    "append_many of none": lambda store, id: store.events.append_many(id, []),
+    "append_many": lambda store, id: store.events.import_many(id, [an_event(1)]),
+    "append_many of none": lambda store, id: store.events.import_many(id, []),
     "list": lambda store, id: store.events.list(id),
     "list after": lambda store, id: store.events.list(id, after="ftevent-1"),
     "tail": lambda store, id: store.events.tail(id),
@@ -38,7 +38,7 @@ CALLS: dict[str, Callable[[FineTuningStore, str], object]] = {
 MOVES_WITH: dict[str, Callable[..., object]] = {
     "enqueue": lambda store, id, **told: store.jobs.enqueue(id, **told),
     "start": lambda store, id, **told: store.jobs.start(id, **told),
-    "give_back": lambda store, id, **told: store.jobs.give_back(id, **told),
+    "requeue": lambda store, id, **told: store.jobs.requeue(id, **told),
     "pause": lambda store, id, **told: store.jobs.pause(id, **told),
     "resume": lambda store, id, **told: store.jobs.resume(id, **told),
     "succeed": lambda store, id, **told: store.jobs.succeed(id, fine_tuned_model="ft:m", result_files=["file-r"], **told),
@@ -68,7 +68,7 @@ def messages(store: FineTuningStore, job_id: str) -> list[str]:
 
 
 def test_an_appended_event_is_answered_as_it_is_stored(url: str) -> None:
-    with FineTuningStore.connect(url, clock=lambda: NOW) as store:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         job = stored(store)
         event = store.events.append(job.id, "Step 1/2", level="warn", type="metrics", data={"step": 1})
 
@@ -140,7 +140,7 @@ def test_imported_events_keep_their_ids_and_times_in_the_order_given(store: Fine
     store.events.append(job.id, "before")
     given = [an_event(2, extra={"new": {"a": [1]}}), an_event(1, type=None, data=[1], position=77, job_id="ftjob-other"), an_event(3)]
 
-    kept = store.events.append_many(job.id, iter(given))
+    kept = store.events.import_many(job.id, iter(given))
 
     assert kept == tuple(replace(event, job_id=job.id, position=position) for position, event in enumerate(given, 2))
     assert all_of(store, job.id)[1:] == kept
@@ -150,31 +150,31 @@ def test_imported_events_keep_their_ids_and_times_in_the_order_given(store: Fine
 def test_no_events_at_all_are_imported_without_a_trace(store: FineTuningStore) -> None:
     job = stored(store)
 
-    assert store.events.append_many(job.id, []) == ()
+    assert store.events.import_many(job.id, []) == ()
     assert store.events.append(job.id, "hello").position == 1
 
 
 def test_an_import_may_be_as_long_as_ten_thousand_events(store: FineTuningStore) -> None:
     job = stored(store)
 
-    kept = store.events.append_many(job.id, (an_event(number) for number in range(10_000)))
+    kept = store.events.import_many(job.id, (an_event(number) for number in range(10_000)))
 
     assert [event.position for event in kept] == list(range(1, 10_001))
     assert store.events.list(job.id, limit=1).data == kept[-1:]
     with pytest.raises(InvalidValueError) as caught:
-        store.events.append_many(job.id, [an_event(10_000 + number) for number in range(10_001)])
+        store.events.import_many(job.id, [an_event(10_000 + number) for number in range(10_001)])
     assert caught.value.field == "events"
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 1500])
 def test_an_import_of_an_id_that_the_job_has_writes_nothing(store: FineTuningStore, place: int) -> None:
     job = stored(store)
-    store.events.append_many(job.id, [an_event(7)])
+    store.events.import_many(job.id, [an_event(7)])
     given = [an_event(100 + number) for number in range(place + 2)]
     given[place] = an_event(7, message="again")
 
     with pytest.raises(InvalidValueError) as caught:
-        store.events.append_many(job.id, given)
+        store.events.import_many(job.id, given)
 
     assert (caught.value.field, caught.value.value) == (f"events[{place}].id", "ftevent-0007")
     assert messages(store, job.id) == ["event 7"]
@@ -184,9 +184,9 @@ def test_an_import_of_an_id_that_the_job_has_writes_nothing(store: FineTuningSto
 def test_an_import_that_is_refused_leaves_a_unit_usable(store: FineTuningStore) -> None:
     job = stored(store)
     with store.begin() as unit:
-        unit.events.append_many(job.id, [an_event(1)])
+        unit.events.import_many(job.id, [an_event(1)])
         with pytest.raises(InvalidValueError, match="new to its job"):
-            unit.events.append_many(job.id, [an_event(2), an_event(1)])
+            unit.events.import_many(job.id, [an_event(2), an_event(1)])
         unit.events.append(job.id, "last")
 
     assert messages(store, job.id) == ["event 1", "last"]
@@ -196,7 +196,7 @@ def test_an_id_twice_in_one_import_is_refused(store: FineTuningStore) -> None:
     job = stored(store)
 
     with pytest.raises(InvalidValueError) as caught:
-        store.events.append_many(job.id, [an_event(1), an_event(2), an_event(1)])
+        store.events.import_many(job.id, [an_event(1), an_event(2), an_event(1)])
 
     assert caught.value.field == "events[2].id"
     assert all_of(store, job.id) == ()
@@ -204,8 +204,8 @@ def test_an_id_twice_in_one_import_is_refused(store: FineTuningStore) -> None:
 
 def test_two_jobs_may_have_events_of_one_id(store: FineTuningStore) -> None:
     one, other = stored(store), stored(store)
-    store.events.append_many(one.id, [an_event(1), an_event(2)])
-    store.events.append_many(other.id, [an_event(2)])
+    store.events.import_many(one.id, [an_event(1), an_event(2)])
+    store.events.import_many(other.id, [an_event(2)])
 
     assert [event.id for event in store.events.list(other.id)] == ["ftevent-0002"]
     with pytest.raises(CursorNotFoundError):
@@ -215,7 +215,7 @@ def test_two_jobs_may_have_events_of_one_id(store: FineTuningStore) -> None:
 def test_ids_of_events_compare_bytewise(store: FineTuningStore) -> None:
     job = stored(store)
     ids = ["ev", "EV", "ev ", "év", "e\u0301v"]
-    store.events.append_many(job.id, [an_event(1, id=id) for id in ids])
+    store.events.import_many(job.id, [an_event(1, id=id) for id in ids])
 
     assert [event.id for event in all_of(store, job.id)] == ids
     assert [event.id for event in store.events.list(job.id, after="EV")] == ["ev"]
@@ -226,7 +226,7 @@ def test_ids_of_events_compare_bytewise(store: FineTuningStore) -> None:
 
 def test_a_list_is_newest_first_by_position_whatever_the_times_and_ids_say(store: FineTuningStore) -> None:
     job = stored(store)
-    kept = store.events.append_many(job.id, [an_event(5), an_event(1), an_event(9), an_event(3)])
+    kept = store.events.import_many(job.id, [an_event(5), an_event(1), an_event(9), an_event(3)])
 
     page = store.events.list(job.id)
 
@@ -237,7 +237,7 @@ def test_a_list_is_newest_first_by_position_whatever_the_times_and_ids_say(store
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 1000])
 def test_pages_show_every_event_once_and_know_whether_more_follow(store: FineTuningStore, limit: int) -> None:
     job = stored(store)
-    kept = store.events.append_many(job.id, [an_event(number) for number in range(6)])[::-1]
+    kept = store.events.import_many(job.id, [an_event(number) for number in range(6)])[::-1]
     after, begin = None, 0
     while True:
         page = store.events.list(job.id, after=after, limit=limit)
@@ -253,7 +253,7 @@ def test_pages_show_every_event_once_and_know_whether_more_follow(store: FineTun
 
 def test_a_list_has_twenty_events_and_a_tail_a_hundred_unless_told(store: FineTuningStore) -> None:
     job = stored(store)
-    store.events.append_many(job.id, [an_event(number) for number in range(101)])
+    store.events.import_many(job.id, [an_event(number) for number in range(101)])
 
     assert (len(store.events.list(job.id)), len(store.events.tail(job.id))) == (20, 100)
     assert store.events.list(job.id).has_more
@@ -263,7 +263,7 @@ def test_a_list_has_twenty_events_and_a_tail_a_hundred_unless_told(store: FineTu
 @pytest.mark.parametrize("limit", [1, 4, 5, 6])
 def test_a_tail_is_oldest_first_behind_a_position(store: FineTuningStore, limit: int) -> None:
     job = stored(store)
-    kept = store.events.append_many(job.id, [an_event(number) for number in range(5)])
+    kept = store.events.import_many(job.id, [an_event(number) for number in range(5)])
 
     for position in range(7):
         page = store.events.tail(job.id, position, limit=limit)
@@ -281,7 +281,7 @@ def test_a_job_without_events_has_empty_pages(store: FineTuningStore) -> None:
 @pytest.mark.parametrize("after", ["ftevent-none", "ftevent-0001 ", "FTEVENT-0001", "\U0001f600"])
 def test_a_cursor_that_is_no_event_of_the_job_is_refused(store: FineTuningStore, after: str) -> None:
     job = stored(store)
-    store.events.append_many(job.id, [an_event(1)])
+    store.events.import_many(job.id, [an_event(1)])
 
     with pytest.raises(CursorNotFoundError) as caught:
         store.events.list(job.id, after=after)
@@ -299,7 +299,7 @@ def test_every_method_refuses_an_unknown_job(store: FineTuningStore, call: str, 
 def test_events_end_with_their_job(store: FineTuningStore) -> None:
     job, other = stored(store, status="failed"), stored(store, status="failed")
     for id in (job.id, other.id):
-        store.events.append_many(id, [an_event(1), an_event(2)])
+        store.events.import_many(id, [an_event(1), an_event(2)])
 
     store.jobs.delete(job.id)
 
@@ -319,11 +319,11 @@ def test_events_of_a_unit_that_is_rolled_back_leave_no_gap(store: FineTuningStor
     store.events.append(job.id, "first")
     with pytest.raises(RuntimeError), store.begin() as unit:
         assert unit.events.append(job.id, "lost").position == 2
-        unit.events.append_many(job.id, [an_event(1), an_event(2)])
+        unit.events.import_many(job.id, [an_event(1), an_event(2)])
         raise RuntimeError
 
     assert store.events.append(job.id, "second").position == 2
-    assert store.events.append_many(job.id, [an_event(1)])[0].position == 3
+    assert store.events.import_many(job.id, [an_event(1)])[0].position == 3
     assert messages(store, job.id) == ["first", "second", "event 1"]
 
 
@@ -342,15 +342,15 @@ def test_a_unit_sees_its_own_events_and_commits_them_with_its_moves(store: FineT
 
 
 def test_every_move_can_tell() -> None:
-    assert list(MOVES_WITH) == list(MOVES)
+    assert list(MOVES_WITH) == list(TRANSITIONS)
 
 
-@pytest.mark.parametrize("verb", MOVES)
+@pytest.mark.parametrize("verb", TRANSITIONS)
 @pytest.mark.parametrize("status", list(JobStatus))
 def test_a_move_tells_when_it_is_made_and_only_then(store: FineTuningStore, verb: str, status: JobStatus) -> None:
     job = in_status(store, status)
     store.events.append(job.id, "before")
-    if status in MOVES[verb].sources:
+    if status in TRANSITIONS[verb].sources:
         moved = MOVES_WITH[verb](store, job.id, message="It moved.")
         event = all_of(store, job.id)[1]
         assert (event.message, event.level, event.type, event.data) == ("It moved.", "info", "message", None)
@@ -359,7 +359,7 @@ def test_a_move_tells_when_it_is_made_and_only_then(store: FineTuningStore, verb
         assert MOVES_WITH[verb](store, job.id, message="It moved.") == job
         assert messages(store, job.id) == ["before"]
     else:
-        with pytest.raises(IllegalMoveError):
+        with pytest.raises(IllegalTransitionError):
             MOVES_WITH[verb](store, job.id, message="It moved.")
         assert messages(store, job.id) == ["before"]
 
@@ -381,10 +381,10 @@ def test_a_move_and_its_event_are_rolled_back_together(store: FineTuningStore) -
     assert all_of(store, job.id) == ()
 
 
-@pytest.mark.parametrize("verb", MOVES)
+@pytest.mark.parametrize("verb", TRANSITIONS)
 @pytest.mark.parametrize("message", [5, b"bytes", "\0", "\ud800", "a" * 1_000_001, ["hello"]])
 def test_a_move_with_a_wrong_message_is_not_made(store: FineTuningStore, verb: str, message: Any) -> None:
-    job = in_status(store, MOVES[verb].sources[0])
+    job = in_status(store, TRANSITIONS[verb].sources[0])
     with pytest.raises(InvalidValueError) as caught:
         MOVES_WITH[verb](store, job.id, message=message)
 
@@ -392,9 +392,9 @@ def test_a_move_with_a_wrong_message_is_not_made(store: FineTuningStore, verb: s
     assert store.jobs.get(job.id) == job
 
 
-@pytest.mark.parametrize("verb", MOVES)
+@pytest.mark.parametrize("verb", TRANSITIONS)
 def test_a_move_with_a_wrong_message_leaves_no_trace_in_a_unit(store: FineTuningStore, verb: str) -> None:
-    job = in_status(store, MOVES[verb].sources[0])
+    job = in_status(store, TRANSITIONS[verb].sources[0])
     with store.begin() as unit:
         with pytest.raises(InvalidValueError, match="message"):
             MOVES_WITH[verb](unit, job.id, message="\0")
@@ -414,11 +414,11 @@ def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901 
     value: Any
     for value in NO_IDS:
         yield "job_id", lambda store, _, value=value: store.events.append(value, "hello")
-        yield "job_id", lambda store, _, value=value: store.events.append_many(value, [])
+        yield "job_id", lambda store, _, value=value: store.events.import_many(value, [])
         yield "job_id", lambda store, _, value=value: store.events.list(value)
         yield "job_id", lambda store, _, value=value: store.events.list(value, after="e")
         yield "job_id", lambda store, _, value=value: store.events.tail(value)
-        yield "events[1].id", lambda store, id, value=value: store.events.append_many(id, [an_event(1), an_event(2, id=value)])
+        yield "events[1].id", lambda store, id, value=value: store.events.import_many(id, [an_event(1), an_event(2, id=value)])
         if value is not None:
             yield "after", lambda store, id, value=value: store.events.list(id, after=value)
     for value in NO_LIMITS:
@@ -428,25 +428,25 @@ def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901 
         yield "after_position", lambda store, id, value=value: store.events.tail(id, value)
     for value in NO_WORDS:
         yield "level", lambda store, id, value=value: store.events.append(id, "hello", level=value)
-        yield "events[0].level", lambda store, id, value=value: store.events.append_many(id, [an_event(1, level=value)])
+        yield "events[0].level", lambda store, id, value=value: store.events.import_many(id, [an_event(1, level=value)])
         if value is not None:
             yield "type", lambda store, id, value=value: store.events.append(id, "hello", type=value)
-            yield "events[0].type", lambda store, id, value=value: store.events.append_many(id, [an_event(1, type=value)])
+            yield "events[0].type", lambda store, id, value=value: store.events.import_many(id, [an_event(1, type=value)])
     for value in (None, 5, b"x", "a" * 1_000_001, "\0", "\ud800"):
         yield "message", lambda store, id, value=value: store.events.append(id, value)
-        yield "events[0].message", lambda store, id, value=value: store.events.append_many(id, [an_event(1, message=value)])
+        yield "events[0].message", lambda store, id, value=value: store.events.import_many(id, [an_event(1, message=value)])
     for value in NO_JSON:
         yield "data", lambda store, id, value=value: store.events.append(id, "hello", data=value)
-        yield "events[0].data", lambda store, id, value=value: store.events.append_many(id, [an_event(1, data=value)])
-        yield "events[0].extra", lambda store, id, value=value: store.events.append_many(id, [an_event(1, extra={"a": value})])
+        yield "events[0].data", lambda store, id, value=value: store.events.import_many(id, [an_event(1, data=value)])
+        yield "events[0].extra", lambda store, id, value=value: store.events.import_many(id, [an_event(1, extra={"a": value})])
     for value in (None, "1", 1.0, True, 2**63, -(2**63) - 1):
-        yield "events[0].created_at", lambda store, id, value=value: store.events.append_many(id, [an_event(1, created_at=value)])
+        yield "events[0].created_at", lambda store, id, value=value: store.events.import_many(id, [an_event(1, created_at=value)])
     for member in ("object", "id", "created_at", "message", "level", "type", "data"):
-        yield f"events[0].extra.{member}", lambda store, id, member=member: store.events.append_many(id, [an_event(1, extra={member: 1})])
+        yield f"events[0].extra.{member}", lambda store, id, member=member: store.events.import_many(id, [an_event(1, extra={member: 1})])
     for value in (None, 5, "events", an_event(1)):
-        yield "events", lambda store, id, value=value: store.events.append_many(id, value)
+        yield "events", lambda store, id, value=value: store.events.import_many(id, value)
     for value in (None, {}, "event"):
-        yield "events[0]", lambda store, id, value=value: store.events.append_many(id, [value])
+        yield "events[0]", lambda store, id, value=value: store.events.import_many(id, [value])
 
 
 WRONG = list(wrong_calls())
@@ -466,21 +466,21 @@ def test_wrong_input_is_refused_by_the_name_of_its_argument(store: FineTuningSto
 
 
 def append_in(wait: Callable[[], object], url: str, job_id: str, name: str, number: int) -> list[int | None]:
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         positions = []
         for step in range(number):
             if step % 5 == 4:
-                positions += [event.position for event in store.events.append_many(job_id, [an_event(step, id=f"{name}-{step}")])]
+                positions += [event.position for event in store.events.import_many(job_id, [an_event(step, id=f"{name}-{step}")])]
             else:
                 positions.append(store.events.append(job_id, f"{name} {step}").position)
         return positions
 
 
 def follow(wait: Callable[[], object], url: str, job_id: str, number: int) -> list[int | None]:
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         seen: list[int | None] = []
         while len(seen) < number:
@@ -502,11 +502,11 @@ def test_a_reader_who_follows_two_writers_misses_no_event(store: FineTuningStore
 
 
 def import_in(wait: Callable[[], object], url: str, job_id: str) -> str:
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         try:
-            store.events.append_many(job_id, [an_event(number) for number in range(50)])
+            store.events.import_many(job_id, [an_event(number) for number in range(50)])
         except InvalidValueError as error:
             return error.field
         return "imported"

@@ -35,7 +35,7 @@ def test_the_quickstart_keeps_a_history_in_the_current_folder(tmp_path: Path) ->
     output = printed(quickstart(tmp_path))
 
     assert (tmp_path / "fine_tuning.db").is_file()
-    with FineTuningStore.connect(f"sqlite:///{tmp_path}/fine_tuning.db") as store:
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/fine_tuning.db") as store:
         history = list(store.jobs.iterate())
     assert len(history) == len(LINES) + 2
     introduction, table = output.split("\n\n")
@@ -58,7 +58,7 @@ def test_a_second_quickstart_imports_nothing_twice_and_adds_two_more_jobs(empty_
 
     assert f"Imported {len(LINES)} jobs; 0 were there already." in first
     assert f"Imported 0 jobs; {len(LINES)} were there already." in second
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         history = list(store.jobs.iterate())
         assert store.schema.check() == ()
     assert f"{len(LINES) + 4} jobs: " in second

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from fine_tuning_store import FineTuningJob, FineTuningStore, SchemaOutOfDateError, job_from_wire
+from fine_tuning_store import FineTuningJob, FineTuningStore, SchemaVersionError, job_from_wire
 from tests.databases import Database
 
 HERE = Path(__file__).parent
@@ -42,9 +42,9 @@ def test_a_golden_database_goes_to_today_and_back_with_its_jobs(database: Databa
     jobs = expected()
     with database.empty() as url:
         load(url, HERE / "golden" / f"{revision}_{database.name}.sql")
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.from_url(url) as store:
             assert store.schema.current() == f"fine_tuning_store_{revision}"
-            with pytest.raises(SchemaOutOfDateError):
+            with pytest.raises(SchemaVersionError):
                 store.jobs.list()
 
             store.schema.upgrade()
@@ -54,7 +54,7 @@ def test_a_golden_database_goes_to_today_and_back_with_its_jobs(database: Databa
             for job in jobs:
                 assert store.events.append(job.id, "carried over").position == 1
 
-            store.schema.downgrade(f"fine_tuning_store_{revision}", lose_data=True)
+            store.schema.downgrade(f"fine_tuning_store_{revision}", allow_data_loss=True)
             with store.engine.connect() as connection:
                 assert connection.scalar(text("SELECT count(*) FROM fine_tuning_jobs")) == len(jobs)
             store.schema.upgrade()

@@ -11,10 +11,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import inspect, text
 
-from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaOutOfDateError
+from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaVersionError
 from fine_tuning_store.errors import FineTuningStoreError
-from fine_tuning_store.schema import is_not_ours, migrations_path
-from fine_tuning_store.schema.scripts import config as our_config
+from fine_tuning_store.schema import exclude_store_tables, migrations_path
+from fine_tuning_store.schema.revisions import config as our_config
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
 from tests.databases import Database
 from tests.given import created
@@ -43,14 +43,14 @@ def one(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 @pytest.fixture
 def store(empty_url: str) -> Iterator[FineTuningStore]:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         yield store
 
 
 @pytest.fixture
 def guest(empty_url: str) -> Iterator[FineTuningStore]:
     """A store that knows whose history its tables belong to."""
-    with FineTuningStore.connect(empty_url, version_table="alembic_version") as guest:
+    with FineTuningStore.from_url(empty_url, host_version_table="alembic_version") as guest:
         yield guest
 
 
@@ -93,7 +93,7 @@ def test_two_histories_go_up_and_down_and_up_again_in_one_database(two: Config, 
         assert store.schema.check() == ()
         command.downgrade(two, "base")
         assert tables(store) == {*OURS, VERSION_TABLE, "alembic_version"}
-        store.schema.downgrade("base", lose_data=True)
+        store.schema.downgrade("base", allow_data_loss=True)
         assert tables(store) == {"alembic_version"}  # Alembic keeps the empty table of the application
 
 
@@ -121,8 +121,11 @@ def test_without_the_filter_autogenerate_would_drop_our_tables(two: Config, stor
             return {change[1].name for change in compare_metadata(context, MetaData()) if change[0] == "remove_table"}
 
         assert dropped() == {*OURS, VERSION_TABLE}
-        assert dropped(include_name=is_not_ours) == set()
-        assert not dropped(include_name=is_not_ours, include_schemas=True) & {*OURS, VERSION_TABLE}  # MariaDB shows other databases too
+        assert dropped(include_name=exclude_store_tables) == set()
+        assert not dropped(include_name=exclude_store_tables, include_schemas=True) & {
+            *OURS,
+            VERSION_TABLE,
+        }  # MariaDB shows other databases too
 
 
 def test_one_history_goes_up_and_down_and_up_again(one: Config, guest: FineTuningStore) -> None:
@@ -135,7 +138,7 @@ def test_one_history_goes_up_and_down_and_up_again(one: Config, guest: FineTunin
         charge(guest)
         command.check(one)
         assert guest.schema.check() == ()
-        guest.schema.require_current()
+        guest.schema.require_usable()
         guest.schema.upgrade()
         command.downgrade(one, "fine_tuning_store_0001")
         assert versions(guest) == {"0001"}  # Alembic leaves out what the application's revision depends on
@@ -158,8 +161,8 @@ def test_a_store_inside_an_applications_history_names_its_command_instead_of_mig
         for call, names in calls:
             with pytest.raises(SchemaConflictError, match=names):
                 call()
-        for look in (guest.jobs.list, guest.schema.require_current):
-            with pytest.raises(SchemaOutOfDateError, match="'alembic upgrade heads'"):
+        for look in (guest.jobs.list, guest.schema.require_usable):
+            with pytest.raises(SchemaVersionError, match="'alembic upgrade heads'"):
                 look()
         assert tables(guest) == before
 
@@ -185,7 +188,7 @@ def test_no_second_history_is_begun_beside_an_applications(one: Config, store: F
         lambda: store.schema.downgrade("base"),
     ]
     for call in calls:
-        with pytest.raises(SchemaConflictError, match=r"version_table='alembic_version' and run 'alembic upgrade heads'"):
+        with pytest.raises(SchemaConflictError, match=r"host_version_table='alembic_version' and run 'alembic upgrade heads'"):
             call()
     assert tables(store) == before
     if target == "heads":
@@ -195,7 +198,7 @@ def test_no_second_history_is_begun_beside_an_applications(one: Config, store: F
 def test_a_store_with_a_history_of_its_own_is_not_taken_for_an_applications(store: FineTuningStore, guest: FineTuningStore) -> None:
     store.schema.upgrade("fine_tuning_store_0001")
 
-    with pytest.raises(SchemaConflictError, match="without version_table"):
+    with pytest.raises(SchemaConflictError, match="without host_version_table"):
         guest.schema.upgrade()
     store.schema.upgrade()
 
@@ -218,8 +221,8 @@ def test_a_history_of_its_own_can_be_moved_into_an_applications(one: Config, sto
 @pytest.mark.parametrize("name", ["", 5, "a\0b", "x" * 64])
 def test_a_wrong_version_table_is_refused(name: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
-        FineTuningStore.connect("sqlite://", version_table=name)
-    assert caught.value.field == "version_table"
+        FineTuningStore.from_url("sqlite://", host_version_table=name)
+    assert caught.value.field == "host_version_table"
 
 
 def test_the_next_revision_of_the_application_is_empty_and_lands_in_its_own_folder(one: Config, empty_url: str, tmp_path: Path) -> None:
@@ -253,7 +256,7 @@ def test_optuna_lives_in_the_same_database(database: Database) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for first in ("optuna", "ours"):
-        with database.empty() as url, FineTuningStore.connect(url) as store:
+        with database.empty() as url, FineTuningStore.from_url(url) as store:
             if first == "ours":
                 store.schema.upgrade()
             storage = RDBStorage(url)
@@ -271,7 +274,7 @@ def test_optuna_lives_in_the_same_database(database: Database) -> None:
             check_ours(store)
             assert versions(store) == theirs == {storage.get_head_version()}
             before = tables(store) - OURS - {VERSION_TABLE}
-            store.schema.downgrade("base", lose_data=True)
+            store.schema.downgrade("base", allow_data_loss=True)
 
             assert tables(store) == before
             assert len(optuna.load_study(study_name=study.study_name, storage=storage).trials) == 2
@@ -281,6 +284,6 @@ def test_optuna_lives_in_the_same_database(database: Database) -> None:
 def test_the_errors_survive_pickling() -> None:
     import pickle
 
-    errors: list[FineTuningStoreError] = [SchemaOutOfDateError(1, 2, None, "alembic_version"), SchemaConflictError("because")]
+    errors: list[FineTuningStoreError] = [SchemaVersionError(1, 2, None, "alembic_version"), SchemaConflictError("because")]
     for error in errors:
         assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -37,7 +37,7 @@ def test_who_is_interrupted_when_the_lock_was_granted_keeps_it_from_nobody(engin
     with pytest.raises(RuntimeError):
         FineTuningStore(engine).schema.upgrade()
 
-    with FineTuningStore.connect(empty_url) as other:
+    with FineTuningStore.from_url(empty_url) as other:
         other.schema.upgrade(lock_timeout=5)
 
 
@@ -68,12 +68,12 @@ def test_connections_keep_what_the_application_sets_on_them(engine: Engine, data
 @on_postgresql
 @pytest.mark.parametrize("first", [None, "fine_tuning_store_0001"])
 def test_tables_of_another_schema_on_the_search_path_are_not_added_to(empty_url: str, first: str | None) -> None:
-    with FineTuningStore.connect(empty_url) as public:
+    with FineTuningStore.from_url(empty_url) as public:
         public.schema.upgrade(first or "head")
         with public.engine.begin() as connection:
             connection.execute(text("CREATE SCHEMA service"))
         path = make_url(empty_url).update_query_dict({"options": "-c search_path=service,public"})
-        with FineTuningStore.connect(path) as both, FineTuningStore.connect(path, schema="service") as service:
+        with FineTuningStore.from_url(path) as both, FineTuningStore.from_url(path, schema="service") as service:
             if first is not None:
                 with pytest.raises(SchemaConflictError, match="schema='public'"):
                     both.schema.upgrade()
@@ -92,7 +92,7 @@ def test_tables_of_another_schema_on_the_search_path_are_not_added_to(empty_url:
 def test_an_engine_that_translates_schemas_is_refused_by_every_call(engine: Engine) -> None:
     store = FineTuningStore(engine.execution_options(schema_translate_map={None: "elsewhere"}))
 
-    for name in ("upgrade", "state", "check", "adopt", "current", "require_current"):
+    for name in ("upgrade", "state", "check", "adopt", "current", "require_usable"):
         with pytest.raises(UnsupportedDatabaseError, match="translates schemas"):
             getattr(store.schema, name)()
 
@@ -125,14 +125,14 @@ def test_a_refused_migration_leaves_a_file_unlocked_in_autocommit_mode_too(empty
 
 @on_sqlite
 def test_an_applications_key_that_cannot_be_checked_hinders_nobody(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         with store.engine.begin() as connection:
             connection.execute(text("CREATE TABLE parent (x, y)"))
             connection.execute(text("CREATE TABLE child (y REFERENCES parent (y))"))
 
         store.schema.upgrade()
         created(store)
-        store.schema.downgrade("base", lose_data=True)
+        store.schema.downgrade("base", allow_data_loss=True)
 
 
 def test_a_database_in_memory_outlives_its_migration() -> None:
@@ -145,7 +145,7 @@ def test_a_database_in_memory_outlives_its_migration() -> None:
 
 
 def test_a_view_of_our_name_is_refused_and_nothing_is_changed(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         with store.engine.begin() as connection:
             connection.execute(text("CREATE VIEW fine_tuning_job_events AS SELECT 1 AS one"))
 
@@ -156,7 +156,7 @@ def test_a_view_of_our_name_is_refused_and_nothing_is_changed(empty_url: str) ->
 
 
 def test_several_rows_of_ours_in_the_version_table_are_refused_by_every_migration(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with store.engine.begin() as connection:
             connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES ('fine_tuning_store_0001')"))

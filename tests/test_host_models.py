@@ -113,7 +113,7 @@ def by_connection(store: FineTuningStore) -> Iterator[Callable[[str], None]]:
 def test_a_job_that_a_host_refers_to_is_not_deleted_and_the_transaction_goes_on(store: FineTuningStore, way: Deletes, rule: str) -> None:
     job = stored(store, status="failed", metadata={"a": "b"}, result_files=("f",))
     event = FineTuningJobEvent(id="ftevent-1", created_at=1, message="hello")
-    store.events.append_many(job.id, [event])
+    store.events.import_many(job.id, [event])
     free = stored(store, status="failed", metadata={"a": "b"})
     with host_of(store, rule) as host:
         host.refer_to(job.id)

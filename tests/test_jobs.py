@@ -11,7 +11,7 @@ from fine_tuning_store import (
     FineTuningJob,
     FineTuningStore,
     Hyperparameters,
-    IllegalMoveError,
+    IllegalTransitionError,
     InvalidValueError,
     JobAlreadyExistsError,
     JobError,
@@ -106,7 +106,7 @@ def test_a_reinforcement_job_keeps_its_grader_and_its_effort(store: FineTuningSt
 def test_ids_rise_also_within_one_second_and_on_a_clock_that_stands_still_or_runs_back(url: str) -> None:
     times = [1_700_000_000.5] * 50 + [1_699_999_000.25] * 50
     ticking = iter(times)
-    with FineTuningStore.connect(url, clock=lambda: next(ticking)) as store:
+    with FineTuningStore.from_url(url, clock=lambda: next(ticking)) as store:
         jobs = [created(store) for _ in times]
 
     ids = [job.id for job in jobs]
@@ -165,7 +165,7 @@ def test_an_unknown_id_is_not_found_by_any_method(store: FineTuningStore) -> Non
         lambda: jobs.get("ftjob-none"),
         lambda: jobs.enqueue("ftjob-none"),
         lambda: jobs.start("ftjob-none", hyperparameters=Hyperparameters(n_epochs=2)),
-        lambda: jobs.give_back("ftjob-none"),
+        lambda: jobs.requeue("ftjob-none"),
         lambda: jobs.pause("ftjob-none"),
         lambda: jobs.resume("ftjob-none"),
         lambda: jobs.succeed("ftjob-none", fine_tuned_model="m", result_files=["file-1"]),
@@ -232,10 +232,10 @@ def test_an_ended_job_takes_new_metadata_and_nothing_else(store: FineTuningStore
     job = in_status(store, status)
 
     assert store.jobs.update(job.id, metadata={"kept": "yes"}).metadata == {"kept": "yes"}
-    with pytest.raises(IllegalMoveError) as caught:
+    with pytest.raises(IllegalTransitionError) as caught:
         store.jobs.update(job.id, trained_tokens=1, metadata={"kept": "no"})
 
-    assert (caught.value.move, caught.value.status) == ("update", status)
+    assert (caught.value.transition, caught.value.status) == ("update", status)
     assert store.jobs.get(job.id) == replace(job, metadata={"kept": "yes"})
 
 
@@ -244,7 +244,7 @@ def test_only_an_ended_job_is_deleted_and_only_once(store: FineTuningStore, stat
     job, other = in_status(store, status), stored(store, metadata={"a": "b"}, result_files=("file-1",))
 
     if not status.is_ended:
-        with pytest.raises(IllegalMoveError):
+        with pytest.raises(IllegalTransitionError):
             store.jobs.delete(job.id)
         assert store.jobs.get(job.id) == job
         return

@@ -46,7 +46,7 @@ def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: in
                 os.kill(os.getpid(), signal.SIGKILL)
 
         event.listen(Engine, "after_cursor_execute", die)
-        with FineTuningStore.connect(url, pooled=any(pooled)) as store:
+        with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             move(store)
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -64,29 +64,29 @@ def killed_upgrade(wait: Callable[[], object], url: str, last_statement: int) ->
 def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, *pooled: bool) -> int:
     """Kill an upgrade after each `every`th statement, finish it, and answer how often that was."""
     for number in count():
-        with FineTuningStore.connect(url, pooled=any(pooled)) as store:
+        with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             begin(store)
         if not killed(url, lambda store: store.schema.upgrade(), 1 + number * every, *pooled):
             return number
-        with FineTuningStore.connect(url, pooled=any(pooled)) as store:
+        with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             store.schema.upgrade()
             assert store.schema.check() == (), number
             assert store.schema.current() == store.schema.head()
             if begin is from_the_first:
                 assert store.jobs.get("ftjob-1").hyperparameters.n_epochs == 3, number
             store.jobs.create(organization_id="org-1", model="m", training_file="f")
-            store.schema.downgrade("base", lose_data=True)
+            store.schema.downgrade("base", allow_data_loss=True)
     raise AssertionError
 
 
 def killed_downgrades(wait: Callable[[], object], url: str, every: int) -> int:
     """Kill a downgrade after each `every`th statement, finish it, and answer how often that was."""
     for number in count():
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.from_url(url) as store:
             store.schema.upgrade()
         if not killed(url, lambda store: store.schema.downgrade("base"), 1 + number * every):
             return number
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.from_url(url) as store:
             store.schema.downgrade("base")
             store.schema.upgrade()
             assert store.schema.check() == (), number
@@ -121,7 +121,7 @@ def test_a_downgrade_that_is_killed_anywhere_is_finished_by_the_next(empty_url: 
 def test_a_first_upgrade_that_was_killed_is_finished_by_the_next_also_after_a_downgrade(empty_url: str) -> None:
     assert at_once((killed_upgrade, (empty_url, 20))) == [(True, None)]
 
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.downgrade("base")
         store.schema.upgrade()
         assert store.schema.check() == ()

@@ -51,7 +51,7 @@ def release(tmp_path: Path) -> Path:
 def large(database: Database) -> Iterator[str]:
     """A database at our head with many jobs."""
     with database.empty() as url:
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.from_url(url) as store:
             store.schema.upgrade()
             with store.engine.begin() as connection:
                 connection.execute(MANY_JOBS, {"jobs": JOBS})
@@ -84,7 +84,7 @@ def users_at_work(url: str) -> Iterator[dict[str, float]]:
     def work(name: str, step: Callable[[FineTuningStore], object]) -> None:
         worst = 0.0
         try:
-            with FineTuningStore.connect(url) as store:
+            with FineTuningStore.from_url(url) as store:
                 while not done.is_set():
                     start = time.monotonic()
                     step(store)
@@ -152,7 +152,7 @@ def test_an_index_whose_building_was_killed_is_built_again(large: str, engine: E
         until(lambda: connection.scalars(END_BUILDING).all() == [])
         assert state() is False
 
-        with FineTuningStore.connect(large) as store:
+        with FineTuningStore.from_url(large) as store:
             assert store.schema.current() == HEAD
             created(store)
         alembic(release, large, "upgrade", "fine_tuning_store_0003")
@@ -216,7 +216,7 @@ def test_nobody_stands_long_behind_a_migration_that_waits_for_a_table(large: str
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
 def test_a_table_that_is_in_use_for_too_long_ends_the_upgrade_and_stops_nobody_for_long(database: Database) -> None:
-    with database.empty() as url, FineTuningStore.connect(url) as store:
+    with database.empty() as url, FineTuningStore.from_url(url) as store:
         store.schema.upgrade("fine_tuning_store_0001")
         with open_transaction(url, "SELECT 1 FROM fine_tuning_jobs"), ThreadPoolExecutor() as threads:
             upgrade = threads.submit(store.schema.upgrade, lock_timeout=3)
@@ -253,7 +253,7 @@ def test_the_connections_own_lock_timeout_is_restored(database: Database, releas
 
 
 def test_revisions_for_large_tables_go_up_and_down_on_every_database(empty_url: str, release: Path) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         job = stored(store, seed=1, metadata={"team": "nlp"})
         for _ in range(2):

@@ -56,14 +56,14 @@ class Place:
             urls = [way.set(database=name).render_as_string(hide_password=False) for way in self.ways]
             for each in urls:
                 with self.connect(each) as store:
-                    assert poll(partial(is_there, store), 30, awaited=False)
+                    assert poll(partial(is_there, store), 30, is_async=False)
             yield urls
 
     def pooled(self, url: str) -> bool:
         return self.pooler is not None and make_url(url).port == self.pooler.port
 
     def connect(self, url: str) -> FineTuningStore:
-        return FineTuningStore.connect(url, pooled=self.pooled(url))
+        return FineTuningStore.from_url(url, transaction_pooler=self.pooled(url))
 
 
 def is_there(store: FineTuningStore) -> bool:
@@ -112,7 +112,7 @@ def change(store: FineTuningStore, values: str) -> None:
         except DBAPIError:
             return False
 
-    assert poll(is_changed, 30, awaited=False)
+    assert poll(is_changed, 30, is_async=False)
 
 
 def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> None:
@@ -129,7 +129,7 @@ def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> Non
 
             assert at_once(*calls) == [(store.schema.head(), None)] * PROCESSES
 
-            assert poll(partial(has_heard_of, store, PROCESSES + number % 2), 30, awaited=False)
+            assert poll(partial(has_heard_of, store, PROCESSES + number % 2), 30, is_async=False)
             assert store.schema.check() == ()
             with store.engine.connect() as connection:
                 assert connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all() == [store.schema.head()]
@@ -178,13 +178,13 @@ def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, url
     def wait_until_renewed(connection: Connection) -> None:
         with held(connection), place.connect(urls[-1]) as other:
             change(other, "expires_at = 0")
-            assert poll(lambda: is_renewed(other), 30, awaited=connection.dialect.is_async)
+            assert poll(lambda: is_renewed(other), 30, is_async=connection.dialect.is_async)
 
     with place.connect(urls[0]) as store, store.engine.connect() as connection:
         wait_until_renewed(connection)
 
     async def wait_in_a_task(url: str) -> None:
-        async with AsyncFineTuningStore.connect(url, pooled=place.pooled(url)) as store, store.engine.connect() as connection:
+        async with AsyncFineTuningStore.from_url(url, transaction_pooler=place.pooled(url)) as store, store.engine.connect() as connection:
             await connection.run_sync(wait_until_renewed)
             assert len(asyncio.all_tasks()) == 1
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, IllegalMoveError, JobError, JobStatus
-from fine_tuning_store.domain.lifecycle import MOVES
+from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, IllegalTransitionError, JobError, JobStatus
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.given import created, in_status, stored
 
 pytestmark = pytest.mark.every_driver
@@ -18,7 +18,7 @@ NOW = 1_800_000_000
 VERBS: dict[str, Callable[[FineTuningStore, str], FineTuningJob]] = {
     "enqueue": lambda store, id: store.jobs.enqueue(id),
     "start": lambda store, id: store.jobs.start(id),
-    "give_back": lambda store, id: store.jobs.give_back(id),
+    "requeue": lambda store, id: store.jobs.requeue(id),
     "pause": lambda store, id: store.jobs.pause(id),
     "resume": lambda store, id: store.jobs.resume(id),
     "succeed": lambda store, id: store.jobs.succeed(id, fine_tuned_model="ft:m", trained_tokens=3, result_files=["file-r"]),
@@ -28,14 +28,14 @@ VERBS: dict[str, Callable[[FineTuningStore, str], FineTuningJob]] = {
 
 
 def test_every_move_has_a_verb_here() -> None:
-    assert list(VERBS) == list(MOVES)
+    assert list(VERBS) == list(TRANSITIONS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("status", list(JobStatus))
 def test_a_move_is_made_from_its_sources_and_refused_from_elsewhere(store: FineTuningStore, verb: str, status: JobStatus) -> None:
     job = in_status(store, status)
-    move = MOVES[verb]
+    move = TRANSITIONS[verb]
 
     if status in move.sources:
         moved = VERBS[verb](store, job.id)
@@ -45,16 +45,16 @@ def test_a_move_is_made_from_its_sources_and_refused_from_elsewhere(store: FineT
     elif verb == "cancel" and status is JobStatus.CANCELLED:
         assert store.jobs.cancel(job.id) == job
     else:
-        with pytest.raises(IllegalMoveError) as caught:
+        with pytest.raises(IllegalTransitionError) as caught:
             VERBS[verb](store, job.id)
-        assert (caught.value.job_id, caught.value.move, caught.value.status) == (job.id, verb, status)
+        assert (caught.value.job_id, caught.value.transition, caught.value.status) == (job.id, verb, status)
         assert str(status) in str(caught.value)
         assert all(source in str(caught.value) for source in move.sources)
         assert store.jobs.get(job.id) == job
 
 
 def test_a_life_from_creation_to_success(url: str) -> None:
-    with FineTuningStore.connect(url, clock=lambda: NOW) as store:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         job = created(store, hyperparameters=Hyperparameters(n_epochs=3))
         assert store.jobs.enqueue(job.id).status is JobStatus.QUEUED
         started = store.jobs.start(job.id, hyperparameters=Hyperparameters(batch_size=8, learning_rate_multiplier=0.5))
@@ -62,7 +62,7 @@ def test_a_life_from_creation_to_success(url: str) -> None:
         assert store.jobs.pause(job.id).status is JobStatus.PAUSED
         assert store.jobs.resume(job.id).status is JobStatus.QUEUED
         assert store.jobs.start(job.id).hyperparameters == started.hyperparameters
-        assert store.jobs.give_back(job.id).status is JobStatus.QUEUED
+        assert store.jobs.requeue(job.id).status is JobStatus.QUEUED
         store.jobs.start(job.id)
 
         done = store.jobs.succeed(job.id, fine_tuned_model="ft:gpt", trained_tokens=77, result_files=["file-b", "file-a"])
@@ -94,7 +94,7 @@ def test_result_files_of_a_success_take_the_place_of_imported_ones(store: FineTu
 
 
 def test_a_job_never_ends_before_it_was_created(url: str) -> None:
-    with FineTuningStore.connect(url, clock=lambda: NOW) as store:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         early, late = stored(store, created_at=NOW - 5), stored(store, created_at=NOW + 5)
 
         assert store.jobs.cancel(early.id).finished_at == NOW
@@ -103,7 +103,7 @@ def test_a_job_never_ends_before_it_was_created(url: str) -> None:
 
 def test_a_second_cancel_answers_the_job_as_the_first_left_it(url: str) -> None:
     times = iter([1.0, 2.0, 3.0])
-    with FineTuningStore.connect(url, clock=lambda: next(times)) as store:
+    with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:
         job = stored(store, created_at=0)
 
         first = store.jobs.cancel(job.id)
@@ -116,7 +116,7 @@ def test_a_second_cancel_answers_the_job_as_the_first_left_it(url: str) -> None:
 def test_a_refused_start_leaves_the_hyperparameters_alone(store: FineTuningStore) -> None:
     job = stored(store, status="succeeded", hyperparameters=Hyperparameters(n_epochs=1))
 
-    with pytest.raises(IllegalMoveError):
+    with pytest.raises(IllegalTransitionError):
         store.jobs.start(job.id, hyperparameters=Hyperparameters(n_epochs=9))
 
     assert store.jobs.get(job.id).hyperparameters.n_epochs == 1

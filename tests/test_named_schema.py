@@ -24,7 +24,7 @@ from fine_tuning_store import (
     JobAlreadyExistsError,
     JobError,
     SchemaConflictError,
-    SchemaOutOfDateError,
+    SchemaVersionError,
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
@@ -74,13 +74,15 @@ def live_a_life(store: FineTuningStore) -> None:
     scoped.jobs.pause(job.id)
     scoped.jobs.resume(job.id)
     scoped.jobs.start(job.id)
-    scoped.jobs.give_back(job.id)
+    scoped.jobs.requeue(job.id)
     scoped.jobs.update(job.id, trained_tokens=5, metadata={"team": "nlp", "run": "2"})
     with store.begin() as unit:
         unit.jobs.start(job.id)
         unit.events.append(job.id, "step 1", data={"step": 1})
     checkpoint = scoped.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint="ft:step-1", metrics={"loss": 0.5})
-    ended = store.run(lambda unit: unit.jobs.succeed(job.id, fine_tuned_model="ft:1", trained_tokens=7, result_files=["file-r"]))
+    ended = store.run_in_transaction(
+        lambda unit: unit.jobs.succeed(job.id, fine_tuned_model="ft:1", trained_tokens=7, result_files=["file-r"])
+    )
     (permission,) = store.checkpoint_permissions.create("ft:step-1", ["proj-1"])
     failed = stored(store)
     store.jobs.fail(failed.id, JobError(code="bad", message="bad", param=None))
@@ -90,7 +92,7 @@ def live_a_life(store: FineTuningStore) -> None:
             store.jobs.add_many(several)
     event = store.events.list(job.id).data[0]
     with pytest.raises(InvalidValueError):
-        store.events.append_many(job.id, [event])
+        store.events.import_many(job.id, [event])
 
     assert scoped.jobs.get(job.id) == ended
     assert {found.id for found in store.jobs.get_many([job.id, failed.id])} == {job.id, failed.id}
@@ -132,30 +134,30 @@ def test_everything_works_in_a_schema_awaited(empty_url: str, driver: str) -> No
 @on_postgresql
 @pytest.mark.parametrize("schema", ["ft", 'Select "x"', "50%s", "o'clock", "a.b:c", "Füße"])
 def test_everything_works_in_a_schema_of_any_name_with_an_empty_search_path(bare_url: str, schema: str) -> None:
-    with FineTuningStore.connect(bare_url, schema=schema) as store:
+    with FineTuningStore.from_url(bare_url, schema=schema) as store:
         assert store.schema.current() is None
-        with pytest.raises(SchemaOutOfDateError):
+        with pytest.raises(SchemaVersionError):
             store.jobs.list()
         store.schema.upgrade(create_schema=True)
 
         live_a_life(store)
 
         store.schema.upgrade()
-        store.schema.require_current()
+        store.schema.require_usable()
         assert (store.schema.current(), store.schema.check()) == (HEAD, ())
         assert tables(bare_url, schema) == OURS
 
 
 @on_postgresql
 def test_up_and_down_and_up_and_down_leave_nothing_behind_in_public(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url, schema="ft") as store:
+    with FineTuningStore.from_url(empty_url, schema="ft") as store:
         for _ in range(2):
             store.schema.upgrade(create_schema=True)
             created(store)
             assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (OURS, set())
-            store.schema.downgrade("fine_tuning_store_0001", lose_data=True)
+            store.schema.downgrade("fine_tuning_store_0001", allow_data_loss=True)
             assert store.schema.current() == "fine_tuning_store_0001"
-            store.schema.downgrade("base", lose_data=True)
+            store.schema.downgrade("base", allow_data_loss=True)
             assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (set(), set())
         assert f"missing: table {METADATA.sorted_tables[0].name}" in store.schema.check()
 
@@ -163,9 +165,9 @@ def test_up_and_down_and_up_and_down_leave_nothing_behind_in_public(empty_url: s
 @on_postgresql
 def test_stores_in_different_schemas_of_one_database_do_not_see_each_other(empty_url: str) -> None:
     with (
-        FineTuningStore.connect(empty_url, schema="one") as one,
-        FineTuningStore.connect(empty_url, schema="two") as two,
-        FineTuningStore.connect(empty_url) as public,
+        FineTuningStore.from_url(empty_url, schema="one") as one,
+        FineTuningStore.from_url(empty_url, schema="two") as two,
+        FineTuningStore.from_url(empty_url) as public,
     ):
         one.schema.upgrade(create_schema=True)
         assert (two.schema.current(), public.schema.current()) == (None, None)
@@ -174,7 +176,7 @@ def test_stores_in_different_schemas_of_one_database_do_not_see_each_other(empty
         assert (one.schema.current(), two.schema.current()) == (HEAD, "fine_tuning_store_0001")
         two.schema.upgrade()
         jobs = {store: stored(store, id="ftjob-same", model=model) for store, model in ((one, "m-1"), (two, "m-2"), (public, "m-3"))}
-        one.schema.downgrade("base", lose_data=True)
+        one.schema.downgrade("base", allow_data_loss=True)
 
         for store in (two, public):
             assert store.jobs.list().data == (jobs[store],)
@@ -238,7 +240,7 @@ def set_search_path(own: str, dbapi_connection: Any, _: object) -> None:
 
 @on_postgresql
 def test_a_missing_schema_is_refused_unless_it_is_to_be_created(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url, schema="ft") as store, FineTuningStore.connect(empty_url) as public:
+    with FineTuningStore.from_url(empty_url, schema="ft") as store, FineTuningStore.from_url(empty_url) as public:
         calls: list[Callable[[], object]] = [store.schema.upgrade, lambda: store.schema.downgrade("base")]
         for call in calls:
             with pytest.raises(InvalidValueError, match="create_schema=True") as caught:
@@ -253,7 +255,7 @@ def test_a_missing_schema_is_refused_unless_it_is_to_be_created(empty_url: str) 
 
 
 def migrate(wait: Callable[[], object], url: str) -> str | None:
-    with FineTuningStore.connect(url, schema="ft") as store:
+    with FineTuningStore.from_url(url, schema="ft") as store:
         wait()
         store.schema.upgrade(create_schema=True)
         created(store)
@@ -263,7 +265,7 @@ def migrate(wait: Callable[[], object], url: str) -> str | None:
 @on_postgresql
 def test_eight_processes_that_create_the_schema_at_once_all_succeed(empty_url: str) -> None:
     assert at_once(*[(migrate, (empty_url,))] * 8) == [(HEAD, None)] * 8
-    with FineTuningStore.connect(empty_url, schema="ft") as store:
+    with FineTuningStore.from_url(empty_url, schema="ft") as store:
         assert len(store.jobs.list()) == 8
         assert store.schema.check() == ()
 
@@ -279,7 +281,7 @@ def alembic(url: str, *arguments: str) -> str:
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_the_command_line_migrates_a_schema(empty_url: str, driver: str) -> None:
     url = make_url(empty_url).set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
-    with FineTuningStore.connect(empty_url, schema="f t") as store:
+    with FineTuningStore.from_url(empty_url, schema="f t") as store:
         with store.engine.begin() as connection:
             connection.execute(text('CREATE SCHEMA "f t"'))
 
@@ -302,7 +304,7 @@ def test_the_sql_for_a_dba_makes_the_tables_in_the_schema(empty_url: str) -> Non
         assert connection.scalar(text("SHOW search_path")) == before
     engine.dispose()
 
-    with FineTuningStore.connect(empty_url, schema="f t") as store:
+    with FineTuningStore.from_url(empty_url, schema="f t") as store:
         assert (store.schema.current(), store.schema.check()) == (HEAD, ())
         created(store)
     assert tables(empty_url, "public") == set()
@@ -313,7 +315,7 @@ def test_the_sql_for_a_dba_makes_the_tables_in_the_schema(empty_url: str) -> Non
 def test_what_is_no_name_of_a_schema_is_refused(empty_url: str, schema: str) -> None:
     engine = create_engine(empty_url)
     calls: list[Callable[[], object]] = [
-        lambda: FineTuningStore.connect(empty_url, schema=schema),
+        lambda: FineTuningStore.from_url(empty_url, schema=schema),
         lambda: FineTuningStore(engine, schema=schema),
         lambda: FineTuningJobRepository(Session(engine), schema=schema),
     ]
@@ -330,7 +332,7 @@ def test_a_database_without_schemas_refuses_one(database: Database) -> None:
         engine = create_engine(url)
         with engine.connect() as connection:
             calls: list[Callable[[], object]] = [
-                lambda: FineTuningStore.connect(url, schema="ft"),
+                lambda: FineTuningStore.from_url(url, schema="ft"),
                 lambda: FineTuningStore(engine, schema="ft"),
                 lambda: FineTuningJobRepository(connection, schema="ft"),
                 lambda: FineTuningJobRepository(Session(engine), schema="ft"),

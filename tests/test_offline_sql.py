@@ -69,7 +69,7 @@ def run_by_hand(url: str, script: str) -> None:
 
 def migrated(url: str, revision: str) -> set[tuple[str, ...]]:
     """What a run over a connection makes."""
-    with FineTuningStore.connect(url) as store:
+    with FineTuningStore.from_url(url) as store:
         if revision != "base":
             store.schema.upgrade(revision)
     return catalog(url)
@@ -83,13 +83,13 @@ def test_sql_between_two_revisions_makes_what_a_run_makes(database: Database, ea
         run_by_hand(by_hand, sql(ROOT, database.name, earlier, later))
         assert catalog(by_hand) == migrated(by_run, later)
         if later == HEAD:
-            with FineTuningStore.connect(by_hand) as store:
+            with FineTuningStore.from_url(by_hand) as store:
                 store.schema.upgrade()
                 assert store.schema.check() == ()
                 created(store)
 
         run_by_hand(by_hand, sql(ROOT, database.name, later, earlier))
-        with FineTuningStore.connect(by_run) as store:
+        with FineTuningStore.from_url(by_run) as store:
             store.schema.downgrade(earlier)
         assert catalog(by_hand) == catalog(by_run)
         assert catalog(by_hand) == before
@@ -98,7 +98,7 @@ def test_sql_between_two_revisions_makes_what_a_run_makes(database: Database, ea
 def test_sql_up_and_down_and_up_and_down_leaves_nothing_behind(empty_url: str, database: Database) -> None:
     for _ in range(2):
         run_by_hand(empty_url, sql(ROOT, database.name, "base", HEAD))
-        with FineTuningStore.connect(empty_url) as store:
+        with FineTuningStore.from_url(empty_url) as store:
             assert store.schema.current() == store.schema.head()
         run_by_hand(empty_url, sql(ROOT, database.name, HEAD, "base"))
         assert catalog(empty_url) == set()

@@ -121,7 +121,7 @@ from sqlalchemy import inspect
 from fine_tuning_store import FineTuningStore
 
 said = {}
-with FineTuningStore.connect("sqlite:///jobs.db") as store:
+with FineTuningStore.from_url("sqlite:///jobs.db") as store:
     store.schema.upgrade()
     store.schema.downgrade("base")
     said["at base"] = [inspect(store.engine).get_table_names(), store.schema.current()]
@@ -161,7 +161,7 @@ AS_A_GUEST = """
 import os
 from fine_tuning_store import FineTuningStore
 
-with FineTuningStore.connect(os.environ["DATABASE_URL"], version_table="alembic_version") as store:
+with FineTuningStore.from_url(os.environ["DATABASE_URL"], host_version_table="alembic_version") as store:
     print(store.schema.current() == store.schema.head(), *store.schema.check())
 """
 

@@ -34,7 +34,7 @@ def with_models(store: FineTuningStore, checkpoint: str = MODEL, final: str | No
 
 @pytest.mark.parametrize("model", [MODEL, FINAL])
 def test_a_permission_belongs_to_the_job_and_the_organization_of_its_model(url: str, model: str) -> None:
-    with FineTuningStore.connect(url, clock=lambda: NOW) as store:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         job = with_models(store)
         (permission,) = store.checkpoint_permissions.create(model, ["proj_1"])
 
@@ -120,7 +120,7 @@ def in_pages(store: FineTuningStore, limit: int, **filters: Any) -> list[Checkpo
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 1000])
 def test_pages_show_every_permission_once_in_either_order(url: str, limit: int) -> None:
     times = iter([9.0, 9.0, 5.0, 5.0, 7.0, 9.0, *[1.0] * 9])
-    with FineTuningStore.connect(url, clock=lambda: next(times)) as store:
+    with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:
         job = stored(store)
         store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=MODEL)
         for number in range(6):
@@ -338,8 +338,8 @@ def test_a_thousand_projects_may_be_named_at_once(store: FineTuningStore) -> Non
 
 
 def permit(wait: Callable[[], object], url: str, rounds: int, direction: int) -> list[tuple[CheckpointPermission, ...]]:
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         answers = []
         for number in range(rounds):

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from fine_tuning_store import FineTuningStore, JobStatus, Method
-from fine_tuning_store.repositories.filters import shape_of
+from fine_tuning_store.repositories.job_filters import shape_of
 from fine_tuning_store.sql import statements
 from tests.databases import Database
 from tests.given import a_job
@@ -23,7 +23,7 @@ METHODS = ("supervised", "supervised", "supervised", "dpo", "reinforcement")
 @pytest.fixture(scope="module")
 def filled(database: Database) -> Iterator[FineTuningStore]:
     """A store of ten thousand jobs in fifty organizations, whose statistics are fresh."""
-    with database.empty() as url, FineTuningStore.connect(url) as store:
+    with database.empty() as url, FineTuningStore.from_url(url) as store:
         store.schema.upgrade()
         store.jobs.add_many(
             a_job(

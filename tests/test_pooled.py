@@ -54,7 +54,7 @@ def steps(id: str) -> list[Callable[[Any], Any]]:
 
 
 def assert_all_succeeded(url: str, jobs: int) -> None:
-    with FineTuningStore.connect(url) as store:
+    with FineTuningStore.from_url(url) as store:
         assert [job.status for job in store.jobs.iterate()] == [JobStatus.SUCCEEDED] * jobs
 
 
@@ -70,7 +70,7 @@ def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
         except Exception as error:  # noqa: BLE001 - the test looks at it
             failed.append(error)
 
-    with FineTuningStore.connect(behind(pooler, url), pooled=True) as store:
+    with FineTuningStore.from_url(behind(pooler, url), transaction_pooler=True) as store:
         threads = [threading.Thread(target=live, args=(store,)) for _ in range(CLIENTS)]
         for thread in threads:
             thread.start()
@@ -84,7 +84,7 @@ def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
 def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) -> None:
     async def run() -> None:
-        async with AsyncFineTuningStore.connect(behind(pooler, url, driver), pooled=True) as store:
+        async with AsyncFineTuningStore.from_url(behind(pooler, url, driver), transaction_pooler=True) as store:
 
             async def live() -> None:
                 job = await new_job(store.jobs)
@@ -101,6 +101,6 @@ def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) 
 @pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
 def test_pooled_is_refused_where_it_means_nothing(kind: Any, url: str, database: Database) -> None:
     with pytest.raises(InvalidValueError, match="psycopg or asyncpg") as caught:
-        kind.connect(url, pooled=True)
+        kind.connect(url, transaction_pooler=True)
 
-    assert caught.value.field == "pooled"
+    assert caught.value.field == "transaction_pooler"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fine_tuning_store import FineTuningStore, IllegalMoveError, JobAlreadyExistsError, JobError, JobNotFoundError, JobStatus
-from fine_tuning_store.domain.lifecycle import MOVES
+from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobAlreadyExistsError, JobError, JobNotFoundError, JobStatus
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.given import a_job, stored
 from tests.processes import at_once
 
@@ -25,23 +25,23 @@ def arguments_of(verb: str, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]
 def move_all(wait: Callable[[], object], url: str, verb: str, name: str, ids: list[str]) -> list[str]:
     """Move each job, and say how each move ended."""
     ended = []
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         move = getattr(store.jobs, verb)
         positional, named = arguments_of(verb, name)
         wait()
         for id in ids:
             try:
                 ended.append(move(id, *positional, **named).status.value)
-            except IllegalMoveError as error:
+            except IllegalTransitionError as error:
                 ended.append(f"illegal from {error.status}")
     return ended
 
 
-@pytest.mark.parametrize("verb", MOVES)
+@pytest.mark.parametrize("verb", TRANSITIONS)
 def test_of_two_equal_moves_exactly_one_wins(store: FineTuningStore, url: str, verb: str, rounds: int) -> None:
-    target = MOVES[verb].target
-    jobs = [stored(store, status=MOVES[verb].sources[-1]) for _ in range(JOBS_A_ROUND * rounds)]
+    target = TRANSITIONS[verb].target
+    jobs = [stored(store, status=TRANSITIONS[verb].sources[-1]) for _ in range(JOBS_A_ROUND * rounds)]
     ids = [job.id for job in jobs]
 
     (a, failed_a), (b, failed_b) = at_once((move_all, (url, verb, "a", ids)), (move_all, (url, verb, "b", ids)))
@@ -76,8 +76,8 @@ def test_a_success_and_a_cancellation_that_race_leave_one_whole_end(store: FineT
 def add_all(wait: Callable[[], object], url: str, name: str, ids: list[str], at_once: bool) -> int:
     """Add jobs one by one or all at once; answer how many were added."""
     jobs = [a_job(id=id, model=name, metadata={"by": name}) for id in ids]
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         if at_once:
             try:
@@ -116,8 +116,8 @@ def test_of_two_imports_that_share_ids_one_is_stored_whole_and_the_other_not_at_
 
 
 def update_all(wait: Callable[[], object], url: str, name: str, ids: list[str]) -> None:
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         for number, id in enumerate(ids):
             store.jobs.update(id, metadata={name: str(number), "both": name})
@@ -136,8 +136,8 @@ def test_of_two_metadata_updates_the_last_one_stays_whole(store: FineTuningStore
 
 def delete_all(wait: Callable[[], object], url: str, ids: list[str]) -> int:
     deleted = 0
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         for id in ids:
             try:
@@ -159,8 +159,8 @@ def test_a_job_is_deleted_once(store: FineTuningStore, url: str, rounds: int) ->
 
 
 def count_up(wait: Callable[[], object], url: str, id: str, times: int) -> None:
-    with FineTuningStore.connect(url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
         wait()
         for _ in range(times):
             with store.begin() as unit:

@@ -57,7 +57,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     request.param(engine)
     with engine.connect() as connection:
         command.upgrade(config(REBUILDING, connection), "fine_tuning_store@head")
-    store = FineTuningStore(engine, version_table="alembic_version")
+    store = FineTuningStore(engine, host_version_table="alembic_version")
     store.jobs.start(created(store, metadata={"team": "nlp"}).id, message="started")
     yield engine
     engine.dispose()
@@ -124,7 +124,7 @@ def test_rows_that_had_no_parent_before_do_not_keep_an_application_from_migratin
 
 
 def test_our_own_env_rebuilds_and_keeps_every_child_and_takes_a_mistake_back(tmp_path: Path) -> None:
-    with FineTuningStore.connect(f"sqlite:///{tmp_path}/jobs.db") as store:
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store:
         store.schema.upgrade()
         store.jobs.start(created(store, metadata={"team": "nlp"}).id, message="started")
         with store._units.engine.connect() as connection:

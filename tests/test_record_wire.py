@@ -86,7 +86,7 @@ def test_a_recorded_page_says_the_same_after_it_was_read_and_written(
 
 def test_every_recorded_event_comes_back_from_the_database(store: FineTuningStore) -> None:
     job = stored(store)
-    store.events.append_many(job.id, [event_from_wire(payload) for payload in EVENTS.values()])
+    store.events.import_many(job.id, [event_from_wire(payload) for payload in EVENTS.values()])
 
     answered = page_to_wire(store.events.tail(job.id), event_to_wire)
 
@@ -212,7 +212,7 @@ def test_any_checkpoint_comes_back_from_the_wire(checkpoint: FineTuningJobCheckp
 @given(event=events())
 def test_any_event_comes_back_from_the_database(store: FineTuningStore, event: FineTuningJobEvent) -> None:
     job = stored(store)
-    (kept,) = store.events.append_many(job.id, [event])
+    (kept,) = store.events.import_many(job.id, [event])
 
     assert kept == replace(event, job_id=job.id, position=1)
     (found,) = store.events.list(job.id)
@@ -237,6 +237,6 @@ def test_any_payload_of_an_event_is_stored_or_refused_by_name(store: FineTuningS
         assert error.field  # noqa: PT017 - either outcome is right
         return
     job = stored(store)
-    store.events.append_many(job.id, [event])
+    store.events.import_many(job.id, [event])
 
     assert said(event_to_wire(store.events.list(job.id).data[0])) == said(event_to_wire(event))

@@ -16,7 +16,7 @@ from fine_tuning_store import (
     FineTuningStore,
     FineTuningStoreError,
     Hyperparameters,
-    IllegalMoveError,
+    IllegalTransitionError,
     InvalidValueError,
     JobAlreadyExistsError,
     JobNotFoundError,
@@ -24,7 +24,7 @@ from fine_tuning_store import (
     Method,
     SchemaConflictError,
     SchemaLockTimeoutError,
-    SchemaOutOfDateError,
+    SchemaVersionError,
     UnitAlreadyOpenError,
     UnitEndedError,
     UnsupportedDatabaseError,
@@ -238,14 +238,14 @@ ERRORS: list[tuple[Exception, tuple[int, str, str | None, str | None]]] = [
     (CheckpointNotFoundError("ft:m"), (404, "invalid_request_error", "fine_tuned_model_checkpoint", "checkpoint_not_found")),
     (CheckpointPermissionNotFoundError("cp_1"), (404, "invalid_request_error", "permission_id", "checkpoint_permission_not_found")),
     (CursorNotFoundError("ftjob-1"), (400, "invalid_request_error", "after", None)),
-    (IllegalMoveError("ft-1", "cancel", "succeeded", ("queued",)), (400, "invalid_request_error", None, None)),
+    (IllegalTransitionError("ft-1", "cancel", "succeeded", ("queued",)), (400, "invalid_request_error", None, None)),
     (JobAlreadyExistsError("ftjob-1"), (400, "invalid_request_error", "id", None)),
     (JobReferencedError("ftjob-1"), (400, "invalid_request_error", None, None)),
     (InvalidValueError("suffix", "", "must not be empty"), (400, "invalid_request_error", "suffix", None)),
     (UnitAlreadyOpenError(), NOTHING_MORE),
     (UnitEndedError(), NOTHING_MORE),
     (UnsupportedDatabaseError("postgresql://secret"), NOTHING_MORE),
-    (SchemaOutOfDateError(1, 2), NOTHING_MORE),
+    (SchemaVersionError(1, 2), NOTHING_MORE),
     (SchemaConflictError("secret"), NOTHING_MORE),
     (SchemaLockTimeoutError(3.0), NOTHING_MORE),
     (FineTuningStoreError("secret"), NOTHING_MORE),
@@ -274,7 +274,7 @@ def test_every_error_of_the_library_is_answered() -> None:
 def test_the_messages_are_those_that_clients_look_for() -> None:
     assert error_to_wire(JobNotFoundError("123"))[1]["error"]["message"] == "Could not find fine tune: 123"
     assert (
-        error_to_wire(IllegalMoveError("ft-1", "cancel", "succeeded", ()))[1]["error"]["message"]
+        error_to_wire(IllegalTransitionError("ft-1", "cancel", "succeeded", ()))[1]["error"]["message"]
         == 'Cannot cancel a job ft-1 that already has status "succeeded".'
     )
 

@@ -28,18 +28,18 @@ def test_those_that_landed_before_are_there() -> None:
 @pytest.mark.parametrize(
     ("upgrade", "rule"),
     [
-        ('op.create_index("ix", "fine_tuning_jobs", ["seed"])', "use large_tables"),
-        ('op.create_check_constraint("ck", "fine_tuning_jobs", "seed > 0")', "use large_tables"),
-        ('op.execute("CREATE INDEX ix ON fine_tuning_jobs (seed)")', "use large_tables"),
-        ('op.execute("ALTER TABLE fine_tuning_jobs ADD CONSTRAINT ck CHECK (seed > 0)")', "use large_tables"),
+        ('op.create_index("ix", "fine_tuning_jobs", ["seed"])', "use operations"),
+        ('op.create_check_constraint("ck", "fine_tuning_jobs", "seed > 0")', "use operations"),
+        ('op.execute("CREATE INDEX ix ON fine_tuning_jobs (seed)")', "use operations"),
+        ('op.execute("ALTER TABLE fine_tuning_jobs ADD CONSTRAINT ck CHECK (seed > 0)")', "use operations"),
         ('op.drop_column("fine_tuning_jobs", "seed")', "only adds"),
         ('op.alter_column("fine_tuning_jobs", "seed", new_column_name="grain")', "only adds"),
         ('op.execute(f"ALTER TABLE {TABLE} RENAME COLUMN seed TO grain")', "only adds"),
         ('op.add_column("fine_tuning_jobs", sa.Column("x", sa.Integer()))', "wait_briefly"),
-        ('large_tables.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer(), nullable=False))', "constant default"),
+        ('operations.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer(), nullable=False))', "constant default"),
         ('with op.batch_alter_table("t") as t:\n        t.alter_column("x")', "SQLite only"),
-        ('large_tables.create_index("a", "t", ["x"])\n    large_tables.create_index("b", "t", ["y"])', "one concern"),
-        ('op.create_table("new")\n    large_tables.create_index("a", "t", ["x"])', "one concern"),
+        ('operations.create_index("a", "t", ["x"])\n    operations.create_index("b", "t", ["y"])', "one concern"),
+        ('op.create_table("new")\n    operations.create_index("a", "t", ["x"])', "one concern"),
     ],
 )
 def test_a_revision_that_breaks_a_rule_is_found(upgrade: str, rule: str) -> None:
@@ -52,8 +52,8 @@ def test_a_revision_that_breaks_a_rule_is_found(upgrade: str, rule: str) -> None
     "upgrade",
     [
         'op.create_table("new")\n    op.create_index("ix", "new", ["x"])',
-        'large_tables.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer()))',
-        'large_tables.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer(), server_default="0", nullable=False))',
+        'operations.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer()))',
+        'operations.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer(), server_default="0", nullable=False))',
         'op.execute("ALTER TABLE t ADD COLUMN IF NOT EXISTS x BIGINT DEFAULT 0 NOT NULL")',
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from fine_tuning_store import FineTuningStore, SchemaOutOfDateError
+from fine_tuning_store import FineTuningStore, SchemaVersionError
 from fine_tuning_store.sql.tables import SCHEMA_NUMBER
 from tests.databases import Database
 from tests.given import created
@@ -30,14 +30,14 @@ from fine_tuning_store import FineTuningStore, JobError
 stop = Event()
 Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 rounds = 0
-with FineTuningStore.connect(sys.argv[1]) as store:
+with FineTuningStore.from_url(sys.argv[1]) as store:
     jobs = store.jobs
     while rounds < 2 or not stop.is_set():
         of_this_round = {"round": str(rounds)}
         one, other, third = (
             jobs.create(organization_id="org-old", model="m", training_file="f", metadata=of_this_round).id for _ in range(3)
         )
-        for move in (jobs.enqueue, jobs.start, jobs.pause, jobs.resume, jobs.start, jobs.give_back, jobs.start):
+        for move in (jobs.enqueue, jobs.start, jobs.pause, jobs.resume, jobs.start, jobs.requeue, jobs.start):
             move(one)
         assert jobs.succeed(one, fine_tuned_model="ft:m", result_files=["file-r"]).status == "succeeded"
         jobs.start(other)
@@ -59,7 +59,7 @@ BY_TODAY = """
 import os, subprocess, sys
 from tests import databases
 
-UPGRADE = "import sys, fine_tuning_store as today; today.FineTuningStore.connect(sys.argv[1]).schema.upgrade()"
+UPGRADE = "import sys, fine_tuning_store as today; today.FineTuningStore.from_url(sys.argv[1]).schema.upgrade()"
 environment = {**os.environ, "PYTHONPATH": os.environ["TODAY"]}
 assert databases._migrate
 databases._migrate = lambda url: subprocess.run([sys.executable, "-c", UPGRADE, url], check=True, env=environment)
@@ -103,7 +103,7 @@ def revision_before(earlier: Path) -> str:
 
 
 def test_earlier_code_works_while_the_schema_is_upgraded_under_it_and_after(database: Database, earlier: Path) -> None:
-    with database.empty() as url, FineTuningStore.connect(url) as store:
+    with database.empty() as url, FineTuningStore.from_url(url) as store:
         store.schema.upgrade(revision_before(earlier))
         with at_work(earlier, url):
             store.schema.upgrade()
@@ -155,12 +155,12 @@ def future(folder: Path, oldest: int) -> Path:
 
 def test_todays_code_works_on_a_later_schema_that_allows_it(empty_url: str, tmp_path: Path) -> None:
     release = future(tmp_path, oldest=SCHEMA_NUMBER)
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with at_work(ROOT, empty_url):
             alembic(release, empty_url, "upgrade", "head")
-        with FineTuningStore.connect(empty_url) as opened_later, at_work(ROOT, empty_url):
-            opened_later.schema.require_current()
+        with FineTuningStore.from_url(empty_url) as opened_later, at_work(ROOT, empty_url):
+            opened_later.schema.require_usable()
             opened_later.schema.upgrade()  # what each start of a service does, also after a rollback of its code
             assert opened_later.schema.current() == f"fine_tuning_store_{SCHEMA_NUMBER + 1:04}"
             job = created(opened_later, metadata={"team": "nlp"})
@@ -174,16 +174,16 @@ def test_todays_code_works_on_a_later_schema_that_allows_it(empty_url: str, tmp_
 
 def test_todays_code_refuses_a_later_schema_that_does_not_allow_it_and_says_both_numbers(empty_url: str, tmp_path: Path) -> None:
     alembic(future(tmp_path, oldest=SCHEMA_NUMBER + 1), empty_url, "upgrade", "head")
-    with FineTuningStore.connect(empty_url) as store:
-        for refused in (store.schema.require_current, store.schema.upgrade, store.jobs.list):
-            with pytest.raises(SchemaOutOfDateError, match=rf"{SCHEMA_NUMBER + 1}.*{SCHEMA_NUMBER}"):
+    with FineTuningStore.from_url(empty_url) as store:
+        for refused in (store.schema.require_usable, store.schema.upgrade, store.jobs.list):
+            with pytest.raises(SchemaVersionError, match=rf"{SCHEMA_NUMBER + 1}.*{SCHEMA_NUMBER}"):
                 refused()
 
 
 def test_todays_code_refuses_an_earlier_schema_and_says_both_numbers(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade("fine_tuning_store_0001")
-        with pytest.raises(SchemaOutOfDateError, match=rf"1.*{SCHEMA_NUMBER}"):
+        with pytest.raises(SchemaVersionError, match=rf"1.*{SCHEMA_NUMBER}"):
             store.jobs.list()
         with store.engine.connect() as connection:
             assert connection.scalar(text("SELECT count(*) FROM fine_tuning_jobs")) == 0

@@ -68,11 +68,11 @@ def role(database: Database, empty_url: str) -> Iterator[Role]:
 
 
 def test_a_user_without_rights_on_the_schema_lives_the_whole_life_of_a_job(empty_url: str, role: Role) -> None:
-    with FineTuningStore.connect(empty_url) as owners:
+    with FineTuningStore.from_url(empty_url) as owners:
         owners.schema.upgrade()
     role.grant()
-    with FineTuningStore.connect(role.url) as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(role.url) as store:
+        store.schema.require_usable()
         store.schema.upgrade()  # there is nothing to do
 
         job = created(store, metadata={"team": "nlp"})
@@ -94,12 +94,12 @@ def test_a_user_without_rights_on_the_schema_lives_the_whole_life_of_a_job(empty
 
 @pytest.mark.parametrize("revision", ["base", "fine_tuning_store_0001"])
 def test_a_user_without_rights_on_the_schema_cannot_upgrade_and_changes_nothing(empty_url: str, role: Role, revision: str) -> None:
-    with FineTuningStore.connect(empty_url) as owners:
+    with FineTuningStore.from_url(empty_url) as owners:
         if revision != "base":
             owners.schema.upgrade(revision)
             role.grant()
         tables = inspect(owners.engine).get_table_names()
-        with FineTuningStore.connect(role.url) as store:
+        with FineTuningStore.from_url(role.url) as store:
             with pytest.raises(DBAPIError, match=r"(?i)permission denied|must be owner|command denied"):
                 store.schema.upgrade()
 

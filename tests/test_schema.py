@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaOutOfDateError
+from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaVersionError
 from fine_tuning_store.schema import migrations_path
 from fine_tuning_store.schema.exclusive import _alembic_in_use
 from fine_tuning_store.sql.dialects import traits_of
@@ -30,18 +30,18 @@ def tables(store: FineTuningStore) -> set[str]:
 
 
 def test_up_and_down_and_up_and_down_leave_nothing_behind(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         assert (store.schema.current(), store.schema.head()) == (None, HEAD)
         for _ in range(2):
             store.schema.upgrade()
             assert store.schema.current() == HEAD
             assert tables(store) == {*METADATA.tables, VERSION_TABLE}
             assert store.schema.check() == ()
-            store.schema.require_current()
+            store.schema.require_usable()
             job = created(store)
             store.schema.upgrade()
             assert store.jobs.get(job.id) == job
-            store.schema.downgrade("base", lose_data=True)
+            store.schema.downgrade("base", allow_data_loss=True)
             assert store.schema.current() is None
             assert tables(store) == set()
 
@@ -74,7 +74,7 @@ def catalog(url: str) -> dict[str, object]:
 
 def test_the_migrated_tables_are_those_of_the_code(database: Database) -> None:
     with database.empty() as migrated, database.empty() as made:
-        with FineTuningStore.connect(migrated) as store:
+        with FineTuningStore.from_url(migrated) as store:
             store.schema.upgrade()
         engine = create_engine(made)
         METADATA.create_all(engine)
@@ -84,7 +84,7 @@ def test_the_migrated_tables_are_those_of_the_code(database: Database) -> None:
 
 
 def migrate(wait: Callable[[], object], url: str) -> str | None:
-    with FineTuningStore.connect(url) as store:
+    with FineTuningStore.from_url(url) as store:
         wait()
         store.schema.upgrade()
         created(store)
@@ -99,7 +99,7 @@ def test_threads_that_migrate_at_once_all_succeed(database: Database) -> None:
 
         def work(url: str) -> None:
             try:
-                with FineTuningStore.connect(url) as store:
+                with FineTuningStore.from_url(url) as store:
                     store.schema.upgrade()
                     created(store)
             except BaseException as error:  # noqa: BLE001 - shown below
@@ -115,7 +115,7 @@ def test_threads_that_migrate_at_once_all_succeed(database: Database) -> None:
 
 
 def test_who_waits_for_the_lock_longer_than_it_wants_to_is_told(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store, FineTuningStore.connect(empty_url) as other:
+    with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other:
         lock = traits_of(store.engine.dialect.name).migration_lock
         with store._units.engine.connect() as connection, lock(connection, 1):
             with pytest.raises(SchemaLockTimeoutError, match=r"0\.2 s"):
@@ -125,7 +125,7 @@ def test_who_waits_for_the_lock_longer_than_it_wants_to_is_told(empty_url: str) 
 
 
 def test_the_wait_for_other_threads_counts_as_one_with_that_for_other_processes(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store, FineTuningStore.connect(empty_url) as other, ThreadPoolExecutor() as threads:
+    with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other, ThreadPoolExecutor() as threads:
         lock = traits_of(store.engine.dialect.name).migration_lock
         with store._units.engine.connect() as connection, lock(connection, 1):
             with _alembic_in_use:
@@ -140,14 +140,14 @@ def test_the_wait_for_other_threads_counts_as_one_with_that_for_other_processes(
 
 @pytest.mark.parametrize("table", ["fine_tuning_jobs", "fine_tuning_job_metadata"])
 def test_a_foreign_table_of_our_name_is_refused_and_nothing_is_changed(empty_url: str, table: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         with store.engine.begin() as connection:
             connection.execute(text(f"CREATE TABLE {table} (id INTEGER, theirs INTEGER)"))
             connection.execute(text(f"INSERT INTO {table} VALUES (1, 2)"))
 
         with pytest.raises(SchemaConflictError, match=table):
             store.schema.upgrade()
-        with pytest.raises(SchemaOutOfDateError):
+        with pytest.raises(SchemaVersionError):
             store.jobs.list()
 
         assert tables(store) == {table}
@@ -156,7 +156,7 @@ def test_a_foreign_table_of_our_name_is_refused_and_nothing_is_changed(empty_url
 
 
 def test_a_revision_that_this_release_does_not_know_is_refused(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with store.engine.begin() as connection:
             connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = 'fine_tuning_store_9999'"))
@@ -168,7 +168,7 @@ def test_a_revision_that_this_release_does_not_know_is_refused(empty_url: str) -
 
 
 def test_an_unknown_target_is_refused_with_those_there_are(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         for migrate in (store.schema.upgrade, store.schema.downgrade):
             with pytest.raises(InvalidValueError, match=HEAD):
                 migrate("0042")
@@ -186,14 +186,14 @@ def test_the_command_line_migrates_with_a_url_of_either_colour(database: Databas
 
         up = alembic("-x", f"url={shown}", "upgrade", "head")
         assert up.returncode == 0, up.stderr
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.from_url(url) as store:
             assert store.schema.current() == HEAD
             created(store)
             refused = alembic("downgrade", "base", FINE_TUNING_STORE_URL=shown)
             assert refused.returncode != 0
-            assert "-x lose_data" in refused.stderr
+            assert "-x allow_data_loss" in refused.stderr
             assert store.schema.check() == ()
-            down = alembic("-x", "lose_data", "downgrade", "base", FINE_TUNING_STORE_URL=shown)
+            down = alembic("-x", "allow_data_loss", "downgrade", "base", FINE_TUNING_STORE_URL=shown)
             assert down.returncode == 0, down.stderr
             assert "Running downgrade fine_tuning_store_0001 -> " in down.stderr
             assert "Logging error" not in down.stderr
@@ -204,8 +204,8 @@ def test_the_command_line_uses_a_file_where_no_url_is_given(tmp_path: Path) -> N
     up = alembic("-c", str(ROOT / "alembic.ini"), "upgrade", "head", cwd=tmp_path, FINE_TUNING_STORE_URL="")
 
     assert up.returncode == 0, up.stderr
-    with FineTuningStore.connect(f"sqlite:///{tmp_path}/fine_tuning.db") as store:
-        store.schema.require_current()
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/fine_tuning.db") as store:
+        store.schema.require_usable()
 
 
 def test_a_run_that_was_cut_off_between_two_statements_is_finished_by_the_next(database: Database) -> None:
@@ -217,11 +217,11 @@ def test_a_run_that_was_cut_off_between_two_statements_is_finished_by_the_next(d
     ]
     assert len(statements) > 15
     if database.name != "mariadb":
-        with database.empty() as url, FineTuningStore.connect(url) as store:  # one transaction: nothing of it is there after a kill
+        with database.empty() as url, FineTuningStore.from_url(url) as store:  # one transaction: nothing of it is there after a kill
             store.schema.upgrade()
             return
     for done in (1, 2, 3, 7, 8, 12, len(statements) - 2, len(statements) - 1):
-        with database.empty() as url, FineTuningStore.connect(url) as store:
+        with database.empty() as url, FineTuningStore.from_url(url) as store:
             for statement in statements[:done]:
                 with store.engine.begin() as connection:
                     connection.exec_driver_sql(re.sub(r"^--.*$", "", statement, flags=re.MULTILINE).replace("%", "%%"))

@@ -34,14 +34,14 @@ ADOPT = "fine-tuning-store db adopt"
 @pytest.fixture
 def store(empty_url: str) -> Iterator[FineTuningStore]:
     """A store on a database without tables."""
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         yield store
 
 
 @pytest.fixture
 def guest(empty_url: str) -> Iterator[FineTuningStore]:
     """A store whose tables belong to an application's history."""
-    with FineTuningStore.connect(empty_url, version_table="alembic_version") as guest:
+    with FineTuningStore.from_url(empty_url, host_version_table="alembic_version") as guest:
         yield guest
 
 
@@ -451,7 +451,7 @@ def test_there_is_nothing_to_adopt_in_an_empty_database_or_one_with_a_history(st
 def test_a_store_in_an_applications_history_names_the_applications_commands(store: FineTuningStore, guest: FineTuningStore) -> None:
     store.schema.upgrade()
     assert found(guest.schema.state()) == ("unusable", None, None)
-    assert "without version_table" in guest.schema.state().problems[0]
+    assert "without host_version_table" in guest.schema.state().problems[0]
     run(store, f"DROP TABLE {VERSION_TABLE}", "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
     run(store, "INSERT INTO alembic_version VALUES ('theirs')", "DELETE FROM fine_tuning_store_compatibility")
 
@@ -466,15 +466,15 @@ def test_a_store_in_an_applications_history_names_the_applications_commands(stor
 
     state = store.schema.state()
     assert found(state) == ("unusable", None, "alembic upgrade heads")
-    assert "version_table='alembic_version'" in state.problems[0]
-    with pytest.raises(SchemaConflictError, match="version_table='alembic_version'"):
+    assert "host_version_table='alembic_version'" in state.problems[0]
+    with pytest.raises(SchemaConflictError, match="host_version_table='alembic_version'"):
         store.schema.adopt()
     assert VERSION_TABLE not in tables(store)
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_the_state_is_that_of_the_stores_schema(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url, schema="f t") as store, FineTuningStore.connect(empty_url) as public:
+    with FineTuningStore.from_url(empty_url, schema="f t") as store, FineTuningStore.from_url(empty_url) as public:
         assert store.schema.state().status is SchemaStatus.EMPTY
         store.schema.upgrade(create_schema=True)
         assert (store.schema.state().status, store.schema.check()) == (SchemaStatus.CURRENT, ())
@@ -501,7 +501,7 @@ def execute(url: str, script: str) -> None:
 
 def test_the_sql_that_is_told_does_what_the_migrations_do(empty_url: str, database: Database) -> None:
     driver = ASYNC_DRIVERS[database.name][0]
-    with FineTuningStore.connect(empty_url) as store:
+    with FineTuningStore.from_url(empty_url) as store:
         execute(empty_url, store.schema.sql(FIRST))
         assert store.schema.state().status is SchemaStatus.BEHIND
         execute(empty_url, store.schema.sql(start=FIRST))
@@ -513,7 +513,7 @@ def test_the_sql_that_is_told_does_what_the_migrations_do(empty_url: str, databa
         assert store.schema.state().status is SchemaStatus.EMPTY
         assert "CREATE TABLE" not in store.schema.sql(start="head")
         nowhere = make_url(with_driver(empty_url, driver)).set(host="nowhere.invalid" if make_url(empty_url).host else None)
-        assert FineTuningStore.connect(nowhere.set(drivername=store.engine.url.drivername)).schema.sql() == store.schema.sql()
+        assert FineTuningStore.from_url(nowhere.set(drivername=store.engine.url.drivername)).schema.sql() == store.schema.sql()
 
 
 def test_sql_between_unknown_revisions_is_refused(store: FineTuningStore, guest: FineTuningStore) -> None:
@@ -530,12 +530,12 @@ def test_a_downgrade_loses_no_job_unless_it_is_told_to(store: FineTuningStore, t
     store.schema.upgrade()
     job = created(store)
 
-    with pytest.raises(SchemaConflictError, match="lose_data=True"):
+    with pytest.raises(SchemaConflictError, match="allow_data_loss=True"):
         store.schema.downgrade(target)
     assert found(store.schema.state()) == ("current", HEAD, None)
     assert store.jobs.get(job.id) == job
 
-    store.schema.downgrade(target, lose_data=True)
+    store.schema.downgrade(target, allow_data_loss=True)
     assert store.schema.current() == (None if target == "base" else FIRST)
 
 
@@ -551,7 +551,7 @@ def test_each_run_that_migrates_says_so(store: FineTuningStore, caplog: pytest.L
 
 
 def test_who_gives_up_on_the_lock_is_told_who_has_it(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as holder, FineTuningStore.connect(empty_url) as other:
+    with FineTuningStore.from_url(empty_url) as holder, FineTuningStore.from_url(empty_url) as other:
         lock = traits_of(holder.engine.dialect.name).migration_lock
         with holder._units.engine.connect() as connection, lock(connection, 1):
             who = {
@@ -575,7 +575,7 @@ def test_the_async_face_tells_and_does_the_same(empty_url: str, database: Databa
     import asyncio
 
     async def use(driver: str) -> None:
-        async with AsyncFineTuningStore.connect(with_driver(empty_url, driver)) as store:
+        async with AsyncFineTuningStore.from_url(with_driver(empty_url, driver)) as store:
             assert (await store.schema.state()).status is SchemaStatus.EMPTY
             await store.schema.upgrade()
             async with store.engine.begin() as connection:
@@ -596,9 +596,9 @@ def test_the_async_face_tells_and_does_the_same(empty_url: str, database: Databa
 
 def test_a_file_that_cannot_be_written_is_told_by_sqlite(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    with FineTuningStore.connect(f"sqlite:///{path}") as store:
+    with FineTuningStore.from_url(f"sqlite:///{path}") as store:
         store.schema.upgrade(FIRST)
-    with FineTuningStore.connect(f"sqlite:///file:{path}?mode=ro&uri=true") as store:
+    with FineTuningStore.from_url(f"sqlite:///file:{path}?mode=ro&uri=true") as store:
         assert store.schema.state().status is SchemaStatus.BEHIND
         with pytest.raises(OperationalError, match="readonly"):
             store.schema.upgrade()
@@ -609,7 +609,7 @@ def test_a_file_that_cannot_be_written_is_told_by_sqlite(tmp_path: Path) -> None
 
 def test_a_file_that_another_one_writes_is_waited_for_no_longer_than_said(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/jobs.db"
-    with FineTuningStore.connect(url) as store:
+    with FineTuningStore.from_url(url) as store:
         store.schema.upgrade(FIRST)
         engine = create_engine(url)
         with engine.connect() as writer:
@@ -625,7 +625,7 @@ def test_a_file_that_another_one_writes_is_waited_for_no_longer_than_said(tmp_pa
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("part", [{"database": "missing_database"}, {"username": "nobody", "password": "SECRET"}])
 def test_a_missing_database_or_a_wrong_password_is_told_by_the_driver(empty_url: str, part: dict[str, str]) -> None:
-    with FineTuningStore.connect(make_url(empty_url).set(**part)) as store:  # type: ignore[arg-type]
+    with FineTuningStore.from_url(make_url(empty_url).set(**part)) as store:  # type: ignore[arg-type]
         for call in (store.schema.state, store.schema.check, store.schema.upgrade, store.schema.adopt):
             with pytest.raises(OperationalError) as caught:
                 call()
@@ -652,7 +652,7 @@ def plain_role(store: FineTuningStore) -> Iterator[str]:
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 def test_a_role_that_may_make_no_tables_is_told_and_changes_nothing(store: FineTuningStore, plain_role: str) -> None:
-    with FineTuningStore.connect(plain_role) as plain:
+    with FineTuningStore.from_url(plain_role) as plain:
         for behind in (False, True):
             if behind:
                 store.schema.upgrade(FIRST)

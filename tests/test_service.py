@@ -54,7 +54,7 @@ def other(service: Service) -> Iterator[OpenAI]:
 @pytest.fixture
 def worker(service: Service) -> Iterator[FineTuningStore]:
     """The store of a worker: on the same database, in another process, with all organizations in sight."""
-    with FineTuningStore.connect(service.url) as store:
+    with FineTuningStore.from_url(service.url) as store:
         yield store
 
 

@@ -40,7 +40,7 @@ class Target:
 @pytest.fixture(scope="module")
 def target(database: Database) -> Iterator[Target]:
     with database.empty() as url, running(url) as [service]:
-        with FineTuningStore.connect(url) as store:
+        with FineTuningStore.from_url(url) as store:
             organization = store.for_organization(KEYS[KEY])
             id = organization.jobs.create(model="gpt-4o-mini", training_file="file-abc").id
             event = organization.events.append(id, "One")

@@ -19,7 +19,7 @@ from fine_tuning_store import (
     FineTuningJobCheckpointRepository,
     FineTuningJobRepository,
     FineTuningStore,
-    IllegalMoveError,
+    IllegalTransitionError,
     JobAlreadyExistsError,
     JobNotFoundError,
     JobStatus,
@@ -38,7 +38,7 @@ PROCESSES, TIMES = 8, 25
 def path(tmp_path: Path) -> Path:
     """A migrated file."""
     path = tmp_path / "jobs.db"
-    with FineTuningStore.connect(f"sqlite:///{path}") as store:
+    with FineTuningStore.from_url(f"sqlite:///{path}") as store:
         store.schema.upgrade()
     return path
 
@@ -150,7 +150,7 @@ def done(call: Callable[[], object]) -> bool:
     """Whether a call did its work. With the driver's patience of 5 seconds some may never get the lock."""
     try:
         call()
-    except (IllegalMoveError, JobAlreadyExistsError, JobNotFoundError):
+    except (IllegalTransitionError, JobAlreadyExistsError, JobNotFoundError):
         return False
     except OperationalError as error:
         if "database is locked" not in str(error):
@@ -194,7 +194,7 @@ def test_without_the_recipe_nothing_of_ours_is_lost_or_half_written(path: Path, 
 
     assert [error for _, error in results] == [None] * PROCESSES
     did = [step for answer, _ in results for step in answer]
-    with FineTuningStore.connect(f"sqlite:///{path}") as store:
+    with FineTuningStore.from_url(f"sqlite:///{path}") as store:
         jobs = {job.id: job for job in store.jobs.iterate()}
         for number in range(TIMES):
             added, started, succeeded, deleted = (did.count((number, step)) for step in (0, 3, 4, 6))

@@ -22,13 +22,13 @@ from fine_tuning_store import (
     FineTuningJobEvent,
     FineTuningStore,
     FineTuningStoreError,
-    IllegalMoveError,
+    IllegalTransitionError,
     InvalidValueError,
     JobError,
     JobNotFoundError,
     JobStatus,
 )
-from fine_tuning_store.domain.lifecycle import MOVES
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.given import ORGANIZATION
 
 VERBS: dict[str, Callable[[FineTuningStore, str, str | None], FineTuningJob]] = {
@@ -36,7 +36,7 @@ VERBS: dict[str, Callable[[FineTuningStore, str, str | None], FineTuningJob]] = 
     "fail": lambda store, id, message: store.jobs.fail(id, JobError(code="c"), message=message),
     "enqueue": lambda store, id, message: store.jobs.enqueue(id, message=message),
     "start": lambda store, id, message: store.jobs.start(id, message=message),
-    "give_back": lambda store, id, message: store.jobs.give_back(id, message=message),
+    "requeue": lambda store, id, message: store.jobs.requeue(id, message=message),
     "pause": lambda store, id, message: store.jobs.pause(id, message=message),
     "resume": lambda store, id, message: store.jobs.resume(id, message=message),
     "cancel": lambda store, id, message: store.jobs.cancel(id, message=message),
@@ -96,10 +96,10 @@ class Calls(RuleBasedStateMachine):
         self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
         self.ids.append(job.id)
 
-    @rule(pick=picks, verb=st.sampled_from(sorted(MOVES)), message=messages)
+    @rule(pick=picks, verb=st.sampled_from(sorted(TRANSITIONS)), message=messages)
     def move(self, pick: int, verb: str, message: str | None) -> None:
         id = self.job_id(pick)
-        before, legal = self.jobs.get(id), MOVES[verb]
+        before, legal = self.jobs.get(id), TRANSITIONS[verb]
 
         def call() -> FineTuningJob:
             return VERBS[verb](self.store, id, message)
@@ -122,13 +122,13 @@ class Calls(RuleBasedStateMachine):
         elif before.status is legal.target is JobStatus.CANCELLED:
             assert call() == before
         else:
-            assert self.refused(call, IllegalMoveError)
+            assert self.refused(call, IllegalTransitionError)
 
     @rule(pick=picks)
     def delete(self, pick: int) -> None:
         id = self.job_id(pick)
         job = self.jobs.get(id)
-        error = JobNotFoundError if job is None else None if job.status.is_ended else IllegalMoveError
+        error = JobNotFoundError if job is None else None if job.status.is_ended else IllegalTransitionError
         if not self.refused(lambda: self.store.jobs.delete(id), error):
             self.store.jobs.delete(id)
             for rows in (self.jobs, self.events, self.checkpoints):
@@ -150,14 +150,14 @@ class Calls(RuleBasedStateMachine):
             self.told(id, self.store.events.append(id, message, data=data), message=message, data=data)
 
     @rule(pick=picks, names=st.lists(st.sampled_from("abcdeABC"), max_size=3))
-    def append_many(self, pick: int, names: list[str]) -> None:
+    def import_many(self, pick: int, names: list[str]) -> None:
         id = self.job_id(pick)
         given = [FineTuningJobEvent(id=name, created_at=len(name), message=name) for name in names]
         taken = {event.id for event in self.events.get(id, [])} & set(names) or len(set(names)) < len(names)
         repeated = len(set(names)) < len(names)
         error = InvalidValueError if repeated else JobNotFoundError if id not in self.jobs else InvalidValueError if taken else None
-        if not self.refused(lambda: self.store.events.append_many(id, given), error):
-            for event, name in zip(self.store.events.append_many(id, given), names, strict=True):
+        if not self.refused(lambda: self.store.events.import_many(id, given), error):
+            for event, name in zip(self.store.events.import_many(id, given), names, strict=True):
                 self.told(id, event, id=name, message=name)
 
     @rule(pick=picks, place=st.none() | st.integers(0, 9), limit=limits)

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from fine_tuning_store import FineTuningJobCheckpoint, FineTuningJobEvent, FineTuningStore, Hyperparameters, IllegalMoveError, JobError
+from fine_tuning_store import (
+    FineTuningJobCheckpoint,
+    FineTuningJobEvent,
+    FineTuningStore,
+    Hyperparameters,
+    IllegalTransitionError,
+    JobError,
+)
 from fine_tuning_store.sql.statements import CHILDREN
 from tests.databases import Database
 from tests.given import created, stored
@@ -58,7 +65,7 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "enqueue": ("validating_files", 2, lambda store, id: store.jobs.enqueue(id)),
     "start": ("queued", 2, lambda store, id: store.jobs.start(id)),
     "start with hyperparameters": ("queued", 4, lambda store, id: store.jobs.start(id, hyperparameters=Hyperparameters(n_epochs=3))),
-    "give_back": ("running", 2, lambda store, id: store.jobs.give_back(id)),
+    "requeue": ("running", 2, lambda store, id: store.jobs.requeue(id)),
     "pause": ("running", 2, lambda store, id: store.jobs.pause(id)),
     "resume": ("paused", 2, lambda store, id: store.jobs.resume(id)),
     "succeed": ("running", 2, lambda store, id: store.jobs.succeed(id, fine_tuned_model=MODEL, trained_tokens=5)),
@@ -72,8 +79,8 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "update metadata to none": ("running", 3, lambda store, id: store.jobs.update(id, metadata=None)),
     "delete": ("failed", 3, lambda store, id: store.jobs.delete(id)),
     "events.append": ("running", 3, lambda store, id: store.events.append(id, "hello", data={"a": 1})),
-    "events.append_many": ("running", 6, lambda store, id: store.events.append_many(id, [an_event(number) for number in range(1000)])),
-    "events.append_many of none": ("running", 1, lambda store, id: store.events.append_many(id, [])),
+    "events.import_many": ("running", 6, lambda store, id: store.events.import_many(id, [an_event(number) for number in range(1000)])),
+    "events.import_many of none": ("running", 1, lambda store, id: store.events.import_many(id, [])),
     "events.list": ("running", 1, lambda store, id: store.events.list(id)),
     "events.list after": ("running", 2, lambda store, id: store.events.list(id, after="ftevent-2")),
     "events.list behind the end": ("running", 3, lambda store, id: store.events.list(id, after="ftevent-0")),
@@ -115,7 +122,7 @@ def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call:
         fine_tuned_model="ft:final",
         error=JobError(code="c"),
     )
-    store.events.append_many(
+    store.events.import_many(
         job.id, [FineTuningJobEvent(id=f"ftevent-{number}", created_at=1, message="", data={"a": 1}) for number in range(4)]
     )
     for step in range(3):
@@ -154,7 +161,7 @@ def test_three_hundred_jobs_are_added_by_seven_statements(store: FineTuningStore
 
 def test_an_illegal_move_sends_three_statements(store: FineTuningStore) -> None:
     job = stored(store, status="failed")
-    with statements(store) as sent, pytest.raises(IllegalMoveError):
+    with statements(store) as sent, pytest.raises(IllegalTransitionError):
         store.jobs.start(job.id)
 
     assert len(sent) == 3, (len(sent), sent)

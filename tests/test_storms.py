@@ -25,7 +25,7 @@ NEW: dict[str, Any] = {"organization_id": "org-1", "model": "m", "training_file"
 
 def start(wait: Callable[[], object], url: str, *pooled: bool) -> str | None:
     """What a service does when it starts."""
-    with FineTuningStore.connect(url, pooled=any(pooled)) as store:
+    with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
         wait()
         store.schema.upgrade()
         store.jobs.create(**NEW)
@@ -36,7 +36,7 @@ def start_async(wait: Callable[[], object], url: str, *pooled: bool) -> str | No
     """The same of an async one."""
 
     async def run() -> str | None:
-        async with AsyncFineTuningStore.connect(url, pooled=any(pooled)) as store:
+        async with AsyncFineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             wait()
             await store.schema.upgrade()
             await store.jobs.create(**NEW)
@@ -61,7 +61,7 @@ def from_the_first_release(store: FineTuningStore) -> None:
 def test_processes_that_start_at_once_all_work(database: Database, rounds: int, colour: str) -> None:
     for number in range(rounds):
         before = (from_nothing, from_the_first_release)[number % 2]
-        with database.empty() as url, FineTuningStore.connect(url) as store:
+        with database.empty() as url, FineTuningStore.from_url(url) as store:
             before(store)
             drivers = ASYNC_DRIVERS[database.name]
             calls = [

@@ -80,7 +80,7 @@ def traced(engine: Engine | None) -> Iterator[InMemorySpanExporter]:
 @pytest.mark.parametrize("whose", ["ours", "the host's"])
 def test_traces_show_the_names_and_no_values(url: str, whose: str) -> None:
     engine = create_engine(url) if whose == "the host's" else None
-    with traced(engine) as spans, FineTuningStore(engine) if engine else FineTuningStore.connect(url) as store:
+    with traced(engine) as spans, FineTuningStore(engine) if engine else FineTuningStore.from_url(url) as store:
         store.jobs.get(created(store, suffix=SECRET).id)
     if engine:
         engine.dispose()
@@ -104,7 +104,7 @@ def test_a_unit_that_is_run_again_is_logged_without_what_it_wrote(store: FineTun
             raise DBAPIError("UPDATE", {"model": SECRET}, original)
 
     with caplog.at_level(logging.DEBUG, logger="fine_tuning_store"):
-        store.run(work)
+        store.run_in_transaction(work)
 
     (record,) = [record for record in caplog.records if record.name.startswith("fine_tuning_store")]
     assert (record.name, record.levelno) == ("fine_tuning_store.sql.retries", logging.INFO)

@@ -37,7 +37,7 @@ TOUCHES: dict[str, Callable[[FineTuningJobRepository, str], object]] = {
     "get_many": lambda jobs, id: jobs.get_many([id]),
     "enqueue": lambda jobs, id: jobs.enqueue(id),
     "start": lambda jobs, id: jobs.start(id, hyperparameters=Hyperparameters(n_epochs=9)),
-    "give_back": lambda jobs, id: jobs.give_back(id),
+    "requeue": lambda jobs, id: jobs.requeue(id),
     "pause": lambda jobs, id: jobs.pause(id),
     "resume": lambda jobs, id: jobs.resume(id),
     "succeed": lambda jobs, id: jobs.succeed(id, fine_tuned_model="m", result_files=["file-x"]),
@@ -174,8 +174,8 @@ def test_a_repository_in_a_hosts_transaction_can_be_held_to_an_organization(stor
 AN_EVENT = FineTuningJobEvent(id="ftevent-theirs", created_at=1, message="theirs")
 RECORD_TOUCHES: dict[str, tuple[type[FineTuningStoreError], Callable[[Any, FineTuningJob, CheckpointPermission], object]]] = {
     "events.append": (JobNotFoundError, lambda ours, job, _: ours.events.append(job.id, "stolen")),
-    "events.append_many": (JobNotFoundError, lambda ours, job, _: ours.events.append_many(job.id, [AN_EVENT])),
-    "events.append_many of none": (JobNotFoundError, lambda ours, job, _: ours.events.append_many(job.id, [])),
+    "events.import_many": (JobNotFoundError, lambda ours, job, _: ours.events.import_many(job.id, [AN_EVENT])),
+    "events.import_many of none": (JobNotFoundError, lambda ours, job, _: ours.events.import_many(job.id, [])),
     "events.list": (JobNotFoundError, lambda ours, job, _: ours.events.list(job.id)),
     "events.list after": (JobNotFoundError, lambda ours, job, _: ours.events.list(job.id, after="ftevent-theirs")),
     "events.tail": (JobNotFoundError, lambda ours, job, _: ours.events.tail(job.id)),
@@ -228,7 +228,7 @@ def test_every_public_method_of_the_other_repositories_is_covered_here() -> None
 def a_whole_job(store: FineTuningStore, organization_id: str) -> tuple[FineTuningJob, CheckpointPermission]:
     """A job with an event, a checkpoint and a permission."""
     job = stored(store, organization_id=organization_id, status="succeeded", fine_tuned_model="ft:final")
-    store.events.append_many(job.id, [AN_EVENT])
+    store.events.import_many(job.id, [AN_EVENT])
     store.checkpoints.add(
         FineTuningJobCheckpoint(
             id="ftckpt_theirs", created_at=1, fine_tuned_model_checkpoint="ft:c", fine_tuning_job_id=job.id, step_number=1

@@ -36,7 +36,7 @@ def test_a_function_is_run_again_whole_when_its_transaction_lost(store: FineTuni
                 met.wait()
             unit.jobs.update(other, metadata={"by": name})
 
-        store.run(work)
+        store.run_in_transaction(work)
 
     threads = [threading.Thread(target=crosswise, args=arguments) for arguments in (("a", first.id, second.id), ("b", second.id, first.id))]
     for thread in threads:

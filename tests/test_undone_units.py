@@ -34,7 +34,7 @@ def created(unit: UnitOfWork) -> str:
 
 @on_postgresql
 def test_a_delete_in_one_schema_leaves_the_job_of_the_same_id_in_another_alone(empty_url: str) -> None:
-    with FineTuningStore.connect(empty_url) as public, FineTuningStore.connect(empty_url, schema="ft") as other:
+    with FineTuningStore.from_url(empty_url) as public, FineTuningStore.from_url(empty_url, schema="ft") as other:
         public.schema.upgrade()
         other.schema.upgrade(create_schema=True)
         job = stored(other, status="cancelled")
@@ -55,7 +55,7 @@ def test_a_unit_whose_host_ended_its_transaction_does_not_pass_for_committed(sto
         return id
 
     try:
-        id = store.run(end)
+        id = store.run_in_transaction(end)
     except Exception:  # noqa: BLE001 - any error tells the caller
         return
     assert store.jobs.get(id).id == id
@@ -71,7 +71,7 @@ def test_a_unit_that_the_database_undid_does_not_pass_for_committed(store: FineT
         return id
 
     try:
-        id = store.run(swallow)
+        id = store.run_in_transaction(swallow)
     except Exception:  # noqa: BLE001 - any error tells the caller
         return
     assert store.jobs.get(id).id == id
@@ -101,7 +101,7 @@ def test_an_upgrade_on_an_engine_that_translates_schemas_is_whole_or_refused(emp
     except FineTuningStoreError:
         assert inspect(engine).get_table_names("theirs") == inspect(engine).get_table_names() == []
     else:
-        store.schema.require_current()
+        store.schema.require_usable()
     engine.dispose()
 
 
@@ -110,13 +110,13 @@ def test_an_async_function_is_refused_by_a_sync_run(store: FineTuningStore) -> N
         created(unit)
 
     with pytest.raises(TypeError):
-        assert store.run(work) is None  # not a coroutine that nobody awaits
+        assert store.run_in_transaction(work) is None  # not a coroutine that nobody awaits
 
 
 @on_sqlite
 def test_a_task_that_waits_for_sqlites_lock_is_cancelled_at_once(url: str) -> None:
     async def main(holder: FineTuningStore) -> None:
-        async with AsyncFineTuningStore.connect(url.replace("sqlite:", "sqlite+aiosqlite:")) as store:
+        async with AsyncFineTuningStore.from_url(url.replace("sqlite:", "sqlite+aiosqlite:")) as store:
             await store.jobs.list()
             with holder.begin() as unit:
                 created(unit)
@@ -128,5 +128,5 @@ def test_a_task_that_waits_for_sqlites_lock_is_cancelled_at_once(url: str) -> No
             with pytest.raises(JobNotFoundError):
                 await store.jobs.get("ftjob-none")
 
-    with FineTuningStore.connect(url) as holder:
+    with FineTuningStore.from_url(url) as holder:
         asyncio.run(main(holder))

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store import FineTuningStore, IllegalMoveError, JobStatus, UnitAlreadyOpenError, UnitOfWork
+from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobStatus, UnitAlreadyOpenError, UnitOfWork
 from fine_tuning_store.sql.retries import ATTEMPTS
 from tests.given import a_job, created, stored
 
@@ -45,7 +45,7 @@ def test_an_error_of_ours_that_is_caught_leaves_the_block_usable(store: FineTuni
 
     with store.begin() as unit:
         first = created_in(unit)
-        with pytest.raises(IllegalMoveError):
+        with pytest.raises(IllegalTransitionError):
             unit.jobs.start(ended.id)
         second = created_in(unit)
 
@@ -69,7 +69,7 @@ def test_a_call_on_the_store_inside_its_own_unit_raises_at_once(store: FineTunin
             lambda: store.jobs.get(job.id),
             lambda: store.jobs.start(job.id),
             lambda: scoped.jobs.get(job.id),
-            lambda: store.run(lambda inner: inner.jobs.get(job.id)),
+            lambda: store.run_in_transaction(lambda inner: inner.jobs.get(job.id)),
             lambda: store.begin().__enter__(),
         ):
             with pytest.raises(UnitAlreadyOpenError, match=r"unit\.jobs"):
@@ -87,7 +87,7 @@ def test_a_function_that_always_loses_raises_the_databases_error(store: FineTuni
         raise lost()
 
     with pytest.raises(DBAPIError):
-        store.run(work)
+        store.run_in_transaction(work)
 
     assert len(runs) == ATTEMPTS
     assert store.jobs.list().data == ()
@@ -109,7 +109,7 @@ def test_any_other_error_is_not_run_again(store: FineTuningStore) -> None:
         unit.connection.execute(text("SELECT nonsense"))
 
     with pytest.raises(DBAPIError):
-        store.run(work)
+        store.run_in_transaction(work)
 
     assert runs == [1]
 
@@ -117,7 +117,7 @@ def test_any_other_error_is_not_run_again(store: FineTuningStore) -> None:
 def test_a_function_answers_its_value(store: FineTuningStore) -> None:
     job = stored(store)
 
-    assert store.run(lambda unit: unit.jobs.start(job.id)).status is JobStatus.RUNNING
+    assert store.run_in_transaction(lambda unit: unit.jobs.start(job.id)).status is JobStatus.RUNNING
 
 
 def test_a_unit_of_an_organization_is_held_to_it(store: FineTuningStore) -> None:

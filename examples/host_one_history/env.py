@@ -1,6 +1,6 @@
 """One history for the application and the store: `alembic upgrade heads`.
 
-Tell the store whose table holds it: `FineTuningStore.connect(url, version_table="alembic_version")`.
+Tell the store whose table holds it: `FineTuningStore.from_url(url, host_version_table="alembic_version")`.
 """
 
 import os
@@ -8,12 +8,12 @@ import os
 from alembic import context
 from sqlalchemy import create_engine
 
-from fine_tuning_store.schema import foreign_keys_off, is_not_ours
+from fine_tuning_store.schema import exclude_store_tables, foreign_keys_off
 from host_one_history.models import Base
 
 engine = create_engine(os.environ["DATABASE_URL"])
 with engine.connect() as connection, foreign_keys_off(connection):  # SQLite rebuilds tables, which takes their children along
-    context.configure(connection=connection, target_metadata=Base.metadata, include_name=is_not_ours)
+    context.configure(connection=connection, target_metadata=Base.metadata, include_name=exclude_store_tables)
     with context.begin_transaction():
         context.run_migrations()
 engine.dispose()

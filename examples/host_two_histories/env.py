@@ -8,13 +8,13 @@ import os
 from alembic import context
 from sqlalchemy import create_engine
 
-from fine_tuning_store.schema import is_not_ours
+from fine_tuning_store.schema import exclude_store_tables
 from host_two_histories.models import Base
 
 engine = create_engine(os.environ["DATABASE_URL"])
 with engine.connect() as connection:
     # without include_name, autogenerate would drop the tables of the store
-    context.configure(connection=connection, target_metadata=Base.metadata, include_name=is_not_ours)
+    context.configure(connection=connection, target_metadata=Base.metadata, include_name=exclude_store_tables)
     with context.begin_transaction():
         context.run_migrations()
 engine.dispose()

@@ -10,13 +10,13 @@ from sqlalchemy.util import greenlet_spawn
 
 from fine_tuning_store.aio.bridge import Bridge, bridged
 from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
 from fine_tuning_store.repositories.events import FineTuningJobEventRepository
-from fine_tuning_store.repositories.filters import JobFilters, Order
+from fine_tuning_store.repositories.job_filters import JobFilters, Order
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
-from fine_tuning_store.repositories.repository import Repository
-from fine_tuning_store.units import OwnUnits, Scope, Unit
+from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
 
 R = TypeVar("R", bound=Repository)
 
@@ -30,7 +30,7 @@ class AsyncRepository(Bridge[R]):
     _kind: ClassVar[type[Repository]]
 
     def __init__(
-        self, source: Scope | AsyncSession | AsyncConnection, *, organization_id: str | None = None, schema: str | None = None
+        self, source: TransactionSource | AsyncSession | AsyncConnection, *, organization_id: str | None = None, schema: str | None = None
     ) -> None:
         sync = _sync_of(source, type(self).__name__)
         self._sync = self._kind(sync, organization_id=organization_id, schema=schema)  # type: ignore[assignment]
@@ -43,7 +43,7 @@ def _sync_of(source: object, name: str) -> Any:
         if source.sync_connection is None:
             raise TypeError(f"{name} takes a started AsyncConnection: use `async with engine.connect() as connection`")
         return source.sync_connection
-    if isinstance(source, (Unit, OwnUnits)):
+    if isinstance(source, (Transaction, EngineTransactions)):
         return source
     raise TypeError(
         f"{name} takes an AsyncSession or an AsyncConnection of SQLAlchemy, not {type(source).__name__}; for an AsyncEngine use "
@@ -64,7 +64,7 @@ class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
     list = bridged(FineTuningJobRepository.list)
     enqueue = bridged(FineTuningJobRepository.enqueue)
     start = bridged(FineTuningJobRepository.start)
-    give_back = bridged(FineTuningJobRepository.give_back)
+    requeue = bridged(FineTuningJobRepository.requeue)
     pause = bridged(FineTuningJobRepository.pause)
     resume = bridged(FineTuningJobRepository.resume)
     succeed = bridged(FineTuningJobRepository.succeed)
@@ -90,7 +90,7 @@ class AsyncFineTuningJobEventRepository(AsyncRepository[FineTuningJobEventReposi
     _kind = FineTuningJobEventRepository
 
     append = bridged(FineTuningJobEventRepository.append)
-    append_many = bridged(FineTuningJobEventRepository.append_many)
+    import_many = bridged(FineTuningJobEventRepository.import_many)
     list = bridged(FineTuningJobEventRepository.list)
     tail = bridged(FineTuningJobEventRepository.tail)
 

@@ -25,7 +25,7 @@ from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
-from fine_tuning_store.units import Scope
+from fine_tuning_store.transactions import TransactionSource
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class _Repositories:
     """What a store and its units have in common."""
 
-    _scope: Scope
+    _scope: TransactionSource
 
     @cached_property
     def jobs(self) -> AsyncFineTuningJobRepository:
@@ -85,7 +85,7 @@ class AsyncSchema(Bridge[Schema]):
     downgrade = bridged(Schema.downgrade)
     current = bridged(Schema.current)
     head = bridged(Schema.head)
-    require_current = bridged(Schema.require_current)
+    require_usable = bridged(Schema.require_usable)
     check = bridged(Schema.check)
     state = bridged(Schema.state)
     adopt = bridged(Schema.adopt)
@@ -95,43 +95,48 @@ class AsyncSchema(Bridge[Schema]):
 class AsyncFineTuningStore(_Repositories):
     """Fine-tuning jobs in a SQL database, for asyncio: FineTuningStore with the same names and arguments, awaited.
 
-    `AsyncFineTuningStore.connect(url)` makes an engine that is set up right for its database; `AsyncFineTuningStore(engine)` uses
+    `AsyncFineTuningStore.from_url(url)` makes an engine that is set up right for its database; `AsyncFineTuningStore(engine)` uses
     the host's AsyncEngine and changes nothing on it. Use a store in the event loop in which it was used first.
     """
 
     def __init__(
-        self, engine: AsyncEngine, *, clock: Callable[[], float] = time.time, schema: str | None = None, version_table: str | None = None
+        self,
+        engine: AsyncEngine,
+        *,
+        clock: Callable[[], float] = time.time,
+        schema: str | None = None,
+        host_version_table: str | None = None,
     ) -> None:
         if not isinstance(engine, AsyncEngine):
             raise UnsupportedDatabaseError(
                 f"AsyncFineTuningStore takes an AsyncEngine of SQLAlchemy, not {type(engine).__name__}: for an Engine use "
-                "FineTuningStore, for a URL AsyncFineTuningStore.connect"
+                "FineTuningStore, for a URL AsyncFineTuningStore.from_url"
             )
-        self._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, version_table, owns_engine=False))
+        self._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, host_version_table, owns_engine=False))
 
     def _set_up(self, store: FineTuningStore) -> None:
         self._sync = store
         self._scope = store._units
 
     @classmethod
-    def connect(
+    def from_url(
         cls,
         url: str | URL,
         *,
         clock: Callable[[], float] = time.time,
         schema: str | None = None,
-        version_table: str | None = None,
-        pooled: bool = False,
+        host_version_table: str | None = None,
+        transaction_pooler: bool = False,
     ) -> Self:
         """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
 
-        `pooled` says that a PgBouncer which pools transactions is between us and PostgreSQL.
+        `transaction_pooler` says that a PgBouncer which pools transactions is between us and PostgreSQL.
         Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or a sync driver, and
-        InvalidValueError for `pooled` where it means nothing.
+        InvalidValueError for `transaction_pooler` where it means nothing.
         """
         store = cls.__new__(cls)
-        engine = engines.connect_async(url, pooled=pooled)
-        store._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, version_table, owns_engine=True))
+        engine = engines.connect_async(url, transaction_pooler=transaction_pooler)
+        store._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, host_version_table, owns_engine=True))
         return store
 
     @property
@@ -159,7 +164,7 @@ class AsyncFineTuningStore(_Repositories):
             raise
         await greenlet_spawn(block.__exit__, None, None, None)
 
-    async def run(self, function: Callable[[AsyncUnitOfWork], Awaitable[T]], /) -> T:
+    async def run_in_transaction(self, function: Callable[[AsyncUnitOfWork], Awaitable[T]], /) -> T:
         """Await a function with a unit and commit; do it again, with a new unit, when the transaction lost to another.
 
         So the function must have no effect outside of the unit that may not happen twice.
@@ -171,7 +176,7 @@ class AsyncFineTuningStore(_Repositories):
                 raise TypeError("run takes an async function")
             return await_(answer)
 
-        return await greenlet_spawn(self._sync.run, work)
+        return await greenlet_spawn(self._sync.run_in_transaction, work)
 
     def for_organization(self, organization_id: str) -> AsyncFineTuningStore:
         """The same store, held to one organization: no other one's row can be seen or touched through it. It shares the engine.

@@ -22,7 +22,7 @@ class DatabaseUnreachableError(FineTuningStoreError):
     """The database of the URL could not be connected to."""
 
 
-def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version_table: str | None, *, connects: bool = True) -> T:
+def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, host_version_table: str | None, *, connects: bool = True) -> T:
     """What a function answers about the migrations of a database. An async driver does the same work in an event loop of its own.
 
     Raises DatabaseUnreachableError, without a password, if the database cannot be connected to and the work `connects`.
@@ -33,7 +33,7 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, version
         try:
             if connects:
                 _reach(engine)
-            return work(Schema(engine, schema, version_table))
+            return work(Schema(engine, schema, host_version_table))
         except DBAPIError as error:
             if traits_of(engine.dialect.name).is_forbidden(driver_error(error)):
                 error.add_note("do this as the owner of the tables")

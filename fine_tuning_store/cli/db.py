@@ -56,7 +56,7 @@ def upgrade(
     url: Url,
     revision: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to stop at.")] = "head",
     schema: SchemaName = None,
-    version_table: VersionTable = None,
+    host_version_table: VersionTable = None,
     create_schema: Annotated[bool, typer.Option("--create-schema", help="Create the --schema first if it is not there.")] = False,
     lock_timeout: LockTimeout = LOCK_SECONDS,
     as_json: AsJson = False,
@@ -67,7 +67,7 @@ def upgrade(
         found.upgrade(revision, lock_timeout=lock_timeout, create_schema=create_schema)
         return found.current()
 
-    _tell_revision(work, url, schema, version_table, as_json=as_json)
+    _tell_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
 @db.command(epilog=EXIT_CODES)
@@ -76,18 +76,20 @@ def downgrade(
     url: Url,
     revision: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to go back to; `base` removes all tables.")],
     schema: SchemaName = None,
-    version_table: VersionTable = None,
-    lose_data: Annotated[bool, typer.Option("--lose-data", help="Go on although jobs are stored, and lose what the change drops.")] = False,
+    host_version_table: VersionTable = None,
+    allow_data_loss: Annotated[
+        bool, typer.Option("--allow-data-loss", help="Go on although jobs are stored, and lose what the change drops.")
+    ] = False,
     lock_timeout: LockTimeout = LOCK_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Migrate back. Refused while any job is stored, unless --lose-data is given."""
+    """Migrate back. Refused while any job is stored, unless --allow-data-loss is given."""
 
     def work(found: Schema) -> str | None:
-        found.downgrade(revision, lose_data=lose_data, lock_timeout=lock_timeout)
+        found.downgrade(revision, allow_data_loss=allow_data_loss, lock_timeout=lock_timeout)
         return found.current()
 
-    _tell_revision(work, url, schema, version_table, as_json=as_json)
+    _tell_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
 @db.command(epilog=EXIT_CODES)
@@ -95,7 +97,7 @@ def adopt(
     *,
     url: Url,
     schema: SchemaName = None,
-    version_table: VersionTable = None,
+    host_version_table: VersionTable = None,
     lock_timeout: LockTimeout = LOCK_SECONDS,
     as_json: AsJson = False,
 ) -> None:
@@ -105,13 +107,13 @@ def adopt(
         found.adopt(lock_timeout=lock_timeout)
         return found.current()
 
-    _tell_revision(work, url, schema, version_table, as_json=as_json)
+    _tell_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
 @db.command(epilog=EXIT_CODES)
-def state(*, url: Url, schema: SchemaName = None, version_table: VersionTable = None, as_json: AsJson = False) -> None:
+def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
     """Tell whether this release can use the tables, and what to run next. Changes nothing."""
-    found = _ask(Schema.state, url, schema, version_table, as_json=as_json)
+    found = _ask(Schema.state, url, schema, host_version_table, as_json=as_json)
     if as_json:
         output.write_json({**asdict(found), "is_usable": found.is_usable})
     else:
@@ -120,9 +122,9 @@ def state(*, url: Url, schema: SchemaName = None, version_table: VersionTable = 
 
 
 @db.command(epilog=EXIT_CODES)
-def check(*, url: Url, schema: SchemaName = None, version_table: VersionTable = None, as_json: AsJson = False) -> None:
+def check(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
     """List every difference between the tables and those that this release makes. Changes nothing."""
-    differences = _ask(Schema.check, url, schema, version_table, as_json=as_json)
+    differences = _ask(Schema.check, url, schema, host_version_table, as_json=as_json)
     if as_json:
         output.write_json({"differences": differences})
     else:
@@ -142,11 +144,11 @@ def sql(
     ] = "head",
     start: Annotated[str, typer.Option("--from", metavar="REVISION", help="The revision that the database is at.")] = "base",
     schema: SchemaName = None,
-    version_table: VersionTable = None,
+    host_version_table: VersionTable = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the SQL of a migration, for a database of the URL's kind. Connects to nothing."""
-    written = _ask(lambda found: found.sql(revision, start=start), url, schema, version_table, as_json=as_json, connects=False)
+    written = _ask(lambda found: found.sql(revision, start=start), url, schema, host_version_table, as_json=as_json, connects=False)
     if as_json:
         output.write_json({"sql": written})
     else:
@@ -154,14 +156,16 @@ def sql(
 
 
 def _ask(
-    work: Callable[[Schema], T], url: str, schema: str | None, version_table: str | None, *, as_json: bool, connects: bool = True
+    work: Callable[[Schema], T], url: str, schema: str | None, host_version_table: str | None, *, as_json: bool, connects: bool = True
 ) -> T:
     with output.failures_told(as_json=as_json):
-        return on_schema(work, url, schema, version_table, connects=connects)
+        return on_schema(work, url, schema, host_version_table, connects=connects)
 
 
-def _tell_revision(work: Callable[[Schema], str | None], url: str, schema: str | None, version_table: str | None, *, as_json: bool) -> None:
-    revision = _ask(work, url, schema, version_table, as_json=as_json)
+def _tell_revision(
+    work: Callable[[Schema], str | None], url: str, schema: str | None, host_version_table: str | None, *, as_json: bool
+) -> None:
+    revision = _ask(work, url, schema, host_version_table, as_json=as_json)
     if as_json:
         output.write_json({"revision": revision})
     else:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters
-from fine_tuning_store.domain.values import LARGEST_INTEGER, WORD_LENGTH, json_object, text
+from fine_tuning_store.domain.validation import LARGEST_INTEGER, WORD_LENGTH, json_object, text
 from fine_tuning_store.errors import InvalidValueError
 
 EFFORTS: Final = ("default", "low", "medium", "high")
@@ -36,7 +36,7 @@ class Range:
 
 
 #: What `create` accepts, by name, in the order of the columns.
-ASKED: Mapping[str, Range] = MappingProxyType(
+API_RANGES: Mapping[str, Range] = MappingProxyType(
     {
         "n_epochs": Range(1, 50),
         "batch_size": Range(1, 256),
@@ -48,8 +48,8 @@ ASKED: Mapping[str, Range] = MappingProxyType(
     }
 )
 #: What a column can hold: any positive number of its kind.
-KEPT: Mapping[str, Range] = MappingProxyType(
-    {name: Range(1, LARGEST_INTEGER) if asked.whole else Range(0, math.inf, whole=False, open=True) for name, asked in ASKED.items()}
+STORABLE_RANGES: Mapping[str, Range] = MappingProxyType(
+    {name: Range(1, LARGEST_INTEGER) if asked.whole else Range(0, math.inf, whole=False, open=True) for name, asked in API_RANGES.items()}
 )
 
 
@@ -81,7 +81,7 @@ def _checked(given: Hyperparameters, ranges: Mapping[str, Range]) -> dict[str, A
 @cache
 def _defaults(method: str) -> Hyperparameters:
     names = METHOD_HYPERPARAMETERS[method]
-    return Hyperparameters(**{name: "auto" if name in ASKED else EFFORTS[0] for name in names})  # type: ignore[arg-type]
+    return Hyperparameters(**{name: "auto" if name in API_RANGES else EFFORTS[0] for name in names})  # type: ignore[arg-type]
 
 
 def asked_hyperparameters(given: Hyperparameters | None, method: str) -> Hyperparameters:
@@ -95,7 +95,7 @@ def asked_hyperparameters(given: Hyperparameters | None, method: str) -> Hyperpa
         raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
     for name in given.extra:
         raise InvalidValueError(f"hyperparameters.{name}", given.extra[name], "is not a hyperparameter")
-    members = _checked(given, ASKED)
+    members = _checked(given, API_RANGES)
     for name, value in members.items():
         if name not in METHOD_HYPERPARAMETERS[method]:
             raise InvalidValueError(f"hyperparameters.{name}", value, f"is not a hyperparameter of the {method} method")
@@ -104,17 +104,17 @@ def asked_hyperparameters(given: Hyperparameters | None, method: str) -> Hyperpa
     return replace(_defaults(method), **members)
 
 
-def kept_hyperparameters(given: object) -> Hyperparameters:
+def validate_hyperparameters_for_storage(given: object) -> Hyperparameters:
     """Hyperparameters as they can be stored, of whatever size: positive numbers, `"auto"` or absent, the rest in `extra`."""
     if not isinstance(given, Hyperparameters):
         raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
     extra = json_object("hyperparameters.extra", {name: value for name, value in given.extra.items() if value is not None})
     for name in extra:
-        if name in KEPT and (isinstance(extra[name], bool) or extra[name] == -1):
-            raise InvalidValueError(f"hyperparameters.extra.{name}", extra[name], str(KEPT[name]))
+        if name in STORABLE_RANGES and (isinstance(extra[name], bool) or extra[name] == -1):
+            raise InvalidValueError(f"hyperparameters.extra.{name}", extra[name], str(STORABLE_RANGES[name]))
         if name in _WORDS and (getattr(given, name) is not None or _column_value(name, extra[name]) is not None):
             raise InvalidValueError(f"hyperparameters.extra.{name}", extra[name], f"belongs into hyperparameters.{name}")
-    return Hyperparameters(**_checked(given, KEPT), extra=extra)
+    return Hyperparameters(**_checked(given, STORABLE_RANGES), extra=extra)
 
 
 def read_hyperparameters(members: Mapping[str, Any]) -> Hyperparameters:
@@ -124,9 +124,9 @@ def read_hyperparameters(members: Mapping[str, Any]) -> Hyperparameters:
     for name, value in members.items():
         if value is None:
             continue
-        if isinstance(value, bool) and name in KEPT:
-            raise InvalidValueError(f"hyperparameters.{name}", value, str(KEPT[name]))
-        column = "auto" if name in KEPT and value == -1 else _column_value(name, value)
+        if isinstance(value, bool) and name in STORABLE_RANGES:
+            raise InvalidValueError(f"hyperparameters.{name}", value, str(STORABLE_RANGES[name]))
+        column = "auto" if name in STORABLE_RANGES and value == -1 else _column_value(name, value)
         if column is None:
             extra[name] = value
         else:
@@ -146,21 +146,21 @@ def read_asked_hyperparameters(field: str, members: Mapping[str, Any], method: s
             if value not in EFFORTS:
                 raise InvalidValueError(f"{field}.{name}", value, f"must be one of {', '.join(EFFORTS)}")
             columns[name] = value
-        elif name not in ASKED:
+        elif name not in API_RANGES:
             raise InvalidValueError(f"{field}.{name}", value, "is not a hyperparameter")
         else:
-            columns[name] = _fits(value, ASKED[name])
+            columns[name] = _fits(value, API_RANGES[name])
             if columns[name] is None:
-                raise InvalidValueError(f"{field}.{name}", value, str(ASKED[name]))
+                raise InvalidValueError(f"{field}.{name}", value, str(API_RANGES[name]))
     return Hyperparameters(**columns)
 
 
-_WORDS: Final = (*KEPT, "reasoning_effort")
+_WORDS: Final = (*STORABLE_RANGES, "reasoning_effort")
 
 
 def _column_value(name: str, value: object) -> Any:
-    if name in KEPT:
-        return _fits(value, KEPT[name])
+    if name in STORABLE_RANGES:
+        return _fits(value, STORABLE_RANGES[name])
     if name == "reasoning_effort" and isinstance(value, str) and 1 <= len(value) <= WORD_LENGTH:
         return value
     return None

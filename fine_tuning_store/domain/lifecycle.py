@@ -32,7 +32,7 @@ OPEN = tuple(status for status in JobStatus if status not in ENDED)
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Transition:
     """One legal move: a job in one of `sources` goes to `target`."""
 
     verb: str
@@ -40,18 +40,18 @@ class Move:
     target: JobStatus
 
 
-MOVES = MappingProxyType(
+TRANSITIONS = MappingProxyType(
     {
         move.verb: move
         for move in (
-            Move("enqueue", (JobStatus.VALIDATING_FILES,), JobStatus.QUEUED),
-            Move("start", (JobStatus.VALIDATING_FILES, JobStatus.QUEUED), JobStatus.RUNNING),
-            Move("give_back", (JobStatus.RUNNING,), JobStatus.QUEUED),
-            Move("pause", (JobStatus.QUEUED, JobStatus.RUNNING), JobStatus.PAUSED),
-            Move("resume", (JobStatus.PAUSED,), JobStatus.QUEUED),
-            Move("succeed", (JobStatus.RUNNING,), JobStatus.SUCCEEDED),
-            Move("fail", OPEN, JobStatus.FAILED),
-            Move("cancel", OPEN, JobStatus.CANCELLED),
+            Transition("enqueue", (JobStatus.VALIDATING_FILES,), JobStatus.QUEUED),
+            Transition("start", (JobStatus.VALIDATING_FILES, JobStatus.QUEUED), JobStatus.RUNNING),
+            Transition("requeue", (JobStatus.RUNNING,), JobStatus.QUEUED),
+            Transition("pause", (JobStatus.QUEUED, JobStatus.RUNNING), JobStatus.PAUSED),
+            Transition("resume", (JobStatus.PAUSED,), JobStatus.QUEUED),
+            Transition("succeed", (JobStatus.RUNNING,), JobStatus.SUCCEEDED),
+            Transition("fail", OPEN, JobStatus.FAILED),
+            Transition("cancel", OPEN, JobStatus.CANCELLED),
         )
     }
 )
@@ -60,6 +60,6 @@ MOVES = MappingProxyType(
 def as_mermaid() -> str:
     """The table of moves as a Mermaid state diagram; `docs/lifecycle.md` shows it and a test compares the two."""
     lines = ["stateDiagram-v2", f"    [*] --> {JobStatus.VALIDATING_FILES}: create"]
-    lines += [f"    {source} --> {move.target}: {move.verb}" for move in MOVES.values() for source in move.sources]
+    lines += [f"    {source} --> {move.target}: {move.verb}" for move in TRANSITIONS.values() for source in move.sources]
     lines += [f"    {status} --> [*]" for status in ENDED]
     return "\n".join(lines)

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from fine_tuning_store.domain import ids, rules
+from fine_tuning_store.domain import ids, job_validation
 from fine_tuning_store.domain.checkpoint import CheckpointPermission
+from fine_tuning_store.domain.history_validation import projects
 from fine_tuning_store.domain.page import Page
-from fine_tuning_store.domain.record_rules import projects
-from fine_tuning_store.domain.values import ID_LENGTH, name, text
+from fine_tuning_store.domain.validation import ID_LENGTH, name, text
 from fine_tuning_store.errors import (
     CheckpointNotFoundError,
     CheckpointPermissionNotFoundError,
     CursorNotFoundError,
     InvalidValueError,
 )
-from fine_tuning_store.repositories.filters import Order, is_descending
-from fine_tuning_store.repositories.job_work import insert_unless_taken, require_job
-from fine_tuning_store.repositories.repository import Repository, reads, writes
+from fine_tuning_store.repositories.base import Repository, reads, writes
+from fine_tuning_store.repositories.job_filters import Order, is_descending
+from fine_tuning_store.repositories.job_writes import insert_unless_taken, require_job
 from fine_tuning_store.sql import record_mapping, record_statements
 from fine_tuning_store.sql.tables import permissions
-from fine_tuning_store.units import Unit
+from fine_tuning_store.transactions import Transaction
 
 
 class CheckpointPermissionRepository(Repository):
@@ -33,7 +33,7 @@ class CheckpointPermissionRepository(Repository):
 
     @writes
     def create(
-        self, unit: Unit, fine_tuned_model_checkpoint: str, project_ids: Iterable[str], *, organization_id: str | None = None
+        self, unit: Transaction, fine_tuned_model_checkpoint: str, project_ids: Iterable[str], *, organization_id: str | None = None
     ) -> tuple[CheckpointPermission, ...]:
         """Give projects leave, and answer their permissions in the order of the projects; what a project has already stays as it is.
 
@@ -55,7 +55,7 @@ class CheckpointPermissionRepository(Repository):
     @reads
     def list(
         self,
-        unit: Unit,
+        unit: Transaction,
         fine_tuned_model_checkpoint: str,
         *,
         project_id: str | None = None,
@@ -68,7 +68,7 @@ class CheckpointPermissionRepository(Repository):
 
         Raises CheckpointNotFoundError if no job has such a model, CursorNotFoundError if `after` names none of its permissions.
         """
-        rules.page_size("limit", limit)
+        job_validation.page_size("limit", limit)
         model = name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
         owner = self._organization(organization_id) or _only_organization(unit, model)
         parameters: dict[str, Any] = {"model": model, "digest": record_mapping.model_digest(model), "organization_id": owner}
@@ -76,7 +76,7 @@ class CheckpointPermissionRepository(Repository):
             parameters["project_id"] = text("project_id", project_id, ID_LENGTH, 1)
         descending = is_descending(order)
         if after is not None:
-            cursor = {"permission_id": rules.job_id(after, "after"), "digest": parameters["digest"], "organization_id": owner}
+            cursor = {"permission_id": job_validation.job_id(after, "after"), "digest": parameters["digest"], "organization_id": owner}
             row = unit.run(record_statements.PERMISSION_CURSOR, **cursor).first()
             if row is None:
                 _owner(unit, model, owner)
@@ -89,9 +89,9 @@ class CheckpointPermissionRepository(Repository):
         return Page(tuple(found[:limit]), has_more=len(found) > limit)
 
     @writes
-    def delete(self, unit: Unit, id: str, *, fine_tuned_model_checkpoint: str | None = None) -> None:
+    def delete(self, unit: Transaction, id: str, *, fine_tuned_model_checkpoint: str | None = None) -> None:
         """Take a permission away, if it is one of the model where that is given. Raises CheckpointPermissionNotFoundError."""
-        statement, parameters = record_statements.DELETE_PERMISSION, {"permission_id": rules.job_id(id)}
+        statement, parameters = record_statements.DELETE_PERMISSION, {"permission_id": job_validation.job_id(id)}
         if fine_tuned_model_checkpoint is not None:
             statement = record_statements.DELETE_PERMISSION_OF_MODEL
             model = name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
@@ -105,14 +105,14 @@ class _Owner(NamedTuple):
     organization_id: str
 
 
-def _owner(unit: Unit, model: str, organization_id: str) -> _Owner:
+def _owner(unit: Transaction, model: str, organization_id: str) -> _Owner:
     row = unit.run(record_statements.JOB_OF_MODEL, model=model, organization_id=organization_id).first()
     if row is None:
         raise CheckpointNotFoundError(model)
     return _Owner._make(row)
 
 
-def _only_organization(unit: Unit, model: str) -> str:
+def _only_organization(unit: Transaction, model: str) -> str:
     """The organization that has the model, where a store sees all of them and none was named."""
     owners = unit.run(record_statements.ORGANIZATIONS_OF_MODEL, model=model).scalars().all()
     if not owners:

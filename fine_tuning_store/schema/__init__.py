@@ -1,24 +1,24 @@
 """The migrations as an API: the same files that `alembic upgrade head` runs, found in a checkout and in an installed package.
 
-`is_not_ours`, `foreign_keys_off` and `migrations_path` are for the env.py and the Config of an application with an Alembic of its own.
+`exclude_store_tables`, `foreign_keys_off` and `migrations_path` are for the env.py and the Config of an application with an Alembic of its own.
 
 Alembic is imported on first use.
 """
 
 from typing import TYPE_CHECKING
 
-from fine_tuning_store.schema.exclusive import LOCK_SECONDS
-from fine_tuning_store.schema.guards import (
+from fine_tuning_store.schema.checks import (
+    exclude_store_tables,
     foreign_keys_off,
-    is_not_ours,
-    is_ours,
+    include_store_tables,
     refuse_foreign_tables,
     refuse_tables_elsewhere,
     refuse_to_lose_jobs,
     require_usable,
 )
-from fine_tuning_store.schema.schema import Schema
-from fine_tuning_store.schema.scripts import migrations_path
+from fine_tuning_store.schema.exclusive import LOCK_SECONDS
+from fine_tuning_store.schema.manager import Schema
+from fine_tuning_store.schema.revisions import migrations_path
 
 if TYPE_CHECKING:
     from fine_tuning_store.schema.state import SchemaState, SchemaStatus
@@ -28,9 +28,9 @@ __all__ = [
     "Schema",
     "SchemaState",
     "SchemaStatus",
+    "exclude_store_tables",
     "foreign_keys_off",
-    "is_not_ours",
-    "is_ours",
+    "include_store_tables",
     "migrations_path",
     "refuse_foreign_tables",
     "refuse_tables_elsewhere",

@@ -39,7 +39,7 @@ def patience(seconds: object) -> Iterator[Callable[[], float]]:
 @contextmanager
 def alembic(engine: Engine, seconds: float) -> Iterator[None]:
     """Alembic for one caller of this process at a time. Raises SchemaLockTimeoutError if that takes too long."""
-    if not poll(lambda: _alembic_in_use.acquire(blocking=False), seconds, awaited=engine.dialect.is_async):
+    if not poll(lambda: _alembic_in_use.acquire(blocking=False), seconds, is_async=engine.dialect.is_async):
         raise SchemaLockTimeoutError(seconds, "another thread or task of this process")
     try:
         yield

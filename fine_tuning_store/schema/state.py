@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from fine_tuning_store.schema.findings import Findings, find
-from fine_tuning_store.schema.scripts import revision_of
+from fine_tuning_store.schema.inspection import Findings, find
+from fine_tuning_store.schema.revisions import revision_of
 from fine_tuning_store.sql import catalog
 from fine_tuning_store.sql.tables import SCHEMA_NUMBER, compatibility, jobs
 
@@ -72,10 +72,10 @@ class _Verdict(NamedTuple):
     revision: str | None = None
 
 
-def look(connection: Connection, schema: str | None, version_table: str | None) -> SchemaState:
+def look(connection: Connection, schema: str | None, host_version_table: str | None) -> SchemaState:
     """The state of the database. Never raises for what it finds there."""
-    found = find(connection, schema, version_table)
-    verdict = _judge(connection, schema, found, own(schema) if version_table is None else HOSTS)
+    found = find(connection, schema, host_version_table)
+    verdict = _judge(connection, schema, found, own(schema) if host_version_table is None else HOSTS)
     return SchemaState(
         status=verdict.status,
         revision=next(iter(found.revisions), verdict.revision),
@@ -120,9 +120,9 @@ def _of_its_revision(connection: Connection, schema: str | None, found: Findings
 
 def _of_another_history(elsewhere: str, commands: Commands) -> _Verdict:
     if commands is HOSTS:
-        problem = f"the fine-tuning tables have a history of their own in {elsewhere!r}: open the store without version_table"
+        problem = f"the fine-tuning tables have a history of their own in {elsewhere!r}: open the store without host_version_table"
         return _Verdict(SchemaStatus.UNUSABLE, (problem,))
-    problem = f"the fine-tuning tables belong to the history in {elsewhere!r}: open the store with version_table={elsewhere!r}"
+    problem = f"the fine-tuning tables belong to the history in {elsewhere!r}: open the store with host_version_table={elsewhere!r}"
     return _Verdict(SchemaStatus.UNUSABLE, (problem,), HOSTS.upgrade)
 
 

@@ -22,10 +22,10 @@ NEEDS_AIO = "an async driver needs more packages: pip install 'fine-tuning-store
 _NO_URL = "this is not a database URL: use one like sqlite:///fine_tuning.db, and percent-encode @ : / % in a password (%40 %3A %2F %25)"
 
 
-def connect(url: str | URL, *, pooled: bool = False) -> Engine:
+def connect(url: str | URL, *, transaction_pooler: bool = False) -> Engine:
     """A sync engine for the URL; it connects on first use. A URL without a driver takes the default one of its database.
 
-    `pooled` is for a PgBouncer that pools transactions. Raises InvalidValueError where it means nothing, and UnsupportedDatabaseError for
+    `transaction_pooler` is for a PgBouncer that pools transactions. Raises InvalidValueError where it means nothing, and UnsupportedDatabaseError for
     an unknown database, a missing driver or an async one. No message holds a password.
     """
     parsed, traits = _parsed(url)
@@ -34,10 +34,10 @@ def connect(url: str | URL, *, pooled: bool = False) -> Engine:
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is an async driver and this store is synchronous: use {traits.name}+{traits.driver}://"
         )
-    return _sync(parsed, traits, _behind_a_pooler(parsed, traits) if pooled else {})
+    return _sync(parsed, traits, _behind_a_pooler(parsed, traits) if transaction_pooler else {})
 
 
-def connect_async(url: str | URL, *, pooled: bool = False) -> AsyncEngine:
+def connect_async(url: str | URL, *, transaction_pooler: bool = False) -> AsyncEngine:
     """The same as an async engine."""
     parsed, traits = _parsed(url)
     parsed = _with_driver(parsed, traits.async_driver)
@@ -45,7 +45,7 @@ def connect_async(url: str | URL, *, pooled: bool = False) -> AsyncEngine:
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is a synchronous driver and this store is async: use {traits.name}+{traits.async_driver}://"
         )
-    return _async(parsed, traits, _behind_a_pooler(parsed, traits) if pooled else {})
+    return _async(parsed, traits, _behind_a_pooler(parsed, traits) if transaction_pooler else {})
 
 
 def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEngine:
@@ -66,7 +66,7 @@ def _behind_a_pooler(url: URL, traits: Traits) -> dict[str, Any]:
     driver = _dialect(url, traits).driver
     if driver not in traits.pooled_options:
         rule = f"must be False for {url.drivername}:// (it is for a pooler of transactions before PostgreSQL, and psycopg or asyncpg)"
-        raise InvalidValueError("pooled", True, rule)
+        raise InvalidValueError("transaction_pooler", True, rule)
     return {**traits.pooled_options[driver], "execution_options": POOLED}
 
 

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, String, cast, select
 
-from fine_tuning_store.domain.hyperparameters import KEPT
+from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
 from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, JobError, Method
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.sql.column_types import as_text, json_map
 from fine_tuning_store.sql.tables import errors, hyperparameters, jobs, metadata, result_files
+from fine_tuning_store.sql.types import as_text, json_map
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def job_columns() -> tuple[ColumnElement[Any], ...]:
         *(as_text(jobs.c.integrations), as_text(jobs.c.usage_metrics), as_text(jobs.c.extra)),
         *(jobs.c.method_type, as_text(jobs.c.method_grader), as_text(jobs.c.method_response_format), as_text(jobs.c.method_extra)),
         *(errors.c.job_id, errors.c.code, errors.c.message, errors.c.param, as_text(errors.c.extra)),
-        *(hyperparameters.c[name] for name in (*KEPT, "reasoning_effort")),
+        *(hyperparameters.c[name] for name in (*STORABLE_RANGES, "reasoning_effort")),
         as_text(hyperparameters.c.extra),
         select(json_map(cast(result_files.c.position, String), result_files.c.file_id))
         .where(result_files.c.job_id == jobs.c.id)
@@ -170,7 +170,7 @@ def rows_of_job(job: FineTuningJob) -> JobRows:
 
 def hyperparameter_values(given: Hyperparameters) -> dict[str, Any]:
     """The typed columns of hyperparameters, `"auto"` as -1."""
-    values: dict[str, Any] = {name: getattr(given, name) for name in KEPT}
+    values: dict[str, Any] = {name: getattr(given, name) for name in STORABLE_RANGES}
     values = {name: -1 if value == "auto" else value for name, value in values.items()}
     values["reasoning_effort"] = given.reasoning_effort
     return values

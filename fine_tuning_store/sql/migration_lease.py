@@ -60,7 +60,7 @@ def lease_lock(is_race: Callable[[Any], bool]) -> MigrationLock:
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
         ours = _Lease(connection, is_race)
-        if not poll(ours.take, seconds, awaited=connection.dialect.is_async):
+        if not poll(ours.take, seconds, is_async=connection.dialect.is_async):
             raise SchemaLockTimeoutError(seconds, ours.holder()) from ours.raced
         try:
             with ours.kept():
@@ -111,7 +111,7 @@ class _Lease:
     def kept(self) -> Iterator[None]:
         """A block beside which it is renewed, and in which nothing is committed after it was lost."""
         with second_connection(self._connection) as other:  # that of the migration waits for a statement
-            renewed = beside(lambda: self._renew(other), RENEWAL_SECONDS, awaited=self._connection.dialect.is_async)
+            renewed = beside(lambda: self._renew(other), RENEWAL_SECONDS, is_async=self._connection.dialect.is_async)
             with before_each_commit(self._connection, self._require_ours), renewed:
                 yield
 
@@ -134,7 +134,7 @@ class _Lease:
             left.append(self._unless_raced(self._leave))
             return left[-1] is not None
 
-        poll(leave, RENEWAL_SECONDS, awaited=self._connection.dialect.is_async)
+        poll(leave, RENEWAL_SECONDS, is_async=self._connection.dialect.is_async)
         return left[-1] is not False
 
     def _leave(self) -> bool:

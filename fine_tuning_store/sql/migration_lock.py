@@ -39,7 +39,7 @@ def session_lock(name: str, attempt: str, release: str, holder: str) -> Migratio
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
         key = ask(connection, named)
-        if not poll(lambda: ask(connection, take, key=key), seconds, awaited=connection.dialect.is_async):
+        if not poll(lambda: ask(connection, take, key=key), seconds, is_async=connection.dialect.is_async):
             raise SchemaLockTimeoutError(seconds, ask(connection, held_by, key=key))
         try:
             yield
@@ -81,7 +81,7 @@ def transaction_lock(name: str, attempt: str, holder: str) -> MigrationLock:
                 except DBAPIError as error:
                     raise lost() from error
 
-            if not poll(is_taken, seconds, awaited=connection.dialect.is_async):
+            if not poll(is_taken, seconds, is_async=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(seconds, keeper.scalar(held_by, {"key": key}))
             keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             with before_each_commit(connection, require_held):
@@ -148,7 +148,7 @@ def sqlite_lock(connection: Connection, seconds: float) -> Iterator[None]:
     """SQLite's write lock, held by one transaction around the whole migration, which makes the migration atomic too."""
     try:
         with connection.begin():
-            if not poll(lambda: _try_sqlite_lock(connection), seconds, awaited=connection.dialect.is_async):
+            if not poll(lambda: _try_sqlite_lock(connection), seconds, is_async=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(seconds)
             yield
     finally:

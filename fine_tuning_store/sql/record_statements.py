@@ -21,10 +21,10 @@ from sqlalchemy import (
     update,
 )
 
-from fine_tuning_store.sql.column_types import as_text
-from fine_tuning_store.sql.statement_names import named, named_after
+from fine_tuning_store.sql.query_tags import named, tagged_by_name
 from fine_tuning_store.sql.statements import behind, in_order
 from fine_tuning_store.sql.tables import checkpoints, events, jobs, permissions
+from fine_tuning_store.sql.types import as_text
 
 _JOB_ID: BindParameter[str] = bindparam("of_job")
 _LIMIT: BindParameter[int] = bindparam("row_limit", type_=Integer)
@@ -132,7 +132,7 @@ DELETE_PERMISSION_OF_MODEL = DELETE_PERMISSION.where(permissions.c.digest == bin
 
 
 @cache
-@named_after
+@tagged_by_name
 def permissions_page(*, project: bool, after: bool, descending: bool) -> Select[Any]:
     """A page of the permissions of an organization's model."""
     statement = _OF_MODEL.where(permissions.c.organization_id == _ORGANIZATION)

@@ -35,5 +35,5 @@ def again(once: Callable[[], T], dialect: Dialect, *, also_disconnected: bool = 
             if not lost or time.monotonic() - started > RETRY_SECONDS:
                 raise
             _logger.info("attempt %d of a transaction failed (%s): running it again", attempt, traits.code_of(error.driver_exception))
-        sleep(random.uniform(0, 0.005 * 2**attempt), awaited=dialect.is_async)
+        sleep(random.uniform(0, 0.005 * 2**attempt), is_async=dialect.is_async)
     return once()

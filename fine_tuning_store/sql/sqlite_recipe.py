@@ -48,9 +48,9 @@ def prepare_engine(engine: Engine) -> None:
 def _set_up(dbapi_connection: Any, _: object) -> None:
     dbapi_connection.isolation_level = None  # no BEGIN of the driver's own
     cursor = dbapi_connection.cursor()
-    awaited = hasattr(dbapi_connection, "run_async")  # a task that is cancelled can leave a wait of ours, not one inside of SQLite
-    cursor.execute(f"PRAGMA busy_timeout={(AWAITED_BUSY_SECONDS if awaited else BUSY_SECONDS) * 1000}")
-    _switch_to_wal(cursor, awaited=awaited)
+    is_async = hasattr(dbapi_connection, "run_async")  # a task that is cancelled can leave a wait of ours, not one inside of SQLite
+    cursor.execute(f"PRAGMA busy_timeout={(AWAITED_BUSY_SECONDS if is_async else BUSY_SECONDS) * 1000}")
+    _switch_to_wal(cursor, is_async=is_async)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
@@ -62,7 +62,7 @@ def _release_lock(dbapi_connection: Any, *_: object) -> None:
         dbapi_connection.rollback()
 
 
-def _switch_to_wal(cursor: Any, *, awaited: bool) -> None:
+def _switch_to_wal(cursor: Any, *, is_async: bool) -> None:
     """The switch does not wait for others as everything else does, so it is tried again until it is done by whoever was first."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -75,7 +75,7 @@ def _switch_to_wal(cursor: Any, *, awaited: bool) -> None:
                 return
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
-            sleep(0.01, awaited=awaited)
+            sleep(0.01, is_async=is_async)
         else:
             return
 
@@ -103,7 +103,7 @@ def begin_write(connection: Connection) -> None:
         except DBAPIError as error:
             if not connection.dialect.is_async or not is_busy(error.driver_exception) or time.monotonic() > deadline:
                 raise
-            sleep(0.01, awaited=True)
+            sleep(0.01, is_async=True)
 
 
 def begin(connection: Connection) -> None:

@@ -31,9 +31,9 @@ from sqlalchemy import (
     update,
 )
 
-from fine_tuning_store.domain.lifecycle import ENDED, MOVES, OPEN, JobStatus
+from fine_tuning_store.domain.lifecycle import ENDED, OPEN, TRANSITIONS, JobStatus
 from fine_tuning_store.sql.mapping import job_columns
-from fine_tuning_store.sql.statement_names import named, named_after
+from fine_tuning_store.sql.query_tags import named, tagged_by_name
 from fine_tuning_store.sql.tables import (
     checkpoints,
     compatibility,
@@ -78,49 +78,49 @@ def _read() -> Select[Any]:
 
 
 @cache
-@named_after
+@tagged_by_name
 def job() -> Select[Any]:
     """A job by its id."""
     return _read().where(_of_job(jobs.c.id))
 
 
 @cache
-@named_after
+@tagged_by_name
 def job_locked() -> Select[Any]:
     """The job as it is now, whatever the transaction saw before, and kept so until the transaction ends."""
     return _read().where(_of_job(jobs.c.id)).with_for_update(of=jobs)
 
 
 @cache
-@named_after
+@tagged_by_name
 def job_exists() -> Select[tuple[str]]:
     """The id of a job that is there."""
     return select(jobs.c.id).where(_of_job(jobs.c.id))
 
 
 @cache
-@named_after
+@tagged_by_name
 def job_kept_there() -> Select[tuple[str]]:
     """The same, and the job stays until the transaction ends."""
     return select(jobs.c.id).where(_of_job(jobs.c.id)).with_for_update()
 
 
 @cache
-@named_after
+@tagged_by_name
 def jobs_of_ids() -> Select[Any]:
     """Several jobs, in no order."""
     return _read().where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
 
 
 @cache
-@named_after
+@tagged_by_name
 def taken() -> Select[Any]:
     """The first of some ids that is taken by anyone, as of now."""
     return select(jobs.c.id).where(jobs.c.id.in_(bindparam("job_ids", expanding=True))).order_by(jobs.c.id).limit(1).with_for_update()
 
 
 @cache
-@named_after
+@tagged_by_name
 def cursor(*, of_organization: bool) -> Select[tuple[int, str]]:
     """The key of a job that a page begins behind."""
     key = select(jobs.c.created_at, jobs.c.id).where(_of_job(jobs.c.id))
@@ -128,13 +128,13 @@ def cursor(*, of_organization: bool) -> Select[tuple[int, str]]:
 
 
 @cache
-@named_after
+@tagged_by_name
 def compatible_numbers() -> Select[tuple[int, int]]:
     """The schema's number and the oldest code number that may use it."""
     return select(compatibility.c.schema_number, compatibility.c.oldest_code_number)
 
 
-class Shape(NamedTuple):
+class JobQuery(NamedTuple):
     """Which filters a page of jobs has; their values are bound under the same names."""
 
     equal: frozenset[str] = frozenset()
@@ -151,8 +151,8 @@ class Shape(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-@named_after
-def page(shape: Shape) -> Select[Any]:
+@tagged_by_name
+def page(shape: JobQuery) -> Select[Any]:
     """A page of jobs in order of (created_at, id), at most `row_limit` rows.
 
     With a metadata filter the first pair leads: its index holds that pair's jobs in the order of the page.
@@ -224,7 +224,7 @@ def _ended_at() -> ColumnElement[int]:
 @cache
 def move(verb: str, columns: frozenset[str] = frozenset()) -> Update:
     """The guarded UPDATE of a move. It takes effect only from the verb's sources; `columns` are set to `new_` parameters as well."""
-    legal = MOVES[verb]
+    legal = TRANSITIONS[verb]
     values: dict[str, Any] = {"status": _constant(legal.target), **_new_values(columns)}
     if legal.target in ENDED:
         values["finished_at"] = _ended_at()
@@ -232,14 +232,14 @@ def move(verb: str, columns: frozenset[str] = frozenset()) -> Update:
 
 
 @cache
-@named_after
+@tagged_by_name
 def update_open_job(columns: frozenset[str]) -> Update:
     """Set columns of a job that has not ended."""
     return update(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, OPEN)).values(_new_values(columns))
 
 
 @cache
-@named_after
+@tagged_by_name
 def update_hyperparameters(columns: frozenset[str]) -> Update:
     """Set some hyperparameters of a job."""
     return update(hyperparameters).where(_of_job(hyperparameters.c.job_id)).values(_new_values(columns))
@@ -260,7 +260,7 @@ CHILDREN = (errors, hyperparameters, result_files, metadata, permissions, checkp
 
 
 @cache
-@named_after
+@tagged_by_name
 def insert_settings(pairs: int) -> Insert:
     """The hyperparameters of a job and so many metadata pairs, bound as key_0, value_0, digest_0, key_1 ..., in one round trip.
 
@@ -278,14 +278,14 @@ def insert_settings(pairs: int) -> Insert:
 
 
 @cache
-@named_after
+@tagged_by_name
 def delete_ended_job() -> Delete:
     """Remove a job that has ended."""
     return delete(jobs).where(_of_job(jobs.c.id), _any_of(jobs.c.status, ENDED))
 
 
 @cache
-@named_after
+@tagged_by_name
 def delete_jobs() -> Delete:
     """Remove jobs by their ids."""
     return delete(jobs).where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, CheckConstraint, Column, Connection, ForeignKey, Index, MetaData, SmallInteger, Table, event, text
 
-from fine_tuning_store.domain.hyperparameters import KEPT
+from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
-from fine_tuning_store.domain.values import (
+from fine_tuning_store.domain.validation import (
     ID_LENGTH,
     METADATA_KEY_LENGTH,
     METADATA_VALUE_LENGTH,
@@ -14,7 +14,7 @@ from fine_tuning_store.domain.values import (
     ORGANIZATION_LENGTH,
     WORD_LENGTH,
 )
-from fine_tuning_store.sql.column_types import Identifier, Integer64, Json, LongText, Number
+from fine_tuning_store.sql.types import Identifier, Integer64, Json, LongText, Number
 
 STATUS_LENGTH = 32
 
@@ -108,7 +108,7 @@ hyperparameters = Table(
     Column("eval_samples", Integer64),
     Column("reasoning_effort", Identifier(WORD_LENGTH)),
     Column("extra", Json),
-    *(CheckConstraint(f"{name} = -1 OR {name} > 0", name=name) for name in KEPT),
+    *(CheckConstraint(f"{name} = -1 OR {name} > 0", name=name) for name in STORABLE_RANGES),
 )
 
 #: A result file of a job; `position` counts from 0.

@@ -1,4 +1,4 @@
-"""Waiting, in the colour of the driver: an async one never blocks its event loop."""
+"""Waiting without blocking: an async driver never blocks its event loop."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ POLL_SECONDS = 0.05
 LOCK_WAIT_SECONDS = 1
 
 
-def sleep(seconds: float, *, awaited: bool) -> None:
+def sleep(seconds: float, *, is_async: bool) -> None:
     """Let so much time pass, awaited where the driver is async: the caller is in a greenlet of SQLAlchemy's then."""
-    if awaited:
+    if is_async:
         await_(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
 
 
-def poll(attempt: Callable[[], bool], seconds: float, *, awaited: bool) -> bool:
+def poll(attempt: Callable[[], bool], seconds: float, *, is_async: bool) -> bool:
     """Try until it succeeds, for so many seconds at most; answer whether it did."""
     deadline = time.monotonic() + seconds
     while not attempt():
         if time.monotonic() >= deadline:
             return False
-        sleep(POLL_SECONDS, awaited=awaited)
+        sleep(POLL_SECONDS, is_async=is_async)
     return True
 
 
 @contextmanager
-def beside(work: Callable[[], object], every: float, *, awaited: bool) -> Iterator[None]:
+def beside(work: Callable[[], object], every: float, *, is_async: bool) -> Iterator[None]:
     """Do some work every so many seconds while the block runs: in a thread, or in a task where the driver is async."""
-    if awaited:
+    if is_async:
 
         def again() -> None:
             while True:
-                sleep(every, awaited=True)
+                sleep(every, is_async=True)
                 work()
 
         task = asyncio.get_running_loop().create_task(greenlet_spawn(again))

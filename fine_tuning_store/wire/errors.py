@@ -40,8 +40,8 @@ _BODIES: Mapping[type[Exception], Callable[[Any], tuple[int, dict[str, Any]]]] =
         errors.CheckpointNotFoundError: lambda error: _body(404, str(error), "fine_tuned_model_checkpoint", "checkpoint_not_found"),
         errors.CheckpointPermissionNotFoundError: lambda error: _body(404, str(error), "permission_id", "checkpoint_permission_not_found"),
         errors.CursorNotFoundError: lambda error: _body(400, str(error), "after", None),
-        errors.IllegalMoveError: lambda error: _body(
-            400, f'Cannot {error.move} a job {error.job_id} that already has status "{error.status}".', None, None
+        errors.IllegalTransitionError: lambda error: _body(
+            400, f'Cannot {error.transition} a job {error.job_id} that already has status "{error.status}".', None, None
         ),
         errors.JobReferencedError: lambda error: _body(400, f"Cannot delete job {error.job_id}: it is in use.", None, None),
         errors.JobAlreadyExistsError: lambda error: _body(400, str(error), "id", None),

@@ -11,11 +11,11 @@ from copy import deepcopy
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from fine_tuning_store.domain import rules
-from fine_tuning_store.domain.hyperparameters import KEPT, read_hyperparameters
+from fine_tuning_store.domain import job_validation
+from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES, read_hyperparameters
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.domain.values import JSON_DEPTH, json_object, text
+from fine_tuning_store.domain.validation import JSON_DEPTH, json_object, text
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.wire.members import given, object_of, required, whole
 
@@ -58,14 +58,14 @@ def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None
         hyperparameters=hyperparameters,
         model=required(payload, "model"),
         organization_id=owner,
-        result_files=rules.file_ids(given(payload, "result_files", ())),
+        result_files=job_validation.file_ids(given(payload, "result_files", ())),
         status=_status_in(required(payload, "status")),
         trained_tokens=whole(payload.get("trained_tokens")),
         training_file=required(payload, "training_file"),
         validation_file=payload.get("validation_file"),
         seed=whole(payload.get("seed")),
-        integrations=rules.integration_list(given(payload, "integrations", ())),
-        metadata=rules.metadata_pairs(payload.get("metadata"), pairs=None),
+        integrations=job_validation.integration_list(given(payload, "integrations", ())),
+        metadata=job_validation.metadata_pairs(payload.get("metadata"), pairs=None),
         method=method,
         suffix=payload.get("suffix") if suffix is None else suffix,
         estimated_finish=whole(payload.get("estimated_finish")),
@@ -74,15 +74,15 @@ def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None
         eval_id=payload.get("eval_id"),
         extra={name: value for name, value in payload.items() if name not in _READ},
     )
-    return rules.kept_job(job)
+    return job_validation.validate_job_for_storage(job)
 
 
-_READ: Final = frozenset((*rules.MEMBERS, "suffix"))
+_READ: Final = frozenset((*job_validation.MEMBERS, "suffix"))
 
 
 def _status_in(word: Any) -> JobStatus:
     foreign = FOREIGN_STATUSES.get(word) if isinstance(word, str) else None
-    return foreign or rules.job_status(word)
+    return foreign or job_validation.job_status(word)
 
 
 def _error_in(value: Any) -> JobError | None:
@@ -187,7 +187,11 @@ def _error_out(error: JobError | None) -> dict[str, Any] | None:
 
 
 def _hyperparameters_out(hyperparameters: Hyperparameters) -> dict[str, Any]:
-    present = {name: getattr(hyperparameters, name) for name in (*KEPT, "reasoning_effort") if getattr(hyperparameters, name) is not None}
+    present = {
+        name: getattr(hyperparameters, name)
+        for name in (*STORABLE_RANGES, "reasoning_effort")
+        if getattr(hyperparameters, name) is not None
+    }
     return {**present, **deepcopy(dict(hyperparameters.extra))}
 
 

@@ -8,9 +8,14 @@ from typing import Any, TypeVar
 
 from fine_tuning_store.domain.checkpoint import CheckpointPermission, FineTuningJobCheckpoint
 from fine_tuning_store.domain.event import FineTuningJobEvent
+from fine_tuning_store.domain.history_validation import (
+    CHECKPOINT_MEMBERS,
+    EVENT_MEMBERS,
+    validate_checkpoint_for_storage,
+    validate_event_for_storage,
+)
 from fine_tuning_store.domain.page import Identified, Page
-from fine_tuning_store.domain.record_rules import CHECKPOINT_MEMBERS, EVENT_MEMBERS, kept_checkpoint, kept_event
-from fine_tuning_store.domain.values import ID_LENGTH, integer, text
+from fine_tuning_store.domain.validation import ID_LENGTH, integer, text
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.wire.members import given, object_of, required, whole
 
@@ -34,7 +39,7 @@ def event_to_wire(event: FineTuningJobEvent) -> dict[str, Any]:
 def event_from_wire(payload: Mapping[str, Any]) -> FineTuningJobEvent:
     """The event that a payload describes; it belongs to no job yet. Raises InvalidValueError."""
     members = object_of(payload, "fine_tuning.job.event")
-    return kept_event(
+    return validate_event_for_storage(
         "",
         FineTuningJobEvent(
             id=required(members, "id"),
@@ -65,7 +70,7 @@ def checkpoint_to_wire(checkpoint: FineTuningJobCheckpoint) -> dict[str, Any]:
 def checkpoint_from_wire(payload: Mapping[str, Any]) -> FineTuningJobCheckpoint:
     """The checkpoint that a payload describes. Raises InvalidValueError."""
     members = object_of(payload, "fine_tuning.job.checkpoint")
-    return kept_checkpoint(
+    return validate_checkpoint_for_storage(
         FineTuningJobCheckpoint(
             id=required(members, "id"),
             created_at=whole(required(members, "created_at")),

@@ -7,8 +7,8 @@ from typing import Any, Final, TypedDict
 
 from fine_tuning_store.domain.hyperparameters import read_asked_hyperparameters
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters, Method
-from fine_tuning_store.domain.rules import check_request
-from fine_tuning_store.domain.values import json_object
+from fine_tuning_store.domain.job_validation import check_request
+from fine_tuning_store.domain.validation import json_object
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.wire.members import required
 

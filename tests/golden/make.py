@@ -37,7 +37,7 @@ def dump(name: str, url: str) -> str:
 
 def main(revision: str, name: str, url: str) -> None:
     """Fill and dump one database."""
-    with FineTuningStore.connect(url) as store:
+    with FineTuningStore.from_url(url) as store:
         store.schema.upgrade()
         for path in sorted((HERE.parent / "fixtures" / "jobs").glob("*.json")):
             payload = json.loads(path.read_text())["payload"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic import op
 from alembic.util import load_python_file
 
-large_tables = load_python_file(Path(__file__).parents[1], "large_tables.py")
+operations = load_python_file(Path(__file__).parents[1], "operations.py")
 
 revision = "fine_tuning_store_0003"
 down_revision = "fine_tuning_store_0002"
@@ -14,10 +14,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    large_tables.create_index("ix_fine_tuning_jobs_trained_tokens", "fine_tuning_jobs", ["trained_tokens", "created_at", "id"])
+    operations.create_index("ix_fine_tuning_jobs_trained_tokens", "fine_tuning_jobs", ["trained_tokens", "created_at", "id"])
     op.execute("UPDATE fine_tuning_store_compatibility SET schema_number = 3")
 
 
 def downgrade() -> None:
     op.execute("UPDATE fine_tuning_store_compatibility SET schema_number = 2")
-    large_tables.drop_index("ix_fine_tuning_jobs_trained_tokens", "fine_tuning_jobs")
+    operations.drop_index("ix_fine_tuning_jobs_trained_tokens", "fine_tuning_jobs")

@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic import op
 from alembic.util import load_python_file
 
-large_tables = load_python_file(Path(__file__).parents[1], "large_tables.py")
+operations = load_python_file(Path(__file__).parents[1], "operations.py")
 
 revision = "fine_tuning_store_0004"
 down_revision = "fine_tuning_store_0003"
@@ -31,11 +31,11 @@ def upgrade() -> None:
         with op.batch_alter_table(TABLE) as jobs:
             jobs.create_check_constraint(op.f(NAME), CONDITION)
     else:
-        large_tables.add_check_not_valid(NAME, TABLE, CONDITION)
+        operations.add_check_not_valid(NAME, TABLE, CONDITION)
 
 
 def downgrade() -> None:
     refuse_foreign_keys()
-    large_tables.wait_briefly()
+    operations.wait_briefly()
     with op.batch_alter_table(TABLE) as jobs:
         jobs.drop_constraint(op.f(NAME), type_="check")

@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic import op
 from alembic.util import load_python_file
 
-large_tables = load_python_file(Path(__file__).parents[1], "large_tables.py")
+operations = load_python_file(Path(__file__).parents[1], "operations.py")
 
 revision = "fine_tuning_store_0005"
 down_revision = "fine_tuning_store_0004"
@@ -15,7 +15,7 @@ depends_on = None
 
 def upgrade() -> None:
     if op.get_context().dialect.name != "sqlite":
-        large_tables.validate_check("ck_fine_tuning_jobs_seed", "fine_tuning_jobs")
+        operations.validate_check("ck_fine_tuning_jobs_seed", "fine_tuning_jobs")
 
 
 def downgrade() -> None:

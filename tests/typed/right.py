@@ -38,13 +38,13 @@ def sync(store: FineTuningStore, session: Session, connection: Connection) -> No
         assert_type(unit, UnitOfWork)
         assert_type(unit.connection, Connection)
         assert_type(unit.jobs.start(job.id), FineTuningJob)
-    assert_type(store.run(lambda unit: unit.jobs.get(job.id).status.is_ended), bool)
+    assert_type(store.run_in_transaction(lambda unit: unit.jobs.get(job.id).status.is_ended), bool)
     assert_type(FineTuningJobRepository(session).get(job.id), FineTuningJob)
     assert_type(FineTuningJobRepository(connection, organization_id="org-1").get(job.id), FineTuningJob)
 
 
 async def awaited(engine: AsyncEngine, session: AsyncSession, connection: AsyncConnection) -> None:
-    async with AsyncFineTuningStore.connect("postgresql://") as store:
+    async with AsyncFineTuningStore.from_url("postgresql://") as store:
         assert_type(store, AsyncFineTuningStore)
         assert_type(store.engine, AsyncEngine)
     store = AsyncFineTuningStore(engine).for_organization("org-1")
@@ -71,7 +71,7 @@ async def awaited(engine: AsyncEngine, session: AsyncSession, connection: AsyncC
     async def work(unit: AsyncUnitOfWork) -> bool:
         return (await unit.jobs.get(job.id)).status.is_ended
 
-    assert_type(await store.run(work), bool)
+    assert_type(await store.run_in_transaction(work), bool)
     assert_type(await AsyncFineTuningJobRepository(session).get(job.id), FineTuningJob)
     assert_type(await AsyncFineTuningJobRepository(connection, organization_id="org-1").get(job.id), FineTuningJob)
     await store.close()

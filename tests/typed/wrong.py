@@ -15,7 +15,7 @@ async def awaited(store: AsyncFineTuningStore, engine: AsyncEngine) -> None:
     await store.jobs.list(colour="red")  # type: ignore[call-arg]
     await store.jobs.list(limit="many")  # type: ignore[arg-type]
     await store.jobs.iterate()  # type: ignore[misc]
-    await store.run(work)  # type: ignore[arg-type]
+    await store.run_in_transaction(work)  # type: ignore[arg-type]
     FineTuningStore(engine)  # type: ignore[arg-type]
     for job in store.jobs.iterate():  # type: ignore[attr-defined]
         assert job

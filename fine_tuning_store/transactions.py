@@ -1,11 +1,11 @@
 """Where statements run.
 
-A repository method is a function of a `Unit`: one connection, one transaction, perhaps one organization. `@reads` and
+A repository method is a function of a `Transaction`: one connection, one transaction, perhaps one organization. `@reads` and
 `@writes` hide the unit from the caller and ask the repository's scope for it:
 
-- `OwnUnits` opens a unit a call on an engine, and runs it again when it lost to another transaction;
-- `Unit` is itself a scope: work given to it joins it;
-- `InSession` takes the connection of a host's Session, which commits and rolls back.
+- `EngineTransactions` opens a unit a call on an engine, and runs it again when it lost to another transaction;
+- `Transaction` is itself a scope: work given to it joins it;
+- `SessionTransactions` takes the connection of a host's Session, which commits and rolls back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import UnitEndedError
-from fine_tuning_store.open_units import Alone, StoreState
+from fine_tuning_store.open_units import ReentrancyGuard, StoreState
 from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, refuse_failed, traits_of
 from fine_tuning_store.sql.retries import again
 from fine_tuning_store.sql.statements import within_organization
@@ -37,7 +37,7 @@ T = TypeVar("T")
 Statement = Select[Any] | Insert | Update | Delete
 
 
-class Scope(Protocol):
+class TransactionSource(Protocol):
     """Where a repository's units come from, which organization they see (None: all), and which clock they read."""
 
     @property
@@ -48,18 +48,18 @@ class Scope(Protocol):
     def clock(self) -> Clock:
         """What tells the time and makes ids."""
 
-    def read(self, work: Callable[[Unit], T]) -> T:
+    def read(self, work: Callable[[Transaction], T]) -> T:
         """Run work that only reads."""
 
-    def write(self, work: Callable[[Unit], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """Run work that writes, in one transaction."""
 
-    def add(self, work: Callable[[Unit], T]) -> T:
+    def add(self, work: Callable[[Transaction], T]) -> T:
         """Run work that writes and changes nothing that is there already."""
 
 
 @dataclass(slots=True)
-class Unit:
+class Transaction:
     """One connection inside one transaction. A unit of an organization sees and changes that organization's rows only."""
 
     connection: Connection
@@ -99,11 +99,11 @@ class Unit:
         if self.connection.in_transaction() and self.traits.errors_end_transactions:
             refuse_failed(self.connection)
 
-    def read(self, work: Callable[[Unit], T]) -> T:
+    def read(self, work: Callable[[Transaction], T]) -> T:
         """Join this unit."""
         return work(self)
 
-    def write(self, work: Callable[[Unit], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """Join this unit. What the work reads stays true until it writes, also on a host's SQLite engine with the driver's defaults."""
         begin_write_in_host(self.connection)
         return work(self)
@@ -112,7 +112,7 @@ class Unit:
 
 
 @dataclass(slots=True)
-class InSession:
+class SessionTransactions:
     """The transaction of a host's Session. What the host has pending is flushed first, as its own queries would do."""
 
     session: Session | scoped_session[Any]
@@ -120,30 +120,30 @@ class InSession:
     clock: Clock = SYSTEM_CLOCK
     options: Mapping[str, Any] | None = None
 
-    def read(self, work: Callable[[Unit], T]) -> T:
+    def read(self, work: Callable[[Transaction], T]) -> T:
         """Run in the host's transaction, behind what the host has pending."""
         return self._flushed().read(work)
 
-    def write(self, work: Callable[[Unit], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """The same for work that writes."""
         return self._flushed().write(work)
 
-    def add(self, work: Callable[[Unit], T]) -> T:
+    def add(self, work: Callable[[Transaction], T]) -> T:
         """The same without a flush: what is pending may refer to a job that is only now added."""
         return self._unit().write(work)
 
-    def _flushed(self) -> Unit:
+    def _flushed(self) -> Transaction:
         if self.session.autoflush:
             self.session.flush()
         return self._unit()
 
-    def _unit(self) -> Unit:
+    def _unit(self) -> Transaction:
         """The connection is asked for anew: it changes with each transaction."""
-        return Unit(self.session.connection(bind_arguments={"clause": jobs}), self.organization_id, self.clock, self.options)
+        return Transaction(self.session.connection(bind_arguments={"clause": jobs}), self.organization_id, self.clock, self.options)
 
 
 @dataclass(slots=True)
-class OwnUnits:
+class EngineTransactions:
     """Units on an engine: each begins, commits or rolls back, and gives its connection back."""
 
     engine: Engine
@@ -152,7 +152,7 @@ class OwnUnits:
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
     options: Mapping[str, Any] | None = None
-    new_unit: Callable[[Connection, str | None, Clock, Mapping[str, Any] | None], Unit] = Unit
+    new_unit: Callable[[Connection, str | None, Clock, Mapping[str, Any] | None], Transaction] = Transaction
     reads_in_autocommit: bool = False
     """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
     traits: Traits = field(init=False)
@@ -164,17 +164,17 @@ class OwnUnits:
         self.traits = traits_of(self.engine.dialect.name)
         self._readers = self.engine.execution_options(**self.traits.read_options) if self.traits.read_options else self.engine
 
-    def read(self, work: Callable[[Unit], T]) -> T:
+    def read(self, work: Callable[[Transaction], T]) -> T:
         """One unit that only reads: on PostgreSQL a single round trip, on SQLite without a lock on writers."""
         return self._again(self._read_once, work, also_disconnected=True)
 
-    def write(self, work: Callable[[Unit], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """One transaction, run again as a whole when it lost to another one. COMMIT is part of the attempt."""
         return self._again(self._write_once, work)
 
     add = write
 
-    def _read_once(self, work: Callable[[Unit], T]) -> T:
+    def _read_once(self, work: Callable[[Transaction], T]) -> T:
         with self._alone(), self._readers.connect() as connection:
             if not self.reads_in_autocommit:
                 answer = work(self._unit(connection))
@@ -189,12 +189,12 @@ class OwnUnits:
                 if not connection.invalidated:
                     driver.autocommit = before
 
-    def _write_once(self, work: Callable[[Unit], T]) -> T:
+    def _write_once(self, work: Callable[[Transaction], T]) -> T:
         with self.begin() as unit:
             return work(unit)
 
     @contextmanager
-    def begin(self) -> Iterator[Unit]:
+    def begin(self) -> Iterator[Transaction]:
         """A unit as a block: committed at its end, rolled back when an exception leaves it, never run again."""
         with self._alone(), self.engine.connect() as connection:
             unit = self._unit(connection)
@@ -205,7 +205,7 @@ class OwnUnits:
                 if not transaction.is_active:
                     raise UnitEndedError
 
-    def _unit(self, connection: Connection) -> Unit:
+    def _unit(self, connection: Connection) -> Transaction:
         if not self._state.ready:
             if not self.reads_in_autocommit:
                 refuse_autocommit(connection)
@@ -214,8 +214,10 @@ class OwnUnits:
             self._state.ready = True
         return self.new_unit(connection, self.organization_id, self.clock, self.options)
 
-    def _again(self, once: Callable[[Callable[[Unit], T]], T], work: Callable[[Unit], T], *, also_disconnected: bool = False) -> T:
+    def _again(
+        self, once: Callable[[Callable[[Transaction], T]], T], work: Callable[[Transaction], T], *, also_disconnected: bool = False
+    ) -> T:
         return again(lambda: once(work), self.engine.dialect, also_disconnected=also_disconnected)
 
-    def _alone(self) -> Alone:
-        return Alone(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())
+    def _alone(self) -> ReentrancyGuard:
+        return ReentrancyGuard(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())

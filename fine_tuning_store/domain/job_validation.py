@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from fine_tuning_store.domain.hyperparameters import asked_hyperparameters, kept_hyperparameters
+from fine_tuning_store.domain.hyperparameters import asked_hyperparameters, validate_hyperparameters_for_storage
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
-from fine_tuning_store.domain.values import (
+from fine_tuning_store.domain.validation import (
     ID_LENGTH,
     METADATA_KEY_LENGTH,
     METADATA_VALUE_LENGTH,
@@ -37,7 +37,7 @@ SUFFIX_LENGTH: Final = 64
 INTEGRATIONS: Final = 5
 LARGEST_SEED: Final = 2**31 - 1
 RESULT_FILES: Final = 1000
-PAGE: Final = 1000
+MAX_PAGE_SIZE: Final = 1000
 
 #: Every top-level member of the API object that this release knows; `extra` may hold none of them.
 MEMBERS: Final = (
@@ -71,7 +71,7 @@ def job_status(value: object) -> JobStatus:
 
 def page_size(field: str, value: object) -> int:
     """A number of rows, 1 to 1000."""
-    return integer(field, value, 1, PAGE)
+    return integer(field, value, 1, MAX_PAGE_SIZE)
 
 
 def metadata_pairs(value: object, pairs: int | None = METADATA_PAIRS) -> dict[str, str] | None:
@@ -146,7 +146,7 @@ def _known_wandb(members: Mapping[str, Any]) -> dict[str, Any]:
     return {member: members[member] for member in WANDB_MEMBERS if member in members}
 
 
-def kept_method(value: object) -> Method:
+def validate_method_for_storage(value: object) -> Method:
     """A method as it can be stored, of whatever type."""
     if not isinstance(value, Method):
         raise InvalidValueError("method", value, "must be a Method object")
@@ -176,7 +176,7 @@ def _refuse_members(field: str, extra: Mapping[str, Any], members: Iterable[str]
 
 
 def _asked_method(value: object) -> Method:
-    asked = kept_method(value)
+    asked = validate_method_for_storage(value)
     if asked.type not in METHOD_HYPERPARAMETERS:
         raise InvalidValueError("method.type", asked.type, f"must be one of {', '.join(METHOD_HYPERPARAMETERS)}")
     if asked.extra:
@@ -194,7 +194,7 @@ def _asked_method(value: object) -> Method:
 _SUPERVISED: Final = Method()
 
 
-def asked_job(
+def validate_for_create(
     *,
     id: str,
     created_at: int,
@@ -232,10 +232,10 @@ def asked_job(
 
 def check_request(**asked: Any) -> None:
     """Raise InvalidValueError unless `create` would take these arguments."""
-    asked_job(id="ftjob-", created_at=0, organization_id="org-", eval_id=None, **asked)
+    validate_for_create(id="ftjob-", created_at=0, organization_id="org-", eval_id=None, **asked)
 
 
-def kept_job(job: object) -> FineTuningJob:
+def validate_job_for_storage(job: object) -> FineTuningJob:
     """A job from elsewhere as it can be stored: every member checked against what its column holds, and nothing more.
 
     It may still lack its organization.
@@ -266,8 +266,8 @@ def kept_job(job: object) -> FineTuningJob:
         estimated_finish=optional_integer("estimated_finish", job.estimated_finish),
         eval_id=optional_text("eval_id", job.eval_id, ID_LENGTH),
         error=None if job.error is None else job_error(job.error),
-        hyperparameters=kept_hyperparameters(job.hyperparameters),
-        method=None if job.method is None else kept_method(job.method),
+        hyperparameters=validate_hyperparameters_for_storage(job.hyperparameters),
+        method=None if job.method is None else validate_method_for_storage(job.method),
         result_files=file_ids(job.result_files),
         integrations=integration_list(job.integrations),
         metadata=metadata_pairs(job.metadata, pairs=None),

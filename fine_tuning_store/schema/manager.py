@@ -13,15 +13,15 @@ from sqlalchemy import Connection, Engine, delete, insert, inspect
 from fine_tuning_store.errors import (
     InvalidValueError,
     SchemaConflictError,
-    SchemaOutOfDateError,
+    SchemaVersionError,
     UnsupportedDatabaseError,
 )
-from fine_tuning_store.schema import exclusive, scripts
+from fine_tuning_store.schema import exclusive, revisions
+from fine_tuning_store.schema.checks import numbers, refuse_tables_elsewhere, require_usable
 from fine_tuning_store.schema.exclusive import LOCK_SECONDS
-from fine_tuning_store.schema.guards import numbers, refuse_tables_elsewhere, require_usable
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.named_schema import checked_schema, checked_version_table, only_schema, options_of
 from fine_tuning_store.sql.retries import again
+from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, only_schema, options_of
 from fine_tuning_store.sql.tables import SCHEMA_NUMBER, VERSION_TABLE, compatibility
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ _logger = logging.getLogger(__name__)
 class Schema:
     """Migrates the database of a store and tells how far it is. Each call has a connection of its own; one that migrated is closed."""
 
-    def __init__(self, engine: Engine, schema: str | None = None, version_table: str | None = None) -> None:
+    def __init__(self, engine: Engine, schema: str | None = None, host_version_table: str | None = None) -> None:
         if None in (engine.get_execution_options().get("schema_translate_map") or {}):
             raise UnsupportedDatabaseError("this engine translates schemas: give one that does not, and the store its schema=")
         self._engine = engine
         self._schema = checked_schema(schema, engine.dialect)
-        self._version_table = checked_version_table(version_table)
+        self._version_table = checked_host_version_table(host_version_table)
 
     def upgrade(self, revision: str = "head", *, lock_timeout: float = LOCK_SECONDS, create_schema: bool = False) -> None:
         """Migrate forward. Safe to repeat, and safe when many processes call it at once: one migrates, the others wait.
@@ -50,8 +50,8 @@ class Schema:
         Does nothing on tables of a newer release that this one may use, so that it can start again beside that one, or after a rollback.
 
         Waits up to `lock_timeout` seconds, then raises SchemaLockTimeoutError. Raises SchemaConflictError if the database holds
-        tables of our names that are not ours or a revision that this release does not know, or if the store's `version_table` is an
-        application's and there is something to do, SchemaOutOfDateError for tables of a newer release that this one may not use,
+        tables of our names that are not ours or a revision that this release does not know, or if the store's `host_version_table` is an
+        application's and there is something to do, SchemaVersionError for tables of a newer release that this one may not use,
         and InvalidValueError for an unknown `revision`; in each case nothing is changed.
         """
         if create_schema and self._schema is None:
@@ -61,13 +61,13 @@ class Schema:
                 return
             self._run("upgrade", revision, left, create_schema=create_schema)
 
-    def downgrade(self, revision: str, *, lose_data: bool = False, lock_timeout: float = LOCK_SECONDS) -> None:
+    def downgrade(self, revision: str, *, allow_data_loss: bool = False, lock_timeout: float = LOCK_SECONDS) -> None:
         """Migrate back to a revision, or to `base`: without any table. What the older tables cannot hold is lost.
 
-        So with any job stored it raises SchemaConflictError and goes no further back, unless `lose_data` is given. Raises as `upgrade`.
+        So with any job stored it raises SchemaConflictError and goes no further back, unless `allow_data_loss` is given. Raises as `upgrade`.
         """
         with exclusive.patience(lock_timeout) as left:
-            self._run("downgrade", revision, left, lose_data=lose_data)
+            self._run("downgrade", revision, left, allow_data_loss=allow_data_loss)
 
     def adopt(self, *, lock_timeout: float = LOCK_SECONDS) -> None:
         """Begin a history for tables that have none, where they are exactly those of a revision: write the version table, and what
@@ -109,24 +109,24 @@ class Schema:
             connection.execute(delete(compatibility), execution_options=options_of(self._schema))
             connection.execute(insert(compatibility).values(row), execution_options=options_of(self._schema))
         context = MigrationContext.configure(connection, opts=self._version_options())
-        context.stamp(ScriptDirectory.from_config(scripts.config()), scripts.revision_of(number))
+        context.stamp(ScriptDirectory.from_config(revisions.config()), revisions.revision_of(number))
 
     def sql(self, revision: str = "head", *, start: str = "base") -> str:
         """The SQL of an upgrade from `start` to a revision, or of the downgrade to an older one, for the database of this store.
 
         It connects to nothing, so the SQL trusts the database to be at `start`. Raises InvalidValueError for an unknown revision, and
-        SchemaConflictError if the store's `version_table` is an application's.
+        SchemaConflictError if the store's `host_version_table` is an application's.
         """
         from alembic import command
 
         if self._version_table is not None:
             raise self._another_history(self._version_table, "upgrade heads --sql")
-        chain = ["base", *scripts.revisions()]
+        chain = ["base", *revisions.revisions()]
         places = [self._place(chain, field, name) for field, name in (("start", start), ("revision", revision))]
         write = command.upgrade if places[0] <= places[1] else command.downgrade
         output = io.StringIO()
         with exclusive.alembic(self._engine, LOCK_SECONDS):
-            config = scripts.config(url=f"{self._engine.dialect.name}://", output=output, schema=self._schema)
+            config = revisions.config(url=f"{self._engine.dialect.name}://", output=output, schema=self._schema)
             write(config, ":".join(chain[place] for place in places), sql=True)
         return output.getvalue()
 
@@ -146,7 +146,7 @@ class Schema:
         from alembic.migration import MigrationContext
 
         heads = MigrationContext.configure(connection, opts=self._version_options()).get_current_heads()
-        ours = [revision for revision in heads if self._version_table is None or revision.startswith(scripts.PREFIX)]
+        ours = [revision for revision in heads if self._version_table is None or revision.startswith(revisions.PREFIX)]
         if len(ours) > 1:
             raise SchemaConflictError(
                 f"the version table has several of our revisions: {', '.join(sorted(ours))}. Nothing was changed: leave the row of the one "
@@ -154,7 +154,7 @@ class Schema:
             )
         if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
             found = numbers(connection, self._schema)
-            ours = [scripts.revision_of(found[0])] if found else []
+            ours = [revisions.revision_of(found[0])] if found else []
         return ours[0] if ours else None
 
     def _read(self, look: Callable[[Connection], T]) -> T:
@@ -171,7 +171,7 @@ class Schema:
 
     def head(self) -> str:
         """The newest revision of this release."""
-        return scripts.revisions()[-1]
+        return revisions.revisions()[-1]
 
     def state(self) -> SchemaState:
         """How far the database is, what is wrong with it, and what to run next. It reads only.
@@ -183,8 +183,8 @@ class Schema:
 
         return self._read(lambda connection: look(connection, self._schema, self._version_table))
 
-    def require_current(self) -> None:
-        """Raise SchemaOutOfDateError, which names the call to make, unless this release may use the tables as they are."""
+    def require_usable(self) -> None:
+        """Raise SchemaVersionError, which names the call to make, unless this release may use the tables as they are."""
         self._read(lambda connection: require_usable(connection, self._schema, self._version_table))
 
     def check(self) -> tuple[str, ...]:
@@ -203,20 +203,20 @@ class Schema:
         current = self.current()
         if current == self.head():
             return self._is_whole(left)
-        if current is None or current in scripts.revisions():
+        if current is None or current in revisions.revisions():
             return False
         found = self._read(lambda connection: numbers(connection, self._schema))
         if found is None or found[0] <= SCHEMA_NUMBER:
             return False
-        self.require_current()
+        self.require_usable()
         _logger.info("the tables are of a newer release, which lets this one use them: nothing was migrated")
         return True
 
     def _is_whole(self, left: Callable[[], float]) -> bool:
         """Whether the tables are as the version table says. A downgrade that was cut off before it changed one of them is taken back."""
         try:
-            self.require_current()
-        except SchemaOutOfDateError as error:
+            self.require_usable()
+        except SchemaVersionError as error:
             if self._version_table is None and not self.check():
                 try:
                     self.adopt(lock_timeout=left())
@@ -225,7 +225,7 @@ class Schema:
                         raise
                     return False  # it was not cut off, and has ended meanwhile
                 return True
-            target = "base" if error.found is None else scripts.revision_of(error.found)
+            target = "base" if error.found is None else revisions.revision_of(error.found)
             if self._version_table is None:
                 finish = f"finish it by a downgrade to {target!r} (store.schema.downgrade, fine-tuning-store db downgrade), then upgrade"
             else:
@@ -244,7 +244,7 @@ class Schema:
             raise InvalidValueError("revision", revision, "must be head, base or the name of a revision")
         if self._version_table is not None:
             self._refuse_to_write_in(self._version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
-        known, current = scripts.revisions(), self.current()
+        known, current = revisions.revisions(), self.current()
         if current is not None and current not in known:
             raise SchemaConflictError(
                 f"the database is at revision {current!r}, which this release does not know: use the one that made it"
@@ -255,7 +255,7 @@ class Schema:
             with exclusive.alembic(self._engine, left()), exclusive.connection(self._engine) as connection:
                 attributes |= {"lock_timeout": left(), "schema": self._schema}
                 attributes["on_version_apply"] = lambda *, step, **_: steps.append(step)
-                getattr(command, direction)(scripts.config(connection=connection, **attributes), revision)
+                getattr(command, direction)(revisions.config(connection=connection, **attributes), revision)
         except CommandError as error:
             rule = f"must be head, base or one of {', '.join(known)} ({error})"
             raise InvalidValueError("revision", revision, rule) from error
@@ -263,17 +263,17 @@ class Schema:
             source, target = ("".join(ids) or "base" for ids in (steps[0].source_revision_ids, steps[-1].destination_revision_ids))
             _logger.info("migrated from %s to %s in %.3f s", source, target, time.monotonic() - began)
 
-    def _refuse_to_write_in(self, version_table: str, instead: str) -> None:
+    def _refuse_to_write_in(self, host_version_table: str, instead: str) -> None:
         if self._read(lambda connection: inspect(connection).has_table(VERSION_TABLE, self._schema)):
             raise SchemaConflictError(
                 f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
-                "without version_table"
+                "without host_version_table"
             )
-        raise self._another_history(version_table, instead)
+        raise self._another_history(host_version_table, instead)
 
     @staticmethod
-    def _another_history(version_table: str, instead: str) -> SchemaConflictError:
+    def _another_history(host_version_table: str, instead: str) -> SchemaConflictError:
         return SchemaConflictError(
-            f"the fine-tuning tables belong to the history in {version_table!r}. Nothing was changed: run 'alembic {instead}' in the "
+            f"the fine-tuning tables belong to the history in {host_version_table!r}. Nothing was changed: run 'alembic {instead}' in the "
             "application that keeps it"
         )

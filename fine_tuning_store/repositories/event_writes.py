@@ -8,19 +8,21 @@ from typing import Any
 
 from fine_tuning_store.domain import ids
 from fine_tuning_store.domain.event import FineTuningJobEvent
-from fine_tuning_store.domain.record_rules import kept_event
+from fine_tuning_store.domain.history_validation import validate_event_for_storage
 from fine_tuning_store.errors import JobNotFoundError
 from fine_tuning_store.sql import record_mapping, record_statements
-from fine_tuning_store.units import Unit
+from fine_tuning_store.transactions import Transaction
 
 
-def new_event(unit: Unit, message: str, level: str = "info", type: str | None = "message", data: Any = None) -> FineTuningJobEvent:
+def new_event(unit: Transaction, message: str, level: str = "info", type: str | None = "message", data: Any = None) -> FineTuningJobEvent:
     """An event of now, checked."""
     id, created_at = unit.clock.new_id(ids.EVENT)
-    return kept_event("", FineTuningJobEvent(id=id, created_at=created_at, message=message, level=level, type=type, data=data))
+    return validate_event_for_storage(
+        "", FineTuningJobEvent(id=id, created_at=created_at, message=message, level=level, type=type, data=data)
+    )
 
 
-def take_positions(unit: Unit, job_id: str, number: int) -> int:
+def take_positions(unit: Transaction, job_id: str, number: int) -> int:
     """Lock the job, raise its count of events, and answer the last position before the new ones. Raises JobNotFoundError."""
     if not unit.run(record_statements.COUNT_EVENTS, of_job=job_id, new_events=number).rowcount:
         raise JobNotFoundError(job_id)
@@ -28,7 +30,7 @@ def take_positions(unit: Unit, job_id: str, number: int) -> int:
     return count - number
 
 
-def append_events(unit: Unit, job_id: str, added: Sequence[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
+def append_events(unit: Transaction, job_id: str, added: Sequence[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
     """Write events behind those that the job has."""
     before = take_positions(unit, job_id, len(added))
     placed = tuple(replace(event, job_id=job_id, position=before + number) for number, event in enumerate(added, 1))

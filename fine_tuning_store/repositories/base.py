@@ -10,11 +10,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
-from fine_tuning_store.domain import rules
+from fine_tuning_store.domain import job_validation
 from fine_tuning_store.errors import InvalidValueError
-from fine_tuning_store.sql.named_schema import checked_schema, options_of
+from fine_tuning_store.sql.schema_option import checked_schema, options_of
 from fine_tuning_store.sql.tables import jobs
-from fine_tuning_store.units import InSession, OwnUnits, Scope, Unit
+from fine_tuning_store.transactions import EngineTransactions, SessionTransactions, Transaction, TransactionSource
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -29,13 +29,15 @@ class Repository:
 
     def __init__(self, source: Source, *, organization_id: str | None = None, schema: str | None = None) -> None:
         if organization_id is not None:
-            rules.organization(organization_id)
+            job_validation.organization(organization_id)
         if isinstance(source, Connection):
-            self._scope: Scope = Unit(source, organization_id, options=options_of(checked_schema(schema, source.dialect)))
+            self._scope: TransactionSource = Transaction(
+                source, organization_id, options=options_of(checked_schema(schema, source.dialect))
+            )
         elif isinstance(source, (Session, scoped_session)):
             known = None if schema is None else checked_schema(schema, source.get_bind(clause=jobs).dialect)
-            self._scope = InSession(source, organization_id, options=options_of(known))
-        elif isinstance(source, (Unit, InSession, OwnUnits)) and organization_id is schema is None:
+            self._scope = SessionTransactions(source, organization_id, options=options_of(known))
+        elif isinstance(source, (Transaction, SessionTransactions, EngineTransactions)) and organization_id is schema is None:
             self._scope = source
         else:
             raise TypeError(
@@ -47,17 +49,17 @@ class Repository:
         """The organization that a call is about: the scope's, or the one given, or None for all."""
         own = self._scope.organization_id
         if given is not None:
-            rules.organization(given)
+            job_validation.organization(given)
             if own not in (None, given):
                 raise InvalidValueError("organization_id", given, f"must be {own!r}, the only organization of this store")
         return own if given is None else given
 
 
 R = TypeVar("R", bound=Repository)
-Source = Scope | Session | scoped_session[Any] | Connection
+Source = TransactionSource | Session | scoped_session[Any] | Connection
 
 
-def reads(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[R, P], T]:
+def reads(method: Callable[Concatenate[R, Transaction, P], T]) -> Callable[Concatenate[R, P], T]:
     """Make a method of a unit into one that asks the repository's scope for a reading unit."""
 
     def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -67,7 +69,7 @@ def reads(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[
     return _described_as(method, call)
 
 
-def writes(method: Callable[Concatenate[R, Unit, P], T]) -> Callable[Concatenate[R, P], T]:
+def writes(method: Callable[Concatenate[R, Transaction, P], T]) -> Callable[Concatenate[R, P], T]:
     """Make a method of a unit into one that asks the repository's scope for a writing unit."""
 
     def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,7 +1,7 @@
 """Changes of tables that may be large, without stopping those who read and write them (docs/decisions/0007).
 
 For revisions alone. One loads this file by its place, so that it is found wherever the revisions are run from:
-`large_tables = load_python_file(Path(__file__).parents[1], "large_tables.py")`. It imports nothing of the store. What a landed revision
+`operations = load_python_file(Path(__file__).parents[1], "operations.py")`. It imports nothing of the store. What a landed revision
 calls stays as it is; a better way gets a new name.
 
 PostgreSQL and MariaDB only where it says so: SQLite has one writer and rebuilds a table for a new CHECK (op.batch_alter_table).

@@ -17,7 +17,7 @@ def named(name: str, statement: S) -> S:
     return statement.prefix_with(f"/* fine_tuning_store.{name} */")
 
 
-def named_after(build: Callable[P, S]) -> Callable[P, S]:
+def tagged_by_name(build: Callable[P, S]) -> Callable[P, S]:
     """Give what a function builds the name of the function."""
 
     @wraps(build)

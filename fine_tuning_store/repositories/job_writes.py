@@ -11,12 +11,12 @@ from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert, ReturningInsert
 
-from fine_tuning_store.domain import rules
+from fine_tuning_store.domain import job_validation
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters
-from fine_tuning_store.domain.lifecycle import ENDED, MOVES, JobStatus
+from fine_tuning_store.domain.lifecycle import ENDED, TRANSITIONS, JobStatus
 from fine_tuning_store.errors import (
     CursorNotFoundError,
-    IllegalMoveError,
+    IllegalTransitionError,
     InvalidValueError,
     JobAlreadyExistsError,
     JobNotFoundError,
@@ -24,9 +24,9 @@ from fine_tuning_store.errors import (
 )
 from fine_tuning_store.sql import mapping, statements
 from fine_tuning_store.sql.dialects import Traits
-from fine_tuning_store.sql.statement_names import named
+from fine_tuning_store.sql.query_tags import named
 from fine_tuning_store.sql.tables import errors, hyperparameters, jobs, metadata, result_files
-from fine_tuning_store.units import Unit
+from fine_tuning_store.transactions import Transaction
 
 if TYPE_CHECKING:
     from fine_tuning_store.domain.event import FineTuningJobEvent
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BATCH: Final = 100
 
 
-def find(unit: Unit, id: str, *, locked: bool = False) -> FineTuningJob:
+def find(unit: Transaction, id: str, *, locked: bool = False) -> FineTuningJob:
     """The job of that id, on demand as it is now and kept so until the transaction ends. Raises JobNotFoundError."""
     if locked:
         require_job(unit, id, kept_there=True)  # first: PostgreSQL reads again only the row that it waited for, not what hangs on it
@@ -45,7 +45,7 @@ def find(unit: Unit, id: str, *, locked: bool = False) -> FineTuningJob:
     return mapping.job_from_row(row)
 
 
-def cursor(unit: Unit, id: str, organization_id: str | None) -> dict[str, Any]:
+def cursor(unit: Transaction, id: str, organization_id: str | None) -> dict[str, Any]:
     """The key of the job `after`, as parameters of a page. Raises CursorNotFoundError."""
     if organization_id is None:
         row = unit.run(statements.cursor(of_organization=False), of_job=id).one_or_none()
@@ -61,10 +61,10 @@ def new_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"new_{name}": value for name, value in values.items()}
 
 
-def move(unit: Unit, id: str, verb: str, **values: Any) -> FineTuningJob | None:
+def move(unit: Transaction, id: str, verb: str, **values: Any) -> FineTuningJob | None:
     """Move the job by one guarded UPDATE. Answers None, or the job if it was already cancelled and is to be."""
-    rules.job_id(id)
-    legal = MOVES[verb]
+    job_validation.job_id(id)
+    legal = TRANSITIONS[verb]
     statement = statements.move(verb, frozenset(values))
     parameters = {"of_job": id, **new_values(values)}
     if legal.target in ENDED:
@@ -77,28 +77,28 @@ def move(unit: Unit, id: str, verb: str, **values: Any) -> FineTuningJob | None:
         return None
     if job.status is legal.target is JobStatus.CANCELLED:
         return job
-    raise IllegalMoveError(id, verb, job.status, legal.sources)
+    raise IllegalTransitionError(id, verb, job.status, legal.sources)
 
 
-def moved(unit: Unit, id: str, verb: str, message: str | None) -> FineTuningJob:
+def moved(unit: Transaction, id: str, verb: str, message: str | None) -> FineTuningJob:
     """Move the job, tell its user, and answer the job as it then is."""
     event = event_of(unit, message)
     return move(unit, id, verb) or told(unit, id, event)
 
 
-def event_of(unit: Unit, message: str | None) -> FineTuningJobEvent | None:
+def event_of(unit: Transaction, message: str | None) -> FineTuningJobEvent | None:
     """The event of a move's message, checked before anything is written."""
     if message is None:
         return None
-    from fine_tuning_store.repositories.event_work import new_event  # on first use: most calls need no events
+    from fine_tuning_store.repositories.event_writes import new_event  # on first use: most calls need no events
 
     return new_event(unit, message)
 
 
-def told(unit: Unit, id: str, event: FineTuningJobEvent | None) -> FineTuningJob:
+def told(unit: Transaction, id: str, event: FineTuningJobEvent | None) -> FineTuningJob:
     """The job after a move, whose event is written if there is one."""
     if event is not None:
-        from fine_tuning_store.repositories.event_work import append_events
+        from fine_tuning_store.repositories.event_writes import append_events
 
         append_events(unit, id, [event])
     return find(unit, id)
@@ -117,7 +117,7 @@ def resolved_values(job: FineTuningJob, given: Hyperparameters) -> dict[str, Any
     return values
 
 
-def replace_children(unit: Unit, id: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+def replace_children(unit: Transaction, id: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Put new rows of a child table in place of those the job has. The job's own row is locked by the caller."""
     child = statements.child(table)
     unit.run(child.delete, of_job=id)
@@ -125,7 +125,7 @@ def replace_children(unit: Unit, id: str, table: Table, rows: Sequence[dict[str,
         unit.run(child.insert, rows)
 
 
-def insert_jobs(unit: Unit, added: Sequence[FineTuningJob]) -> None:
+def insert_jobs(unit: Transaction, added: Sequence[FineTuningJob]) -> None:
     """Write jobs and their children. If an id is taken, what was written before is taken back, also in a host's transaction."""
     in_order = sorted(added, key=lambda job: job.id)  # imports that share ids then wait for each other instead of deadlocking
     rows = [mapping.rows_of_job(job) for job in in_order]
@@ -138,7 +138,7 @@ def insert_jobs(unit: Unit, added: Sequence[FineTuningJob]) -> None:
                 unit.run(statements.delete_jobs(), job_ids=written[begin : begin + BATCH])
             raise JobAlreadyExistsError(taken)
     pairs = [pair for row in rows for pair in row.metadata]
-    if unit.traits.writes_in_ctes and len(rows) == 1 and 0 < len(pairs) <= rules.METADATA_PAIRS:
+    if unit.traits.writes_in_ctes and len(rows) == 1 and 0 < len(pairs) <= job_validation.METADATA_PAIRS:
         unit.run(statements.insert_settings(len(pairs)), {**rows[0].hyperparameters, **mapping.numbered_pairs(pairs)})
         pairs = []
     else:
@@ -152,7 +152,7 @@ def insert_jobs(unit: Unit, added: Sequence[FineTuningJob]) -> None:
             unit.run(statements.child(table).insert, children)
 
 
-def _insert_batch(unit: Unit, batch: Sequence[dict[str, Any]], written: list[str]) -> str | None:
+def _insert_batch(unit: Transaction, batch: Sequence[dict[str, Any]], written: list[str]) -> str | None:
     """Write job rows and note their ids in `written`; answer an id that was taken, or None."""
     if len(batch) == 1:
         return None if insert_unless_taken(unit, jobs, batch[0]) else batch[0]["id"]
@@ -168,7 +168,7 @@ def _insert_batch(unit: Unit, batch: Sequence[dict[str, Any]], written: list[str
     return next((id for id in job_ids if id not in new), None)
 
 
-def insert_unless_taken(unit: Unit, table: Table, row: Mapping[str, Any]) -> bool:
+def insert_unless_taken(unit: Transaction, table: Table, row: Mapping[str, Any]) -> bool:
     """Write one row and answer whether its keys were free. The transaction goes on either way."""
     try:
         return bool(unit.run(_insert_one(unit.traits, table), row).rowcount)
@@ -191,7 +191,7 @@ def _insert_many(traits: Traits, table: Table) -> ReturningInsert[tuple[str]]:
     return statement.returning(table.c.id).execution_options(insertmanyvalues_page_size=BATCH)
 
 
-def delete_ended_job(unit: Unit, id: str) -> None:
+def delete_ended_job(unit: Transaction, id: str) -> None:
     """Remove an ended job and its children, or nothing. Raises JobNotFoundError or JobReferencedError; the transaction goes on."""
     guarded = unit.connection.begin_nested() if unit.traits.errors_end_transactions else nullcontext()
     try:
@@ -208,13 +208,13 @@ def delete_ended_job(unit: Unit, id: str) -> None:
             unit.run_for_all(statements.child(table).delete, of_job=id)
 
 
-def require_job(unit: Unit, id: str, *, kept_there: bool = False) -> None:
+def require_job(unit: Transaction, id: str, *, kept_there: bool = False) -> None:
     """Raise JobNotFoundError unless the job is there; on demand, see that it stays until the transaction ends."""
     statement = statements.job_kept_there() if kept_there else statements.job_exists()
     if unit.run(statement, of_job=id).first() is None:
         raise JobNotFoundError(id)
 
 
-def page_of_jobs(unit: Unit, shape: statements.Shape, parameters: Mapping[str, Any]) -> tuple[FineTuningJob, ...]:
+def page_of_jobs(unit: Transaction, shape: statements.JobQuery, parameters: Mapping[str, Any]) -> tuple[FineTuningJob, ...]:
     """The jobs of a page."""
     return tuple(mapping.job_from_row(row) for row in unit.run(statements.page(shape), **parameters))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Dialect, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema
 
-from fine_tuning_store.domain import values
+from fine_tuning_store.domain import validation
 from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.settings import in_each_transaction
@@ -27,7 +27,7 @@ def checked_schema(schema: str | None, dialect: Dialect) -> str | None:
     """The schema. Raises InvalidValueError for what is no name, UnsupportedDatabaseError for a database that has no schemas."""
     if schema is None:
         return None
-    name = values.text("schema", schema, NAME_BYTES, 1)
+    name = validation.text("schema", schema, NAME_BYTES, 1)
     if len(name.encode()) > NAME_BYTES:
         raise InvalidValueError("schema", schema, f"must have at most {NAME_BYTES} bytes in UTF-8")
     if name == "$user" or name.startswith("pg_") or "[" in name or "]" in name:
@@ -37,9 +37,9 @@ def checked_schema(schema: str | None, dialect: Dialect) -> str | None:
     return name
 
 
-def checked_version_table(name: str | None) -> str | None:
+def checked_host_version_table(name: str | None) -> str | None:
     """The name of an application's version table, None for ours."""
-    return None if name is None else values.text("version_table", name, NAME_BYTES, 1)
+    return None if name is None else validation.text("host_version_table", name, NAME_BYTES, 1)
 
 
 def options_of(schema: str | None) -> Mapping[str, Any] | None:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Inspector, String, inspect, select, table
 
-from fine_tuning_store.schema.scripts import PREFIX
-from fine_tuning_store.sql.named_schema import options_of
+from fine_tuning_store.schema.revisions import PREFIX
+from fine_tuning_store.sql.schema_option import options_of
 from fine_tuning_store.sql.statements import compatible_numbers
 from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE, compatibility
 
@@ -30,11 +30,11 @@ class Findings:
     problems: tuple[str, ...]  #: why all this could not be read
 
 
-def find(connection: Connection, schema: str | None, version_table: str | None) -> Findings:
+def find(connection: Connection, schema: str | None, host_version_table: str | None) -> Findings:
     """Read the names of the tables, the version table and the compatibility row, whatever their columns are."""
     inspector = inspect(connection)
     present = {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
-    history = version_table or VERSION_TABLE
+    history = host_version_table or VERSION_TABLE
     problems = []
     numbers: tuple[Any, Any] | None = None
     rows = _versions(connection, inspector, schema, history) if history in present else ()
@@ -49,13 +49,13 @@ def find(connection: Connection, schema: str | None, version_table: str | None) 
                 numbers = None
         else:
             problems.append(f"{compatibility.name} is there, but without its columns")
-    revisions = tuple(sorted(row for row in rows or () if version_table is None or row.startswith(PREFIX)))
+    revisions = tuple(sorted(row for row in rows or () if host_version_table is None or row.startswith(PREFIX)))
     return Findings(
         tables=frozenset(present & set(METADATA.tables)),
         has_history=history in present,
         revisions=revisions,
         is_shared=len(revisions) < len(rows or ()),
-        elsewhere=None if revisions else _elsewhere(connection, inspector, schema, version_table, present),
+        elsewhere=None if revisions else _elsewhere(connection, inspector, schema, host_version_table, present),
         schema_number=None if numbers is None else numbers[0],
         oldest_code_number=None if numbers is None else numbers[1],
         problems=tuple(problems),
@@ -63,10 +63,10 @@ def find(connection: Connection, schema: str | None, version_table: str | None) 
 
 
 def _elsewhere(
-    connection: Connection, inspector: Inspector, schema: str | None, version_table: str | None, present: set[str]
+    connection: Connection, inspector: Inspector, schema: str | None, host_version_table: str | None, present: set[str]
 ) -> str | None:
-    if version_table is not None:
-        return VERSION_TABLE if VERSION_TABLE in present and version_table != VERSION_TABLE else None
+    if host_version_table is not None:
+        return VERSION_TABLE if VERSION_TABLE in present and host_version_table != VERSION_TABLE else None
     rows = _versions(connection, inspector, schema, USUAL_VERSION_TABLE) if USUAL_VERSION_TABLE in present else ()
     return USUAL_VERSION_TABLE if any(row.startswith(PREFIX) for row in rows or ()) else None
 

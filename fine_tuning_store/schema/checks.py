@@ -6,20 +6,20 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection, inspect, select, text
 
-from fine_tuning_store.errors import SchemaConflictError, SchemaOutOfDateError
+from fine_tuning_store.errors import SchemaConflictError, SchemaVersionError
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.migration_lease import lease
-from fine_tuning_store.sql.named_schema import options_of
+from fine_tuning_store.sql.schema_option import options_of
 from fine_tuning_store.sql.statements import compatible_numbers
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility, jobs
 
 
-def is_not_ours(name: str | None, kind: str, _: object) -> bool:
+def exclude_store_tables(name: str | None, kind: str, _: object) -> bool:
     """The `include_name` of an application's env.py: without it, `alembic check` and autogenerate would drop the store's tables."""
     return kind != "table" or (name not in METADATA.tables and name not in (VERSION_TABLE, lease.name))
 
 
-def is_ours(name: str | None, kind: str, _: object) -> bool:
+def include_store_tables(name: str | None, kind: str, _: object) -> bool:
     """Its opposite, of our env.py. Alembic leaves out the version table itself."""
     return kind != "table" or name in METADATA.tables
 
@@ -34,16 +34,16 @@ def foreign_keys_off(connection: Connection) -> AbstractContextManager[None]:
     return traits_of(connection.dialect.name).foreign_keys_off(connection)
 
 
-def require_usable(connection: Connection, schema: str | None = None, version_table: str | None = None) -> None:
-    """Raise SchemaOutOfDateError unless the code at hand may use the tables: they are current, or newer and declared compatible."""
+def require_usable(connection: Connection, schema: str | None = None, host_version_table: str | None = None) -> None:
+    """Raise SchemaVersionError unless the code at hand may use the tables: they are current, or newer and declared compatible."""
     found = numbers(connection, schema)
     if found is None:
-        raise SchemaOutOfDateError(None, SCHEMA_NUMBER, None, version_table)
+        raise SchemaVersionError(None, SCHEMA_NUMBER, None, host_version_table)
     schema_number, oldest_code_number = found
     if oldest_code_number > SCHEMA_NUMBER:
-        raise SchemaOutOfDateError(schema_number, SCHEMA_NUMBER, oldest_code_number, version_table)
+        raise SchemaVersionError(schema_number, SCHEMA_NUMBER, oldest_code_number, host_version_table)
     if schema_number < SCHEMA_NUMBER:
-        raise SchemaOutOfDateError(schema_number, SCHEMA_NUMBER, None, version_table)
+        raise SchemaVersionError(schema_number, SCHEMA_NUMBER, None, host_version_table)
 
 
 def numbers(connection: Connection, schema: str | None) -> tuple[int, int] | None:
@@ -73,7 +73,7 @@ def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> 
     if VERSION_TABLE not in present:
         raise SchemaConflictError(
             f"the fine-tuning tables are there, but not their history {VERSION_TABLE!r}: another one has made them. Nothing was changed: "
-            "if that is your application's Alembic, open the store with version_table='alembic_version' and run 'alembic upgrade heads'; "
+            "if that is your application's Alembic, open the store with host_version_table='alembic_version' and run 'alembic upgrade heads'; "
             "if it is nobody's, call store.schema.adopt() or run 'fine-tuning-store db adopt'"
         )
 
@@ -105,5 +105,5 @@ def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> No
     if connection.execute(one, execution_options=options_of(schema)).first() is not None:
         raise SchemaConflictError(
             "jobs are stored, and a downgrade loses what the older tables cannot hold. No job was touched: back the database up, "
-            "then give lose_data=True (fine-tuning-store: --lose-data, alembic: -x lose_data)"
+            "then give allow_data_loss=True (fine-tuning-store: --allow-data-loss, alembic: -x allow_data_loss)"
         )

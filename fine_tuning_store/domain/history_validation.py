@@ -8,7 +8,17 @@ from typing import Final
 
 from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
 from fine_tuning_store.domain.event import FineTuningJobEvent
-from fine_tuning_store.domain.values import ID_LENGTH, TEXT_LENGTH, WORD_LENGTH, integer, json_object, json_value, name, optional_text, text
+from fine_tuning_store.domain.validation import (
+    ID_LENGTH,
+    TEXT_LENGTH,
+    WORD_LENGTH,
+    integer,
+    json_object,
+    json_value,
+    name,
+    optional_text,
+    text,
+)
 from fine_tuning_store.errors import InvalidValueError
 
 PROJECTS: Final = 1000
@@ -20,7 +30,7 @@ CHECKPOINT_MEMBERS: Final = (
 )
 
 
-def kept_event(field: str, event: object) -> FineTuningJobEvent:
+def validate_event_for_storage(field: str, event: object) -> FineTuningJobEvent:
     """An event as it can be stored; `field` is the path of a refusal, with its dot."""
     if not isinstance(event, FineTuningJobEvent):
         raise InvalidValueError(field.rstrip(".") or "event", type(event).__name__, "must be a FineTuningJobEvent")
@@ -36,11 +46,11 @@ def kept_event(field: str, event: object) -> FineTuningJobEvent:
     )
 
 
-def kept_events(events: object) -> tuple[FineTuningJobEvent, ...]:
+def validate_events_for_storage(events: object) -> tuple[FineTuningJobEvent, ...]:
     """Several events, at most 10,000, no id twice."""
     if isinstance(events, str) or not isinstance(events, Iterable):
         raise InvalidValueError("events", type(events).__name__, "must be several events")
-    kept = tuple(kept_event(f"events[{position}].", event) for position, event in enumerate(events))
+    kept = tuple(validate_event_for_storage(f"events[{position}].", event) for position, event in enumerate(events))
     if len(kept) > EVENTS:
         raise InvalidValueError("events", len(kept), f"must be at most {EVENTS}")
     seen: set[str] = set()
@@ -56,7 +66,7 @@ def taken_event(position: int, id: str) -> InvalidValueError:
     return InvalidValueError(f"events[{position}].id", id, "must be new to its job")
 
 
-def kept_checkpoint(checkpoint: object) -> FineTuningJobCheckpoint:
+def validate_checkpoint_for_storage(checkpoint: object) -> FineTuningJobCheckpoint:
     """A checkpoint as it can be stored."""
     if not isinstance(checkpoint, FineTuningJobCheckpoint):
         raise InvalidValueError("checkpoint", type(checkpoint).__name__, "must be a FineTuningJobCheckpoint")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict, cast
 
-from fine_tuning_store.domain import rules
+from fine_tuning_store.domain import job_validation
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.domain.values import integer, name
+from fine_tuning_store.domain.validation import integer, name
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.sql.mapping import pair_digest
-from fine_tuning_store.sql.statements import Shape
+from fine_tuning_store.sql.statements import JobQuery
 
 Order = Literal["desc", "asc"]
 
@@ -34,7 +34,7 @@ class JobFilters(TypedDict, total=False):
 _NAMES = ("model", "fine_tuned_model", "training_file")
 
 
-def shape_of(filters: JobFilters, order: object, organization_id: str | None) -> tuple[Shape, dict[str, Any]]:
+def shape_of(filters: JobFilters, order: object, organization_id: str | None) -> tuple[JobQuery, dict[str, Any]]:
     """The shape of a list and its parameters. Raises InvalidValueError for a wrong value, TypeError for an unknown filter."""
     for filter in filters:
         if filter not in JobFilters.__annotations__:
@@ -46,14 +46,14 @@ def shape_of(filters: JobFilters, order: object, organization_id: str | None) ->
     if "method" in given:
         parameters["method_type"] = _method_type(given["method"])
     equal = frozenset(parameters)
-    pairs = rules.metadata_pairs(given.get("metadata")) or {}
+    pairs = job_validation.metadata_pairs(given.get("metadata")) or {}
     parameters |= _bound_pairs(pairs)
     for bound in ("created_since", "created_until"):
         if bound in given:
             parameters[bound] = integer(bound, given[bound])
     if "has_metadata" in given and not isinstance(given["has_metadata"], bool):
         raise InvalidValueError("has_metadata", given["has_metadata"], "must be True or False")
-    shape = Shape(
+    shape = JobQuery(
         equal=equal,
         statuses=_statuses(given["status"]) if "status" in given else (),
         pairs=len(pairs),
@@ -92,5 +92,5 @@ def _statuses(value: object) -> tuple[JobStatus, ...]:
     words = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     if not words:
         raise InvalidValueError("status", value, "must name at least one status")
-    wanted = {rules.job_status(word) for word in words}
+    wanted = {job_validation.job_status(word) for word in words}
     return tuple(status for status in JobStatus if status in wanted)
