@@ -135,6 +135,14 @@ class UnsupportedDatabaseError(FineTuningStoreError):
     """The URL or engine names a database or a driver that cannot be used, or not for this call. The message says which can."""
 
 
+class MissingDriverError(UnsupportedDatabaseError):
+    """x"""
+
+
+class EngineConfigurationError(FineTuningStoreError):
+    """x"""
+
+
 class SchemaVersionError(FineTuningStoreError):
     """The tables are missing, or older or newer than this code can use.
 

@@ -28,7 +28,7 @@ from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.engine import connect_either
 from fine_tuning_store.sql.lock_waits import brief_lock_waits
 from fine_tuning_store.sql.schema_option import checked_schema, create_schema, only_schema
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from fine_tuning_store.sql.waiting import LOCK_WAIT_SECONDS, poll, sleep
 
 config = context.config

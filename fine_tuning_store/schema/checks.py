@@ -10,8 +10,8 @@ from fine_tuning_store.errors import SchemaConflictError, SchemaVersionError
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.migration_lease import lease
 from fine_tuning_store.sql.schema_option import options_of
-from fine_tuning_store.sql.statements import compatible_numbers
-from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility, jobs
+from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
+from fine_tuning_store.sql.models import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility, jobs
 
 
 def exclude_store_tables(name: str | None, kind: str, _: object) -> bool:
@@ -50,7 +50,7 @@ def numbers(connection: Connection, schema: str | None) -> tuple[int, int] | Non
     """The schema's number and the oldest code number that may use it, None where the tables are not there or not complete."""
     if not inspect(connection).has_table(compatibility.name, schema):
         return None
-    row = connection.execute(compatible_numbers(), execution_options=options_of(schema)).one_or_none()
+    row = connection.execute(COMPATIBILITY, execution_options=options_of(schema)).one_or_none()
     return None if row is None else (row.schema_number, row.oldest_code_number)
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import Column, Connection, Inspector, String, inspect, select, t
 
 from fine_tuning_store.schema.revisions import PREFIX
 from fine_tuning_store.sql.schema_option import options_of
-from fine_tuning_store.sql.statements import compatible_numbers
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE, compatibility
+from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility
 
 #: Alembic's own name for a version table, which most applications keep.
 USUAL_VERSION_TABLE: Final = "alembic_version"
@@ -42,7 +42,7 @@ def find(connection: Connection, schema: str | None, host_version_table: str | N
         problems.append(f"{history} is there, but it is no version table of Alembic")
     if compatibility.name in present:
         if set(compatibility.columns.keys()) <= _columns(inspector, schema, compatibility.name):
-            found = connection.execute(compatible_numbers(), execution_options=options_of(schema)).all()
+            found = connection.execute(COMPATIBILITY, execution_options=options_of(schema)).all()
             numbers = (found[0].schema_number, found[0].oldest_code_number) if found else None
             if len(found) > 1 or not all(isinstance(number, int) for number in numbers or ()) or (numbers and numbers[1] > numbers[0]):
                 problems.append(f"{compatibility.name} has another content than one row of two numbers")

@@ -20,9 +20,9 @@ from fine_tuning_store.schema import exclusive, revisions
 from fine_tuning_store.schema.checks import numbers, refuse_tables_elsewhere, require_usable
 from fine_tuning_store.schema.exclusive import LOCK_SECONDS
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.retries import again
+from fine_tuning_store.transactions import retry
 from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, only_schema, options_of
-from fine_tuning_store.sql.tables import SCHEMA_NUMBER, VERSION_TABLE, compatibility
+from fine_tuning_store.sql.models import SCHEMA_NUMBER, VERSION_TABLE, compatibility
 
 if TYPE_CHECKING:
     from fine_tuning_store.schema.state import SchemaState
@@ -164,7 +164,7 @@ class Schema:
             with self._engine.connect() as connection:
                 return look(connection)
 
-        return again(once, self._engine.dialect, also_disconnected=True)
+        return retry(once, self._engine.dialect, also_disconnected=True)
 
     def _version_options(self) -> dict[str, Any]:
         return {"version_table": self._version_table or VERSION_TABLE, "version_table_schema": self._schema}

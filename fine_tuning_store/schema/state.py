@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from fine_tuning_store.schema.inspection import Findings, find
 from fine_tuning_store.schema.revisions import revision_of
 from fine_tuning_store.sql import catalog
-from fine_tuning_store.sql.tables import SCHEMA_NUMBER, compatibility, jobs
+from fine_tuning_store.sql.models import SCHEMA_NUMBER, compatibility, jobs
 
 
 class SchemaStatus(StrEnum):

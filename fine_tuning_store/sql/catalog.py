@@ -17,7 +17,7 @@ from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
 
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER
+from fine_tuning_store.sql.models import METADATA, SCHEMA_NUMBER
 
 
 class Revision(NamedTuple):
@@ -112,7 +112,7 @@ def _expected_of(table: Table, dialect: Dialect) -> dict[str, str]:
                 {"ondelete": constraint.ondelete},
             )
     for index in table.indexes:
-        length = index.info["length"] if prefixes else {}
+        length = index.dialect_options["mysql"]["length"] if prefixes else {}
         things[f"index {table.name}.{index.name}"] = _index([column.name for column in index.columns], bool(index.unique), length)
     return things
 

@@ -24,7 +24,7 @@ from fine_tuning_store.sql.migration_lock import (
     transaction_lock,
 )
 from fine_tuning_store.sql.settings import Setting, in_each_transaction, in_session
-from fine_tuning_store.sql.tables import VERSION_TABLE, jobs
+from fine_tuning_store.sql.models import VERSION_TABLE, jobs
 from fine_tuning_store.sql.waiting import LOCK_WAIT_SECONDS
 
 

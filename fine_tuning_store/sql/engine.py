@@ -160,3 +160,8 @@ def _create(create: Callable[..., E], url: URL, traits: Traits, dialect: type[Di
             driver = traits.async_driver if dialect.is_async else traits.driver
             install = f"install it, or use {traits.name}+{driver}://" + (f" of {ours}" if extras else "")
         raise UnsupportedDatabaseError(f"the driver of {url.drivername!r} is not installed ({error}): {install}") from error
+
+
+def require_sync_engine(engine):
+    if not isinstance(engine, Engine) or engine.dialect.is_async:
+        raise TypeError("x")

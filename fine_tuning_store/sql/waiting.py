@@ -64,3 +64,7 @@ def beside(work: Callable[[], object], every: float, *, is_async: bool) -> Itera
         finally:
             stopped.set()
             thread.join()
+
+
+def wait_for(awaitable):
+    return await_(awaitable)
