@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy.pool import QueuePool
 
 from fine_tuning_store import FineTuningStore
-from tests import databases
-from tests.awaited import AwaitedStore
-from tests.databases import Database
+from tests.support import databases
+from tests.support.async_store import AwaitedStore
+from tests.support.databases import Database
 
 
 @cache
