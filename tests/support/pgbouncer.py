@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from tests.support.databases import free_port, missing
+from tests.support.databases import missing
+from tests.support.servers import free_port
 
 #: How many connections to the server all clients share.
 SERVERS = 2

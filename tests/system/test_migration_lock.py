@@ -23,8 +23,8 @@ from fine_tuning_store.sql.tables import VERSION_TABLE
 from fine_tuning_store.sql.waiting import poll
 from tests.schema.test_cli import db_json
 from tests.schema.test_schema import HEAD
-from tests.support import databases, galera, pgbouncer
-from tests.support.databases import ASYNC_DRIVERS, Server, with_driver
+from tests.support import galera, pgbouncer
+from tests.support.databases import ASYNC_DRIVERS, Database, Server, with_driver
 from tests.support.future_release import ROOT, alembic
 from tests.support.parallel import at_once
 from tests.system.test_killed import from_nothing, from_the_first, killed_upgrade, killed_upgrades
@@ -80,14 +80,15 @@ def has_heard_of(store: FineTuningStore, jobs: int) -> bool:
 
 
 @pytest.fixture(scope="module", params=["pgbouncer", "galera"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, find_database: Callable[[str], Database]
+) -> Iterator[Place]:
     if request.param == "galera":
         with galera.cluster() as urls:
             yield Place(Server("mariadb", urls[0], "Galera"), urls)
         return
-    server = databases.find_postgresql()
-    if isinstance(server, str):
-        databases.missing(server)
+    server = find_database("postgresql")
+    assert isinstance(server, Server)
     with pgbouncer.pooled(server.admin, tmp_path_factory.mktemp("pgbouncer")) as url:
         yield Place(server, [url, server.admin], url)
 

@@ -71,7 +71,7 @@ def test_a_method_takes_and_answers_the_same_on_both_faces(sync: type[Any], awai
         assert found.return_annotation == expected.return_annotation
 
 
-@pytest.mark.parametrize("name", ["connect", "for_organization", "close", "run", "begin", "__init__"])
+@pytest.mark.parametrize("name", ["from_url", "for_organization", "close", "run_in_transaction", "begin", "__init__"])
 def test_a_store_takes_the_same_arguments_on_both_faces(name: str) -> None:
     expected, found = (inspect.signature(getattr(kind, name)).parameters for kind in (FineTuningStore, AsyncFineTuningStore))
 
