@@ -3,7 +3,7 @@
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from fine_tuning_store.sql.tables import jobs
+from fine_tuning_store.models import JobRow
 
 
 class Base(DeclarativeBase):
@@ -16,5 +16,5 @@ class Charge(Base):
     __tablename__ = "charges"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey(jobs.c.id, name="fk_charges_job_id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey(JobRow.id, name="fk_charges_job_id", ondelete="CASCADE"), index=True)
     cents: Mapped[int]

@@ -13,14 +13,15 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from sqlalchemy.util import greenlet_spawn
 
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class Bridge(Generic[S]):
+class Bridge(Generic[S_co]):
     """An object whose methods are those of a synchronous object, awaited."""
 
-    _sync: S
+    _sync: S_co
 
 
 def bridged(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[Bridge[S], P], Coroutine[Any, Any, T]]:

@@ -139,12 +139,12 @@ class JobTransitions(Repository):
         event = self._event(message)
 
         def write(transaction: Transaction) -> FineTuningJob:
-            try:
-                return apply_transition(transaction, id, "cancel", event)
-            except IllegalTransitionError as error:
-                if error.status != JobStatus.CANCELLED:
-                    raise
-                return fetch(transaction, id)
+            unchanged = attempt_update(transaction, id, "cancel")
+            if unchanged is None:
+                return append_event_and_reload(transaction, id, event)
+            if unchanged.status is JobStatus.CANCELLED:
+                return unchanged
+            raise IllegalTransitionError(id, "cancel", unchanged.status, TRANSITIONS["cancel"].sources)
 
         return self._source.write(write)
 
@@ -168,17 +168,25 @@ def guarded_update(transaction: Transaction, id: str, verb: str, **values: Any) 
 
     Raises JobNotFoundError, and IllegalTransitionError if the status does not allow the transition.
     """
+    unchanged = attempt_update(transaction, id, verb, **values)
+    if unchanged is not None:
+        raise IllegalTransitionError(id, verb, unchanged.status, TRANSITIONS[verb].sources)
+
+
+def attempt_update(transaction: Transaction, id: str, verb: str, **values: Any) -> FineTuningJob | None:
+    """Do the same, but return the unchanged job if its status does not allow the transition. Returns None if it was changed."""
     allowed = TRANSITIONS[verb]
     statement = queries.transition(verb, frozenset(values))
     parameters = {"job_id": id, **new_values(values)}
     if allowed.target in ENDED:
         parameters["now"] = transaction.clock.now()
     if transaction.execute(statement, **parameters).rowcount:
-        return
-    status = fetch(transaction, id, locked=True).status  # unknown, illegal, or allowed by now: another transition came between
-    if status not in allowed.sources:
-        raise IllegalTransitionError(id, verb, status, allowed.sources)
+        return None
+    job = fetch(transaction, id, locked=True)  # unknown, illegal, or allowed by now: another transition came between
+    if job.status not in allowed.sources:
+        return job
     transaction.execute(statement, **parameters)
+    return None
 
 
 def append_event_and_reload(transaction: Transaction, id: str, event: FineTuningJobEvent | None) -> FineTuningJob:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Dialect, String, Text, TypeDecorator
+from sqlalchemy import ColumnElement, Dialect, String, Text, TypeDecorator, type_coerce
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
@@ -57,5 +57,5 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Select the text, so that no driver decodes it."""
-        return as_text(column)
+        """Select the text, so that no driver decodes it, and decode it here."""
+        return type_coerce(as_text(column), self)

@@ -105,7 +105,7 @@ def test_an_iterator_is_found_whole_by_a_second_run(store: FineTuningStore) -> N
             failures.append(1)
             raise lost()
 
-    event.listen(store._units.engine, "before_cursor_execute", lose_once)
+    event.listen(store._transactions.engine, "before_cursor_execute", lose_once)
 
     done = store.jobs.succeed(job.id, fine_tuned_model="m", result_files=(f"file-{number}" for number in range(3)))
 
@@ -173,7 +173,7 @@ def test_a_start_takes_no_hyperparameter_of_another_method(store: FineTuningStor
 
 def test_a_repository_of_a_unit_cannot_be_turned_to_an_organization(store: FineTuningStore) -> None:
     with store.begin() as unit, pytest.raises(TypeError):
-        FineTuningJobRepository(unit, organization_id="org-1")
+        FineTuningJobRepository(unit, organization_id="org-1")  # type: ignore[arg-type]
     with store.begin() as unit, pytest.raises(InvalidValueError, match="organization_id"):
         FineTuningJobRepository(unit.connection, organization_id="")
 

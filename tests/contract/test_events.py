@@ -18,6 +18,7 @@ from fine_tuning_store import (
     JobError,
     JobNotFoundError,
     JobStatus,
+    NewEvent,
 )
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.support.factories import in_status, stored
@@ -28,8 +29,10 @@ pytestmark = pytest.mark.every_driver
 NOW = 1_800_000_000
 CALLS: dict[str, Callable[[FineTuningStore, str], object]] = {
     "append": lambda store, id: store.events.append(id, "hello"),
-    "append_many": lambda store, id: store.events.import_many(id, [an_event(1)]),
-    "append_many of none": lambda store, id: store.events.import_many(id, []),
+    "append_many": lambda store, id: store.events.append_many(id, [{"message": "hello"}]),
+    "append_many of none": lambda store, id: store.events.append_many(id, []),
+    "import_many": lambda store, id: store.events.import_many(id, [an_event(1)]),
+    "import_many of none": lambda store, id: store.events.import_many(id, []),
     "list": lambda store, id: store.events.list(id),
     "list after": lambda store, id: store.events.list(id, after="ftevent-1"),
     "tail": lambda store, id: store.events.tail(id),
@@ -130,6 +133,24 @@ def test_a_job_of_any_status_takes_events(store: FineTuningStore, status: JobSta
 
     assert messages(store, job.id) == ["Training tokens billed: 5000"]
     assert store.jobs.get(job.id) == job
+
+
+def test_several_events_are_appended_at_once_in_their_order(url: str) -> None:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
+        job = stored(store)
+        store.events.append(job.id, "before")
+
+        new: list[NewEvent] = [{"message": "one"}, {"message": "two", "level": "warn", "type": "metrics", "data": {"step": 2}}]
+        events = store.events.append_many(job.id, iter(new))
+
+        assert [(event.message, event.level, event.type, event.data) for event in events] == [
+            ("one", "info", "message", None),
+            ("two", "warn", "metrics", {"step": 2}),
+        ]
+        assert [(event.position, event.job_id, event.created_at) for event in events] == [(2, job.id, NOW), (3, job.id, NOW)]
+        assert len({event.id for event in events}) == 2
+        assert all_of(store, job.id)[1:] == events
+        assert store.events.append_many(job.id, []) == ()
 
 
 # Importing
@@ -410,7 +431,7 @@ NO_LIMITS = [0, -1, 1001, None, "5", 5.0, True]
 NO_JSON = [float("nan"), float("inf"), {1: 2}, {"a": b"x"}, [object()], 2**63, "\0", {"\ud800": 1}, {1, 2}]
 
 
-def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901 - a table, written as loops
+def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901, PLR0912 - a table, written as loops
     value: Any
     for value in NO_IDS:
         yield "job_id", lambda store, _, value=value: store.events.append(value, "hello")
@@ -447,6 +468,13 @@ def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901 
         yield "events", lambda store, id, value=value: store.events.import_many(id, value)
     for value in (None, {}, "event"):
         yield "events[0]", lambda store, id, value=value: store.events.import_many(id, [value])
+        yield "events[1]", lambda store, id, value=value: store.events.append_many(id, [{"message": "hello"}, value])
+    for value in (None, 5, "events", [{"message": "hello"}] * 10_001):
+        yield "events", lambda store, id, value=value: store.events.append_many(id, value)
+    yield "events[0]", lambda store, id: store.events.append_many(id, [{"message": "hello", "colour": "red"}])
+    yield "events[1].message", lambda store, id: store.events.append_many(id, [{"message": "hello"}, {"message": "\0"}])
+    yield "events[0].level", lambda store, id: store.events.append_many(id, [{"message": "hello", "level": "a" * 65}])
+    yield "events[0].data", lambda store, id: store.events.append_many(id, [{"message": "hello", "data": float("nan")}])
 
 
 WRONG = list(wrong_calls())

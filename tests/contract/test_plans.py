@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from fine_tuning_store import FineTuningStore, JobStatus, Method
-from fine_tuning_store.repositories.job_filters import shape_of
-from fine_tuning_store.sql import statements
+from fine_tuning_store.repositories.job_filters import job_query
+from fine_tuning_store.sql.queries.jobs import page
 from tests.support.databases import Database
 from tests.support.factories import a_job
 
@@ -71,11 +71,11 @@ LISTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("order", ["desc", "asc"])
 @pytest.mark.parametrize("name", LISTS)
 def test_a_page_is_read_from_an_index_in_its_order(filled: FineTuningStore, name: str, order: str, after: bool) -> None:
-    shape, parameters = shape_of(LISTS[name], order, LISTS[name].get("organization_id"))  # type: ignore[arg-type]
+    query, parameters = job_query(LISTS[name], order, LISTS[name].get("organization_id"))  # type: ignore[arg-type]
     if after:
-        shape = shape._replace(after=True)
+        query = query._replace(after=True)
         parameters |= {"after_created_at": 1_700_001_500, "after_id": "ftjob-5"}
-    statement = statements.page(shape).params(row_limit=21, **parameters)
+    statement = page(query).params(row_limit=21, **parameters)
 
     with filled.engine.connect() as connection:
         sql = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))

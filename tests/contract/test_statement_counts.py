@@ -18,7 +18,7 @@ from fine_tuning_store import (
     IllegalTransitionError,
     JobError,
 )
-from fine_tuning_store.sql.statements import CHILDREN
+from fine_tuning_store.sql.models import JOB_CHILDREN
 from tests.support.databases import Database
 from tests.support.factories import created, stored
 
@@ -34,7 +34,7 @@ def statements(store: FineTuningStore) -> Iterator[list[str]]:
         if not statement.startswith(("BEGIN", "SAVEPOINT", "RELEASE")):
             sent.append(statement)
 
-    engine = store._units.engine
+    engine = store._transactions.engine
     event.listen(engine, "before_cursor_execute", note)
     try:
         yield sent
@@ -79,6 +79,8 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "update metadata to none": ("running", 3, lambda store, id: store.jobs.update(id, metadata=None)),
     "delete": ("failed", 3, lambda store, id: store.jobs.delete(id)),
     "events.append": ("running", 3, lambda store, id: store.events.append(id, "hello", data={"a": 1})),
+    "events.append_many": ("running", 3, lambda store, id: store.events.append_many(id, [{"message": "one"}, {"message": "two"}])),
+    "events.append_many of none": ("running", 1, lambda store, id: store.events.append_many(id, [])),
     "events.import_many": ("running", 6, lambda store, id: store.events.import_many(id, [an_event(number) for number in range(1000)])),
     "events.import_many of none": ("running", 1, lambda store, id: store.events.import_many(id, [])),
     "events.list": ("running", 1, lambda store, id: store.events.list(id)),
@@ -113,7 +115,7 @@ def test_every_public_method_is_counted(sqlite_store: FineTuningStore) -> None:
 def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call: str, database: Database) -> None:
     status, number, function = CALLS[call]
     if call == "delete" and database.name == "sqlite":  # where the foreign keys may be off
-        number += len(CHILDREN)
+        number += len(JOB_CHILDREN)
     job = stored(
         store,
         status=status,

@@ -52,7 +52,7 @@ OTHERS = {"create", "add", "add_many", "list", "iterate"}
 
 
 def test_every_public_method_is_covered_here() -> None:
-    methods = {name for name in vars(FineTuningJobRepository) if not name.startswith("_")}
+    methods = {name for name in dir(FineTuningJobRepository) if not name.startswith("_")}
 
     assert methods == {name.split()[0] for name in TOUCHES} | OTHERS
 
@@ -174,6 +174,8 @@ def test_a_repository_in_a_hosts_transaction_can_be_held_to_an_organization(stor
 AN_EVENT = FineTuningJobEvent(id="ftevent-theirs", created_at=1, message="theirs")
 RECORD_TOUCHES: dict[str, tuple[type[FineTuningStoreError], Callable[[Any, FineTuningJob, CheckpointPermission], object]]] = {
     "events.append": (JobNotFoundError, lambda ours, job, _: ours.events.append(job.id, "stolen")),
+    "events.append_many": (JobNotFoundError, lambda ours, job, _: ours.events.append_many(job.id, [{"message": "stolen"}])),
+    "events.append_many of none": (JobNotFoundError, lambda ours, job, _: ours.events.append_many(job.id, [])),
     "events.import_many": (JobNotFoundError, lambda ours, job, _: ours.events.import_many(job.id, [AN_EVENT])),
     "events.import_many of none": (JobNotFoundError, lambda ours, job, _: ours.events.import_many(job.id, [])),
     "events.list": (JobNotFoundError, lambda ours, job, _: ours.events.list(job.id)),

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobStatus, UnitAlreadyOpenError, UnitOfWork
-from fine_tuning_store.sql.retries import ATTEMPTS
+from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobNotFoundError, JobStatus, UnitAlreadyOpenError, UnitOfWork
+from fine_tuning_store.transactions import MAX_ATTEMPTS
 from tests.support.factories import a_job, created, stored
 
 pytestmark = pytest.mark.every_driver
@@ -89,7 +89,7 @@ def test_a_function_that_always_loses_raises_the_databases_error(store: FineTuni
     with pytest.raises(DBAPIError):
         store.run_in_transaction(work)
 
-    assert len(runs) == ATTEMPTS
+    assert len(runs) == MAX_ATTEMPTS
     assert store.jobs.list().data == ()
 
 
@@ -123,6 +123,16 @@ def test_a_function_answers_its_value(store: FineTuningStore) -> None:
 def test_a_unit_of_an_organization_is_held_to_it(store: FineTuningStore) -> None:
     with store.for_organization("org-9").begin() as unit:
         assert created_without_organization(unit).organization_id == "org-9"
+
+
+@pytest.mark.parametrize("attribute", ["organization_id", "_organization_id", "_source", "transaction"])
+def test_a_unit_of_work_cannot_be_given_other_attributes(store: FineTuningStore, attribute: str) -> None:
+    theirs = stored(store, organization_id="org-theirs")
+    with store.for_organization("org-9").begin() as unit:
+        with pytest.raises(AttributeError):
+            setattr(getattr(unit, "target", unit), attribute, None)  # `target` is the async unit of work
+        with pytest.raises(JobNotFoundError):
+            unit.jobs.get(theirs.id)
 
 
 def created_without_organization(unit: UnitOfWork) -> Any:

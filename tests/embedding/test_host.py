@@ -19,6 +19,7 @@ from fine_tuning_store import (
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.errors import CursorNotFoundError
+from fine_tuning_store.models import JobRow
 from tests.support.factories import a_job, stored
 
 
@@ -107,8 +108,6 @@ def test_nothing_of_the_hosts_engine_is_changed(url: str) -> None:
 
 
 def test_rows_that_the_host_has_pending_are_flushed_before_ours(engine: Engine, store: FineTuningStore) -> None:
-    from fine_tuning_store.sql.rows import JobRow
-
     with Session(engine) as session:
         session.add(JobRow(id="ftjob-host", organization_id="o", created_at=1, status="running", model="m", training_file="f"))
         assert FineTuningJobRepository(session).get("ftjob-host").model == "m"

@@ -15,7 +15,7 @@ from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflict
 from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.schema import exclude_store_tables, migrations_path
 from fine_tuning_store.schema.revisions import config as our_config
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support.databases import Database
 from tests.support.factories import created
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, StaticPool, create_engine, event, inspect, make_url, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, UnsupportedDatabaseError
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support.databases import Database
 from tests.support.factories import created
 

@@ -20,7 +20,7 @@ from fine_tuning_store import (
     JobNotFoundError,
     JobReferencedError,
 )
-from fine_tuning_store.sql import tables
+from fine_tuning_store.sql import models
 from tests.support.databases import Database
 from tests.support.factories import ORGANIZATION, a_job, stored
 
@@ -48,7 +48,7 @@ def order_class(ondelete: str | None) -> Any:
     class Order(Base):
         __tablename__ = "host_orders"
         number: Mapped[str] = mapped_column(String(20), primary_key=True)
-        job_id: Mapped[str] = mapped_column(ForeignKey(tables.jobs.c.id, ondelete=ondelete))
+        job_id: Mapped[str] = mapped_column(ForeignKey(models.jobs.c.id, ondelete=ondelete))
 
     return Order
 
@@ -155,8 +155,8 @@ def test_a_delete_leaves_no_child_where_foreign_keys_are_off(
         with connection.begin():
             FineTuningJobRepository(connection, organization_id=organization_id).delete(job.id)
 
-            for table in tables.METADATA.sorted_tables:
-                if table is not tables.compatibility:
+            for table in models.METADATA.sorted_tables:
+                if table is not models.compatibility:
                     assert connection.scalar(select(func.count()).select_from(table)) == 0, table
         connection.invalidate()
 

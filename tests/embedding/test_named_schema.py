@@ -27,7 +27,7 @@ from fine_tuning_store import (
     SchemaVersionError,
     UnsupportedDatabaseError,
 )
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support.async_store import AwaitedStore
 from tests.support.databases import Database, with_driver
 from tests.support.factories import ORGANIZATION, a_job, created, stored
@@ -345,4 +345,4 @@ def test_a_database_without_schemas_refuses_one(database: Database) -> None:
 
 def test_a_repository_of_a_store_has_the_stores_schema(sqlite_store: FineTuningStore) -> None:
     with pytest.raises(TypeError):
-        FineTuningJobRepository(sqlite_store.jobs._scope, schema="ft")
+        FineTuningJobRepository(sqlite_store.jobs._source, schema="ft")

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import FineTuningStore, JobNotFoundError
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.schema.test_cli import refusal
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created

@@ -26,7 +26,7 @@ from fine_tuning_store import (
     UnsupportedDatabaseError,
     prepare_sqlite_engine,
 )
-from fine_tuning_store.sql import tables
+from fine_tuning_store.sql import models
 from fine_tuning_store.sql.engine import connect_async
 from tests.support.factories import ORGANIZATION, a_job
 from tests.support.parallel import at_once
@@ -79,7 +79,7 @@ def test_a_transaction_that_says_it_only_reads_waits_for_no_writer(engine: Engin
         writer.execute(text("UPDATE fine_tuning_store_compatibility SET id = 1"))
         started = time.monotonic()
         with readers.connect() as connection, connection.begin():
-            assert connection.scalar(select(func.count()).select_from(tables.jobs)) == 0
+            assert connection.scalar(select(func.count()).select_from(models.jobs)) == 0
         assert store.jobs.list().data == ()
         assert time.monotonic() - started < 10
 
@@ -126,7 +126,7 @@ def test_no_update_is_lost_by_many_processes_with_the_recipe(path: Path, engine:
     assert [error for _, error in results] == [None] * PROCESSES
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT number FROM counter")) == PROCESSES * TIMES
-        assert connection.scalar(select(func.count()).select_from(tables.jobs)) == PROCESSES * TIMES
+        assert connection.scalar(select(func.count()).select_from(models.jobs)) == PROCESSES * TIMES
 
 
 def work_on(

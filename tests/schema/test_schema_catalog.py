@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from fine_tuning_store import FineTuningStore, SchemaConflictError, SchemaStatus
-from fine_tuning_store.sql.tables import VERSION_TABLE
+from fine_tuning_store.sql.models import VERSION_TABLE
 
 MODEL_INDEX = "ix_fine_tuning_jobs_model"
 ERRORS_KEY = "fk_fine_tuning_job_errors_job_id"

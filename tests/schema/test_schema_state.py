@@ -21,7 +21,7 @@ from fine_tuning_store import (
 )
 from fine_tuning_store.sql.catalog import REVISIONS
 from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE
+from fine_tuning_store.sql.models import METADATA, SCHEMA_NUMBER, VERSION_TABLE
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
 
@@ -553,7 +553,7 @@ def test_each_run_that_migrates_says_so(store: FineTuningStore, caplog: pytest.L
 def test_who_gives_up_on_the_lock_is_told_who_has_it(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as holder, FineTuningStore.from_url(empty_url) as other:
         lock = traits_of(holder.engine.dialect.name).migration_lock
-        with holder._units.engine.connect() as connection, lock(connection, 1):
+        with holder._transactions.engine.connect() as connection, lock(connection, 1):
             who = {
                 "postgresql": "SELECT 'PostgreSQL process ' || pg_backend_pid()",
                 "mariadb": "SELECT concat('MariaDB connection ', connection_id())",

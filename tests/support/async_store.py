@@ -48,8 +48,8 @@ class AwaitedStore(Awaited):
         self.loop = asyncio.Runner(debug=False)
 
     @property
-    def _units(self) -> Any:
-        return self.target._sync._units
+    def _transactions(self) -> Any:
+        return self.target._sync._transactions
 
     def run_test(self, test: Callable[[], Any]) -> None:
         """Run a test function as one task."""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fine_tuning_store import FineTuningJob, FineTuningJobCheckpoint, FineTuningJobEvent, Hyperparameters, JobError, JobStatus, Method
 from fine_tuning_store.domain.history_validation import CHECKPOINT_MEMBERS, EVENT_MEMBERS
-from fine_tuning_store.domain.job_validation import MEMBERS, WANDB_MEMBERS
+from fine_tuning_store.domain.job_validation import WIRE_MEMBERS
+from fine_tuning_store.domain.member_validation import WANDB_MEMBERS
 
 WHOLE = ("n_epochs", "batch_size", "eval_interval", "eval_samples")
 FRACTIONS = ("learning_rate_multiplier", "beta", "compute_multiplier")
@@ -158,7 +159,7 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
         usage_metrics=draw(json_values()),
         shared_with_openai=draw(st.none() | st.booleans()),
         eval_id=draw(st.none() | texts(255)),
-        extra=draw(_members(*MEMBERS, "suffix")),
+        extra=draw(_members(*WIRE_MEMBERS, "suffix")),
     )
 
 
@@ -253,6 +254,6 @@ def mutations(draw: st.DrawFn, kind: str) -> dict[str, Any]:
 
 
 _NAMES = (
-    *(*MEMBERS, "suffix", "type", "supervised", "dpo", "reinforcement", "grader", "response_format", "code", "message", "param"),
+    *(*WIRE_MEMBERS, "suffix", "type", "supervised", "dpo", "reinforcement", "grader", "response_format", "code", "message", "param"),
     *(*WHOLE, *FRACTIONS, "reasoning_effort", "wandb", *WANDB_MEMBERS),
 )

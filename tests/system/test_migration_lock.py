@@ -19,7 +19,7 @@ from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, SchemaConfl
 from fine_tuning_store.sql import migration_lease
 from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.migration_lease import lease
-from fine_tuning_store.sql.tables import VERSION_TABLE
+from fine_tuning_store.sql.models import VERSION_TABLE
 from fine_tuning_store.sql.waiting import poll
 from tests.schema.test_cli import db_json
 from tests.schema.test_schema import HEAD

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fine_tuning_store import FineTuningStore
-from fine_tuning_store.wire.requests import MEMBERS
+from fine_tuning_store.domain.job_validation import JobRequest
 from tests.support.databases import Database
 from tests.support.service import KEYS, Answer, Service, running
 from tests.support.strategies import FRACTIONS, WHOLE, broken_values, json_values, mutations, texts
@@ -90,11 +90,11 @@ def create_requests(draw: st.DrawFn) -> Any:
                 {"method": {"type": type, type: members}},
                 {"integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": draw(broken_values())}}, draw(broken_values())]},
                 {"metadata": {draw(st.sampled_from(["k", "\ud800", "\0", "a" * 65])): draw(broken_values() | texts())}},
-                {draw(st.sampled_from([*MEMBERS, "\udfff", "project_ids"])): draw(broken_values())},
+                {draw(st.sampled_from([*JobRequest.__annotations__, "\udfff", "project_ids"])): draw(broken_values())},
             ]
         )
     )
-    recorded = {name: value for name, value in draw(mutations("jobs")).items() if name in MEMBERS}
+    recorded = {name: value for name, value in draw(mutations("jobs")).items() if name in JobRequest.__annotations__}
     return draw(st.sampled_from([{**REQUEST, **inside}, recorded, {"project_ids": draw(broken_values())}]))
 
 

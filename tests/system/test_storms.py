@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from fine_tuning_store import AsyncFineTuningStore, FineTuningStore
-from fine_tuning_store.sql.tables import VERSION_TABLE
+from fine_tuning_store.sql.models import VERSION_TABLE
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.parallel import at_once
 

@@ -27,7 +27,6 @@ from fine_tuning_store import (
 )
 from fine_tuning_store.aio import AsyncSchema
 from fine_tuning_store.schema import Schema
-from fine_tuning_store.transactions import Transaction
 
 PAIRS: list[tuple[type[Any], type[Any]]] = [
     (FineTuningJobRepository, AsyncFineTuningJobRepository),
@@ -51,7 +50,7 @@ def test_both_faces_have_the_same_methods(sync: type[Any], awaited: type[Any]) -
 
 def test_both_stores_and_both_units_have_the_same_members() -> None:
     assert public(AsyncFineTuningStore) == public(FineTuningStore)
-    assert public(AsyncUnitOfWork) == (public(UnitOfWork) - public(Transaction)) | {"connection", "organization_id"}
+    assert public(AsyncUnitOfWork) == public(UnitOfWork) == {"jobs", "events", "checkpoints", "checkpoint_permissions", "connection"}
 
 
 @pytest.mark.parametrize(("sync", "awaited", "name"), [(sync, awaited, name) for sync, awaited in PAIRS for name in sorted(public(sync))])
