@@ -10,12 +10,14 @@ from fine_tuning_store.errors import (
     CheckpointNotFoundError,
     CheckpointPermissionNotFoundError,
     CursorNotFoundError,
+    EngineConfigurationError,
     FineTuningStoreError,
     IllegalTransitionError,
     InvalidValueError,
     JobAlreadyExistsError,
     JobNotFoundError,
     JobReferencedError,
+    MissingDriverError,
     SchemaConflictError,
     SchemaLockTimeoutError,
     SchemaVersionError,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from fine_tuning_store.repositories.events import FineTuningJobEventRepository
     from fine_tuning_store.repositories.jobs import FineTuningJobRepository
     from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
-    from fine_tuning_store.schema.state import SchemaState, SchemaStatus
+    from fine_tuning_store.schema import SchemaDifference, SchemaState, SchemaStatus
     from fine_tuning_store.sql.engine import prepare_sqlite_engine
     from fine_tuning_store.wire.errors import error_to_wire
     from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
@@ -72,8 +74,9 @@ _LATER = {
     "FineTuningJobEventRepository": "fine_tuning_store.repositories.events",
     "FineTuningJobRepository": "fine_tuning_store.repositories.jobs",
     "JobRequest": "fine_tuning_store.wire.requests",
-    "SchemaState": "fine_tuning_store.schema.state",
-    "SchemaStatus": "fine_tuning_store.schema.state",
+    "SchemaDifference": "fine_tuning_store.schema",
+    "SchemaState": "fine_tuning_store.schema",
+    "SchemaStatus": "fine_tuning_store.schema",
     "checkpoint_from_wire": "fine_tuning_store.wire.records",
     "checkpoint_to_wire": "fine_tuning_store.wire.records",
     "error_to_wire": "fine_tuning_store.wire.errors",
@@ -101,6 +104,7 @@ __all__ = [
     "CheckpointPermissionNotFoundError",
     "CheckpointPermissionRepository",
     "CursorNotFoundError",
+    "EngineConfigurationError",
     "FineTuningJob",
     "FineTuningJobCheckpoint",
     "FineTuningJobCheckpointRepository",
@@ -119,8 +123,10 @@ __all__ = [
     "JobRequest",
     "JobStatus",
     "Method",
+    "MissingDriverError",
     "Page",
     "SchemaConflictError",
+    "SchemaDifference",
     "SchemaLockTimeoutError",
     "SchemaState",
     "SchemaStatus",

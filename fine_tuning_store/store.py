@@ -78,11 +78,13 @@ class FineTuningStore:
     def __init__(
         self, engine: Engine, *, clock: Callable[[], float] = time.time, schema: str | None = None, host_version_table: str | None = None
     ) -> None:
-        if not isinstance(engine, Engine) or engine.dialect.is_async:
-            raise UnsupportedDatabaseError(
-                f"FineTuningStore takes an Engine of SQLAlchemy with a sync driver, not {type(engine).__name__}: for an async one use "
+        if not isinstance(engine, Engine):
+            raise TypeError(
+                f"FineTuningStore takes an Engine of SQLAlchemy, not {type(engine).__name__}: for an AsyncEngine use "
                 "AsyncFineTuningStore, for a URL FineTuningStore.from_url"
             )
+        if engine.dialect.is_async:
+            raise UnsupportedDatabaseError(f"{engine.dialect.driver!r} is an async driver and this store is sync: use AsyncFineTuningStore")
         self._set_up(engine, clock, schema, host_version_table, owns_engine=False)
 
     def _set_up(
@@ -99,7 +101,7 @@ class FineTuningStore:
             new_unit=UnitOfWork,
             clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
         )
-        self._units.reads_in_autocommit = owns_engine and self._units.traits.reads_in_autocommit
+        self._units.reads_in_autocommit = owns_engine and self._units.database.reads_in_autocommit
         self._owns_engine = owns_engine
 
     @classmethod

@@ -25,8 +25,8 @@ from sqlalchemy.orm import Session, scoped_session
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import UnitEndedError
 from fine_tuning_store.open_units import ReentrancyGuard, StoreState
-from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, refuse_failed, traits_of
-from fine_tuning_store.sql.retries import again
+from fine_tuning_store.sql.dialects import Database, database_for
+from fine_tuning_store.sql.retries import retry
 from fine_tuning_store.sql.statements import within_organization
 from fine_tuning_store.sql.tables import jobs
 
@@ -83,21 +83,21 @@ class Transaction:
         try:
             return self.connection.execute(statement, rows, execution_options=self.options)
         except DBAPIError as error:
-            if self.traits.may_run_again(error.driver_exception):
+            if self.database.is_retryable(error):
                 self.lost = error
             raise
 
     @property
-    def traits(self) -> Traits:
-        """The traits of the database behind the connection."""
-        return traits_of(self.connection.dialect.name)
+    def database(self) -> Database:
+        """The database of the connection."""
+        return database_for(self.connection.dialect)
 
     def require_unfailed(self) -> None:
         """Raise the database's error if it has given the transaction up: whoever ran the statement may have caught it."""
         if self.lost is not None:
             raise self.lost
-        if self.connection.in_transaction() and self.traits.errors_end_transactions:
-            refuse_failed(self.connection)
+        if self.connection.in_transaction() and self.database.errors_end_transactions:
+            self.database.refuse_failed_transaction(self.connection)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Join this unit."""
@@ -105,7 +105,7 @@ class Transaction:
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Join this unit. What the work reads stays true until it writes, also on a host's SQLite engine with the driver's defaults."""
-        begin_write_in_host(self.connection)
+        self.database.begin_write_in_host(self.connection)
         return work(self)
 
     add = write
@@ -155,14 +155,14 @@ class EngineTransactions:
     new_unit: Callable[[Connection, str | None, Clock, Mapping[str, Any] | None], Transaction] = Transaction
     reads_in_autocommit: bool = False
     """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
-    traits: Traits = field(init=False)
+    database: Database = field(init=False)
     _readers: Engine = field(init=False, repr=False)
     """A view of the engine for units that only read. Our own engines begin nothing for them; a host's may have listeners that do."""
     _state: StoreState = field(default_factory=StoreState, repr=False)
 
     def __post_init__(self) -> None:
-        self.traits = traits_of(self.engine.dialect.name)
-        self._readers = self.engine.execution_options(**self.traits.read_options) if self.traits.read_options else self.engine
+        self.database = database_for(self.engine.dialect)
+        self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """One unit that only reads: on PostgreSQL a single round trip, on SQLite without a lock on writers."""
@@ -178,7 +178,7 @@ class EngineTransactions:
         with self._alone(), self._readers.connect() as connection:
             if not self.reads_in_autocommit:
                 answer = work(self._unit(connection))
-                if self.traits.keeps_what_commits:
+                if self.database.rollback_discards_prepared_statements:
                     connection.commit()
                 return answer
             driver: Any = connection.connection.dbapi_connection
@@ -199,8 +199,7 @@ class EngineTransactions:
         with self._alone(), self.engine.connect() as connection:
             unit = self._unit(connection)
             with connection.begin() as transaction:
-                if self.traits.begin_write is not None:
-                    self.traits.begin_write(connection)
+                self.database.begin_write(connection)
                 yield unit
                 if not transaction.is_active:
                     raise UnitEndedError
@@ -208,7 +207,7 @@ class EngineTransactions:
     def _unit(self, connection: Connection) -> Transaction:
         if not self._state.ready:
             if not self.reads_in_autocommit:
-                refuse_autocommit(connection)
+                self.database.refuse_autocommit(connection)
             self.before_first(connection)
             connection.commit()  # ends what the look began, so that the unit's own transaction may begin
             self._state.ready = True
@@ -217,7 +216,7 @@ class EngineTransactions:
     def _again(
         self, once: Callable[[Callable[[Transaction], T]], T], work: Callable[[Transaction], T], *, also_disconnected: bool = False
     ) -> T:
-        return again(lambda: once(work), self.engine.dialect, also_disconnected=also_disconnected)
+        return retry(lambda: once(work), self.engine.dialect, also_disconnected=also_disconnected)
 
     def _alone(self) -> ReentrancyGuard:
         return ReentrancyGuard(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.util import await_, greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from fine_tuning_store.aio.bridge import Bridge, bridged
 from fine_tuning_store.aio.repositories import (
@@ -21,7 +21,6 @@ from fine_tuning_store.aio.repositories import (
     AsyncFineTuningJobEventRepository,
     AsyncFineTuningJobRepository,
 )
-from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
@@ -108,7 +107,7 @@ class AsyncFineTuningStore(_Repositories):
         host_version_table: str | None = None,
     ) -> None:
         if not isinstance(engine, AsyncEngine):
-            raise UnsupportedDatabaseError(
+            raise TypeError(
                 f"AsyncFineTuningStore takes an AsyncEngine of SQLAlchemy, not {type(engine).__name__}: for an Engine use "
                 "FineTuningStore, for a URL AsyncFineTuningStore.from_url"
             )
@@ -174,7 +173,7 @@ class AsyncFineTuningStore(_Repositories):
             answer = function(AsyncUnitOfWork(unit, self.engine))
             if not isawaitable(answer):
                 raise TypeError("run takes an async function")
-            return await_(answer)
+            return await_only(answer)
 
         return await greenlet_spawn(self._sync.run_in_transaction, work)
 

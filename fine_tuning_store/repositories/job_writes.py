@@ -23,7 +23,7 @@ from fine_tuning_store.errors import (
     JobReferencedError,
 )
 from fine_tuning_store.sql import mapping, statements
-from fine_tuning_store.sql.dialects import Traits
+from fine_tuning_store.sql.dialects import Database
 from fine_tuning_store.sql.query_tags import named
 from fine_tuning_store.sql.tables import errors, hyperparameters, jobs, metadata, result_files
 from fine_tuning_store.transactions import Transaction
@@ -138,7 +138,7 @@ def insert_jobs(unit: Transaction, added: Sequence[FineTuningJob]) -> None:
                 unit.run(statements.delete_jobs(), job_ids=written[begin : begin + BATCH])
             raise JobAlreadyExistsError(taken)
     pairs = [pair for row in rows for pair in row.metadata]
-    if unit.traits.writes_in_ctes and len(rows) == 1 and 0 < len(pairs) <= job_validation.METADATA_PAIRS:
+    if unit.database.writes_in_ctes and len(rows) == 1 and 0 < len(pairs) <= job_validation.METADATA_PAIRS:
         unit.run(statements.insert_settings(len(pairs)), {**rows[0].hyperparameters, **mapping.numbered_pairs(pairs)})
         pairs = []
     else:
@@ -158,9 +158,9 @@ def _insert_batch(unit: Transaction, batch: Sequence[dict[str, Any]], written: l
         return None if insert_unless_taken(unit, jobs, batch[0]) else batch[0]["id"]
     job_ids = [row["id"] for row in batch]
     try:
-        new = set(unit.run(_insert_many(unit.traits, jobs), batch).scalars())
+        new = set(unit.run(_insert_many(unit.database, jobs), batch).scalars())
     except DBAPIError as error:
-        if not unit.traits.is_duplicate(error.driver_exception):
+        if not unit.database.is_duplicate(error):
             raise
         taken: str = unit.run_for_all(statements.taken(), job_ids=job_ids).scalar_one()
         return taken
@@ -171,39 +171,39 @@ def _insert_batch(unit: Transaction, batch: Sequence[dict[str, Any]], written: l
 def insert_unless_taken(unit: Transaction, table: Table, row: Mapping[str, Any]) -> bool:
     """Write one row and answer whether its keys were free. The transaction goes on either way."""
     try:
-        return bool(unit.run(_insert_one(unit.traits, table), row).rowcount)
+        return bool(unit.run(_insert_one(unit.database, table), row).rowcount)
     except DBAPIError as error:
-        if unit.traits.is_duplicate(error.driver_exception):
+        if unit.database.is_duplicate(error):
             return False
         raise
 
 
 @cache
-def _insert_one(traits: Traits, table: Table) -> Insert:
+def _insert_one(database: Database, table: Table) -> Insert:
     """Its rowcount tells whether the keys were free, which takes half the time of RETURNING."""
-    statement = named(f"insert_{table.name}", traits.insert_unless_taken(table))
+    statement = named(f"insert_{table.name}", database.insert_unless_taken(table))
     return statement.execution_options(preserve_rowcount=True)
 
 
 @cache
-def _insert_many(traits: Traits, table: Table) -> ReturningInsert[tuple[str]]:
-    statement = named(f"insert_{table.name}", traits.insert_unless_taken(table))
+def _insert_many(database: Database, table: Table) -> ReturningInsert[tuple[str]]:
+    statement = named(f"insert_{table.name}", database.insert_unless_taken(table))
     return statement.returning(table.c.id).execution_options(insertmanyvalues_page_size=BATCH)
 
 
 def delete_ended_job(unit: Transaction, id: str) -> None:
     """Remove an ended job and its children, or nothing. Raises JobNotFoundError or JobReferencedError; the transaction goes on."""
-    guarded = unit.connection.begin_nested() if unit.traits.errors_end_transactions else nullcontext()
+    guarded = unit.connection.begin_nested() if unit.database.errors_end_transactions else nullcontext()
     try:
         with guarded:
             deleted = unit.run(statements.delete_ended_job(), of_job=id).rowcount
     except DBAPIError as error:
-        if unit.traits.is_referenced(error.driver_exception):
+        if unit.database.is_referenced(error):
             raise JobReferencedError(id) from error
         raise
     if not deleted:
         raise JobNotFoundError(id)
-    if not unit.traits.enforces_foreign_keys:
+    if not unit.database.enforces_foreign_keys:
         for table in statements.CHILDREN:  # of every organization: the job that held them to one is gone
             unit.run_for_all(statements.child(table).delete, of_job=id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Connection, ForeignKey, Index, MetaData, SmallInteger, Table, event, text
+from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, MetaData, SmallInteger, Table, text
 
 from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
@@ -30,7 +30,7 @@ _INDEXED_LENGTH = dict.fromkeys(("model", "fine_tuned_model", "training_file"), 
 def _listing(name: str, *columns: str, unique: bool = False) -> Index:
     """An index that answers a page in its order without a sort: what is filtered, then the time, then the job's id."""
     shortened = {column: _INDEXED_LENGTH[column] for column in columns if column in _INDEXED_LENGTH}
-    return Index(name, *columns, unique=unique, info={"length": shortened})
+    return Index(name, *columns, unique=unique, mysql_length=shortened, mariadb_length=shortened)
 
 
 #: Our tables. Their names and their constraints' names are fixed; so is their order of creation.
@@ -193,15 +193,5 @@ compatibility = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
-
-@event.listens_for(METADATA, "before_create")
-def _shorten_indexes(_: MetaData, connection: Connection, **__: object) -> None:
-    """Give the lengths to the dialect that makes the tables; as arguments of each Index they would load MariaDB's on import."""
-    for table in METADATA.tables.values():
-        for index in table.indexes:
-            index.dialect_options[connection.dialect.name]["length"] = index.info["length"]
-
-
-#: The number of the schema that this code was written for: that of the newest migration.
-SCHEMA_NUMBER = 2
+#: The table in which Alembic keeps the store's revision.
 VERSION_TABLE = "fine_tuning_store_version"

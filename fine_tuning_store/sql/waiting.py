@@ -1,4 +1,4 @@
-"""Waiting without blocking: an async driver never blocks its event loop."""
+"""Waiting that never blocks an event loop: with an async driver each wait is awaited."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
-from sqlalchemy.util import await_, greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn  # await_only is what 2.0 and 2.1 have in common
 
-POLL_SECONDS = 0.05
-
-#: How long others may stand in line behind a migration that waits for a table; and for how long it then lets them by.
-LOCK_WAIT_SECONDS = 1
+POLL_SECONDS: Final = 0.05
 
 
 def sleep(seconds: float, *, is_async: bool) -> None:
-    """Let so much time pass, awaited where the driver is async: the caller is in a greenlet of SQLAlchemy's then."""
+    """Wait. With an async driver the caller must run in a greenlet of SQLAlchemy's, as every bridged call does."""
     if is_async:
-        await_(asyncio.sleep(seconds))
+        await_only(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
 
 
 def poll(attempt: Callable[[], bool], seconds: float, *, is_async: bool) -> bool:
-    """Try until it succeeds, for so many seconds at most; answer whether it did."""
+    """Call the function until it returns True, for at most so many seconds. Returns False if it never did."""
     deadline = time.monotonic() + seconds
     while not attempt():
         if time.monotonic() >= deadline:
@@ -35,29 +33,29 @@ def poll(attempt: Callable[[], bool], seconds: float, *, is_async: bool) -> bool
 
 
 @contextmanager
-def beside(work: Callable[[], object], every: float, *, is_async: bool) -> Iterator[None]:
-    """Do some work every so many seconds while the block runs: in a thread, or in a task where the driver is async."""
+def run_periodically(function: Callable[[], object], interval: float, *, is_async: bool) -> Iterator[None]:
+    """Call the function at an interval in seconds while the block runs: in a thread, or in a task if the driver is async."""
     if is_async:
 
-        def again() -> None:
+        def call() -> None:
             while True:
-                sleep(every, is_async=True)
-                work()
+                sleep(interval, is_async=True)
+                function()
 
-        task = asyncio.get_running_loop().create_task(greenlet_spawn(again))
+        task = asyncio.get_running_loop().create_task(greenlet_spawn(call))
         try:
             yield
         finally:
             task.cancel()
-            await_(asyncio.wait([task]))
+            await_only(asyncio.wait([task]))
     else:
         stopped = threading.Event()
 
-        def until_stopped() -> None:
-            while not stopped.wait(every):
-                work()
+        def call_until_stopped() -> None:
+            while not stopped.wait(interval):
+                function()
 
-        thread = threading.Thread(target=until_stopped, daemon=True)
+        thread = threading.Thread(target=call_until_stopped, daemon=True)
         thread.start()
         try:
             yield
