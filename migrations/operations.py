@@ -116,7 +116,7 @@ def _refuse_sqlite() -> None:
 
 @contextmanager
 def _in_no_transaction() -> Iterator[None]:
-    """Run statements in autocommit mode, as CONCURRENTLY demands, and without lock_timeout: they wait for old transactions, but block no one.
+    """Run statements in autocommit mode, as CONCURRENTLY demands, without lock_timeout: they wait for old transactions, and block no one.
 
     A lock_timeout that was set for the transaction has ended by then, so the session's is read and restored.
     """

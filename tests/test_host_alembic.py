@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import alembic
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -231,7 +232,7 @@ def test_the_next_revision_of_the_application_is_empty_and_lands_in_its_own_fold
     own.mkdir()
     for path in (EXAMPLES / "host_one_history" / "versions").glob("*.py"):
         (own / path.name).write_text(path.read_text())
-    (tmp_path / "script.py.mako").write_text((migrations_path() / "script.py.mako").read_text())
+    (tmp_path / "script.py.mako").write_text((Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako").read_text())
     (tmp_path / "env.py").write_text((EXAMPLES / "host_one_history" / "env.py").read_text())
     one.set_main_option("script_location", str(tmp_path))
     one.set_main_option("version_locations", f"{own}\n{migrations_path() / 'versions'}")

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from fine_tuning_store import FineTuningStore, SchemaVersionError
-from fine_tuning_store.sql.tables import SCHEMA_NUMBER
+from fine_tuning_store.schema import SCHEMA_NUMBER
 from tests.databases import Database
 from tests.given import created
 from tests.later import ROOT, alembic, release_to_come

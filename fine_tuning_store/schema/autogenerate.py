@@ -109,7 +109,7 @@ def _added(operations: Iterable[ops.MigrateOperation], created: set[str]) -> Ite
         elif isinstance(op, ops.CreateIndexOp) and op.table_name not in created:
             yield Thing("index", op.table_name, op.index_name)
         elif isinstance(op, ops.CreateForeignKeyOp) and op.source_table not in created:
-            yield Thing("foreign key", op.source_table, op.constraint_name)
+            yield Thing("foreign key", op.source_table, str(op.constraint_name))
 
 
 def _rewritten(operations: Sequence[ops.MigrateOperation], created: set[str]) -> list[ops.MigrateOperation]:
@@ -131,7 +131,7 @@ def _rewrite(op: ops.MigrateOperation, created: set[str]) -> Iterator[ops.Migrat
     elif isinstance(op, ops.AddColumnOp):
         yield AddColumnToLargeTableOp(op.table_name, op.column)
     elif isinstance(op, ops.DropColumnOp):
-        yield DropColumnOfLargeTableOp(op.table_name, op.column_name, _reverse=op._reverse)  # noqa: SLF001 - as Alembic copies it
+        yield DropColumnOfLargeTableOp(op.table_name, op.column_name, _reverse=op._reverse)
     elif isinstance(op, ops.CreateIndexOp) and op.table_name in created:
         op.if_not_exists = True
         yield op
@@ -139,7 +139,7 @@ def _rewrite(op: ops.MigrateOperation, created: set[str]) -> Iterator[ops.Migrat
         yield CreateIndexOnLargeTableOp(op.index_name, op.table_name, op.columns, unique=op.unique, **op.kw)
     elif isinstance(op, ops.DropIndexOp):
         if op.table_name not in created:  # else it goes with its table
-            yield DropIndexOfLargeTableOp(op.index_name, op.table_name, _reverse=op._reverse)  # noqa: SLF001 - as Alembic copies it
+            yield DropIndexOfLargeTableOp(op.index_name, op.table_name, _reverse=op._reverse)
     else:
         yield op
 

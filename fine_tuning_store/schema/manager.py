@@ -162,8 +162,8 @@ class Schema:
         own = [revision for revision in heads if self._host_version_table is None or revision.startswith(revisions.PREFIX)]
         if len(own) > 1:
             raise SchemaConflictError(
-                f"the version table has several revisions of the store: {', '.join(sorted(own))}. Nothing was changed: keep only the row of "
-                "the revision that the tables match (store.schema.state and fine-tuning-store db check list the differences)"
+                f"the version table has several revisions of the store: {', '.join(sorted(own))}. Nothing was changed: keep only the row "
+                "of the one that the tables match (store.schema.state and fine-tuning-store db check list the differences)"
             )
         if heads and not own:  # the version table omits a revision on which one of the application's depends
             found = read_numbers(connection, self._schema)
@@ -241,7 +241,8 @@ class Schema:
                 name = f"{BRANCH}@base" if error.found is None else target
                 finish = f"finish it by 'alembic downgrade {name}', then run 'alembic upgrade heads'"
             raise SchemaConflictError(
-                f"the version table says that the tables are current, but they are not: a downgrade was interrupted. Nothing was changed: {finish}"
+                "the version table says that the tables are current, but they are not: a downgrade was interrupted. Nothing was changed: "
+                f"{finish}"
             ) from error
         return True
 

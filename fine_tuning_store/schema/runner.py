@@ -205,7 +205,7 @@ def _command_options() -> dict[str, Any]:
     Only Alembic's proxy module knows it before `context.configure`, and the lock must be taken before that: configure() looks whether
     the connection is in a transaction.
     """
-    options: dict[str, Any] = context._proxy.context_opts  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way
+    options: dict[str, Any] = context._proxy.context_opts  # type: ignore[attr-defined]
     return options
 
 

@@ -38,7 +38,9 @@ def only_schema(connection: Connection, schema: str | None) -> Iterator[None]:
     with set_in_each_transaction(connection, "search_path", quoted):
         if connection.scalar(text("SELECT current_schema()")) != schema:
             raise InvalidValueError(
-                "schema", schema, "must exist and be usable by this user (an upgrade with create_schema=True, or --create-schema, creates it)"
+                "schema",
+                schema,
+                "must exist and be usable by this user (an upgrade with create_schema=True, or --create-schema, creates it)",
             )
         connection.commit()
         connection.execution_options(schema_translate_map={None: schema})

@@ -147,7 +147,8 @@ def _without_revision(connection: Connection, schema: str | None, found: Finding
         return _Verdict(SchemaStatus.BEHIND, ("an upgrade is running, or was interrupted",), commands.upgrade)
     if number is not None and (commands is not HOST_COMMANDS or number == SCHEMA_NUMBER):
         return _Verdict(SchemaStatus.UNUSABLE, (_NO_HISTORY,), commands.adopt)
-    wanted = found.schema_number if found.schema_number in range(1, SCHEMA_NUMBER) else SCHEMA_NUMBER
+    recorded = found.schema_number or SCHEMA_NUMBER
+    wanted = recorded if 0 < recorded < SCHEMA_NUMBER else SCHEMA_NUMBER
     return _Verdict(SchemaStatus.UNUSABLE, (_NO_HISTORY, *differences(connection, schema, wanted)))
 
 

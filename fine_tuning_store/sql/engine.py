@@ -161,16 +161,16 @@ def _dialect(url: URL, database: Database) -> type[Dialect]:
     try:
         return url.get_dialect()
     except NoSuchModuleError:
-        raise UnsupportedDatabaseError(
-            f"SQLAlchemy knows no driver {url.drivername!r}: use {database.name}+{database.driver}://"
-        ) from None
+        raise UnsupportedDatabaseError(f"SQLAlchemy knows no driver {url.drivername!r}: use {database.name}+{database.driver}://") from None
 
 
 def _create(create: Callable[..., E], url: URL, database: Database, dialect: type[Dialect], options: Mapping[str, Any]) -> E:
     try:
         return create(url, **database.engine_options(url, dialect), **options)
     except ImportError as error:
-        raise MissingDriverError(f"the driver of {url.drivername!r} is not installed ({error}): {_installation(database, dialect)}") from error
+        raise MissingDriverError(
+            f"the driver of {url.drivername!r} is not installed ({error}): {_installation(database, dialect)}"
+        ) from error
 
 
 def _installation(database: Database, dialect: type[Dialect]) -> str:
