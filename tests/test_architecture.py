@@ -14,7 +14,7 @@ PACKAGE = ROOT / "fine_tuning_store"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Each part may import those before it. `schema` stands beside `store`, which uses it.
-ORDER = ["errors", "domain", "wire", "sql", "open_units", "units", "repositories", "schema", "store", "aio", "cli"]
+ORDER = ["errors", "domain", "wire", "sql", "open_units", "transactions", "repositories", "schema", "store", "aio", "cli"]
 
 
 def part_of(path: Path) -> str:

@@ -93,7 +93,7 @@ def test_an_engine_that_translates_schemas_is_refused_by_every_call(engine: Engi
     store = FineTuningStore(engine.execution_options(schema_translate_map={None: "elsewhere"}))
 
     for name in ("upgrade", "state", "check", "adopt", "current", "require_usable"):
-        with pytest.raises(EngineConfigurationError, match="translates schemas"):
+        with pytest.raises(EngineConfigurationError, match="translates the default schema"):
             getattr(store.schema, name)()
 
 

@@ -15,6 +15,7 @@ from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionS
 from alembic.util import CommandError
 from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.util import greenlet_spawn
 
 from fine_tuning_store.errors import InvalidValueError, SchemaLockTimeoutError
 from fine_tuning_store.schema.autogenerate import AUTOGENERATE_OPTIONS
@@ -53,17 +54,15 @@ def run() -> None:
 def _connect_and_run() -> None:
     engine = connect_either(_url())
     if isinstance(engine, Engine):
-        with engine.connect() as connection:
-            _run_on(connection)
-        engine.dispose()
-        return
+        _run_and_dispose(engine)
+    else:
+        asyncio.run(greenlet_spawn(_run_and_dispose, engine.sync_engine))
 
-    async def run_async() -> None:
-        async with engine.connect() as connection:
-            await connection.run_sync(_run_on)
-        await engine.dispose()
 
-    asyncio.run(run_async())
+def _run_and_dispose(engine: Engine) -> None:
+    with engine.connect() as connection:
+        _run_on(connection)
+    engine.dispose()
 
 
 def _run_on(connection: Connection) -> None:
