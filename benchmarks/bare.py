@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from uuid_utils import uuid7
 
 from benchmarks.jobs import METADATA
-from fine_tuning_store.sql.mapping import pair_digest
+from fine_tuning_store.sql.queries.job_rows import pair_digest
 
 Job = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The store: an engine, and units of work on it."""
+"""The store: the repositories of a database, and units of work that join several calls in one transaction."""
 
 from __future__ import annotations
 
@@ -9,108 +9,99 @@ from dataclasses import replace
 from functools import cached_property
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from typing import Final, Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 
-from fine_tuning_store.domain import job_validation
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
-from fine_tuning_store.errors import InvalidValueError, UnsupportedDatabaseError
+from fine_tuning_store.domain.job_validation import check_organization
+from fine_tuning_store.errors import InvalidValueError
+from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
+from fine_tuning_store.repositories.events import FineTuningJobEventRepository
+from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
-from fine_tuning_store.transactions import EngineTransactions, Transaction
-
-if TYPE_CHECKING:  # loaded on first use, so that an import costs little: no process needs them all
-    from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
-    from fine_tuning_store.repositories.events import FineTuningJobEventRepository
-    from fine_tuning_store.repositories.jobs import FineTuningJobRepository
-    from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
-    from fine_tuning_store.schema import Schema
+from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
 
 T = TypeVar("T")
 
 
-class UnitOfWork(Transaction):
-    """Several calls in one transaction. `connection` is there for the host's own rows."""
+class _Repositories:
+    """The repositories of a store or of a unit of work."""
 
-    __slots__ = ()
+    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs")
 
-    @property
-    def jobs(self) -> FineTuningJobRepository:
-        """The jobs, inside this transaction."""
-        from fine_tuning_store.repositories.jobs import FineTuningJobRepository
-
-        return FineTuningJobRepository(self)
-
-    @property
-    def events(self) -> FineTuningJobEventRepository:
-        """What happens to jobs, inside this transaction."""
-        from fine_tuning_store.repositories.events import FineTuningJobEventRepository
-
-        return FineTuningJobEventRepository(self)
-
-    @property
-    def checkpoints(self) -> FineTuningJobCheckpointRepository:
-        """The checkpoints of jobs, inside this transaction."""
-        from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
-
-        return FineTuningJobCheckpointRepository(self)
-
-    @property
-    def checkpoint_permissions(self) -> CheckpointPermissionRepository:
-        """Who may use which model, inside this transaction."""
-        from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
-
-        return CheckpointPermissionRepository(self)
+    def __init__(self, source: TransactionSource) -> None:
+        self.jobs: Final = FineTuningJobRepository(source)
+        """The jobs."""
+        self.events: Final = FineTuningJobEventRepository(source)
+        """The events of jobs."""
+        self.checkpoints: Final = FineTuningJobCheckpointRepository(source)
+        """The checkpoints of jobs."""
+        self.checkpoint_permissions: Final = CheckpointPermissionRepository(source)
+        """Which projects may use which model."""
 
 
-class FineTuningStore:
+class UnitOfWork(_Repositories):
+    """Several calls in one transaction. It has the repositories of its store, restricted to the same organization.
+
+    Attributes:
+        connection: The connection of the transaction, for rows of your own. It is not restricted to an organization. Leave COMMIT and
+            ROLLBACK to the store.
+    """
+
+    __slots__ = ("connection",)
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self.connection: Final = transaction.connection
+
+
+class FineTuningStore(_Repositories):
     """Fine-tuning jobs in a SQL database.
 
-    `FineTuningStore.from_url(url)` makes an engine that is set up right for its database; `FineTuningStore(engine)` uses the
-    host's and changes nothing on it. Neither runs DDL: `store.schema.upgrade()` does. Safe to share between threads; after a
-    fork, open a new one. A call on an unmigrated database raises SchemaVersionError.
+    `FineTuningStore.from_url(url)` makes an engine that is configured for its database. `FineTuningStore(engine)` uses an engine of yours
+    and changes nothing on it. Neither runs DDL: `store.schema.upgrade()` does. A call on a database that is not migrated raises
+    SchemaVersionError. A store may be shared between threads; after a fork, open a new one.
 
-    `schema` names the schema of a PostgreSQL database that the tables are in, where it is not the one that the database looks
-    into by itself; `host_version_table` the version table of an application whose own Alembic history runs our revisions.
+    Args:
+        engine: An Engine of SQLAlchemy with a synchronous driver.
+        clock: A function that returns the time in Unix seconds, for tests.
+        schema: The schema of a PostgreSQL database that holds the tables, if it is not the one that the database finds by itself.
+        host_version_table: The version table of an application whose own Alembic history runs the store's revisions.
+
+    Raises:
+        TypeError: `engine` is not an Engine.
+        UnsupportedDatabaseError: The database or the driver is not supported, or the driver is asynchronous.
+        InvalidValueError: `schema` or `host_version_table` is not a name.
     """
 
     def __init__(
-        self, engine: Engine, *, clock: Callable[[], float] = time.time, schema: str | None = None, host_version_table: str | None = None
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], float] = time.time,
+        schema: str | None = None,
+        host_version_table: str | None = None,
     ) -> None:
-        if not isinstance(engine, Engine):
-            raise TypeError(
-                f"FineTuningStore takes an Engine of SQLAlchemy, not {type(engine).__name__}: for an AsyncEngine use "
-                "AsyncFineTuningStore, for a URL FineTuningStore.from_url"
-            )
-        if engine.dialect.is_async:
-            raise UnsupportedDatabaseError(f"{engine.dialect.driver!r} is an async driver and this store is sync: use AsyncFineTuningStore")
-        self._set_up(engine, clock, schema, host_version_table, owns_engine=False)
+        engines.require_sync_engine(engine)
+        self._bind(_transactions_on(engine, clock, schema, host_version_table), schema, host_version_table)
 
-    def _set_up(
-        self, engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None, *, owns_engine: bool
-    ) -> None:
-        self._named = {
-            "schema": checked_schema(schema, engine.dialect),
-            "host_version_table": checked_host_version_table(host_version_table),
-        }
-        self._units = EngineTransactions(
-            engine,
-            before_first=self._require_usable,
-            options=options_of(schema),
-            new_unit=UnitOfWork,
-            clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
-        )
-        self._units.reads_in_autocommit = owns_engine and self._units.database.reads_in_autocommit
-        self._owns_engine = owns_engine
+    def _bind(self, transactions: EngineTransactions, schema: str | None, host_version_table: str | None) -> None:
+        super().__init__(transactions)
+        self._transactions = transactions
+        self._names = (schema, host_version_table)
 
     @classmethod
-    def _over(
+    def _open(
         cls, engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None, *, owns_engine: bool
     ) -> Self:
-        """A store on an engine of either colour. On an async one its calls are made in a greenlet."""
+        """Return a store on an engine of either kind. On an async one its methods must be called in a greenlet of SQLAlchemy."""
         store = cls.__new__(cls)
-        store._set_up(engine, clock, schema, host_version_table, owns_engine=owns_engine)
+        transactions = _transactions_on(engine, clock, schema, host_version_table, owns_engine=owns_engine)
+        store._bind(transactions, schema, host_version_table)
         return store
 
     @classmethod
@@ -123,109 +114,84 @@ class FineTuningStore:
         host_version_table: str | None = None,
         transaction_pooler: bool = False,
     ) -> Self:
-        """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
+        """Open a store on the database of a URL. It connects on first use.
 
-        `transaction_pooler` says that a PgBouncer which pools transactions is between us and PostgreSQL.
-        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or an async driver,
-        and InvalidValueError for `transaction_pooler` where it means nothing.
+        Args:
+            url: For example `sqlite:///fine_tuning.db`, `postgresql://user@host/name` or `mariadb://user@host/name`.
+            clock: As in the constructor.
+            schema: As in the constructor.
+            host_version_table: As in the constructor.
+            transaction_pooler: True if a PgBouncer in transaction mode is between this process and PostgreSQL.
+
+        Raises:
+            UnsupportedDatabaseError: The database or the driver is not supported, or the driver is asynchronous.
+            MissingDriverError: The driver is not installed. The message names the extra to install.
+            InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """
-        return cls._over(engines.connect(url, transaction_pooler=transaction_pooler), clock, schema, host_version_table, owns_engine=True)
-
-    @cached_property
-    def jobs(self) -> FineTuningJobRepository:
-        """The jobs; each call is its own transaction."""
-        from fine_tuning_store.repositories.jobs import FineTuningJobRepository
-
-        return FineTuningJobRepository(self._units)
-
-    @cached_property
-    def events(self) -> FineTuningJobEventRepository:
-        """What happens to jobs; each call is its own transaction."""
-        from fine_tuning_store.repositories.events import FineTuningJobEventRepository
-
-        return FineTuningJobEventRepository(self._units)
-
-    @cached_property
-    def checkpoints(self) -> FineTuningJobCheckpointRepository:
-        """The checkpoints of jobs; each call is its own transaction."""
-        from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
-
-        return FineTuningJobCheckpointRepository(self._units)
-
-    @cached_property
-    def checkpoint_permissions(self) -> CheckpointPermissionRepository:
-        """Who may use which model; each call is its own transaction."""
-        from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
-
-        return CheckpointPermissionRepository(self._units)
-
-    def _require_usable(self, connection: Connection) -> None:
-        from fine_tuning_store.schema import require_usable
-
-        require_usable(connection, **self._named)
+        engine = engines.connect(url, transaction_pooler=transaction_pooler)
+        return cls._open(engine, clock, schema, host_version_table, owns_engine=True)
 
     @property
     def schema(self) -> Schema:
         """The migrations of this database."""
-        from fine_tuning_store.schema import Schema
-
-        return Schema(self._units.engine, **self._named)
+        return Schema(self._transactions.engine, *self._names)
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine, for the host's own transactions: the one it gave, or ours with every transaction begun as its database needs."""
-        return engines.for_others(self._units.engine) if self._owns_engine else self._units.engine
+        """The engine, for transactions of your own: the one that you passed, or the store's, whose transactions begin as they should."""
+        engine = self._transactions.engine
+        return engines.for_others(engine) if self._transactions.owns_engine else engine
 
     @property
     def organization_id(self) -> str | None:
-        """The only organization that this store sees, None if it sees all."""
-        return self._units.organization_id
+        """The only organization whose rows are visible, None if all are."""
+        return self._transactions.organization_id
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
-        """Several calls in one transaction, as a block: it commits at its end and rolls back when an exception leaves it.
+        """Begin a unit of work, as a block: it commits at the end and rolls back on an exception.
 
-        The block is never run again; `run` is for that.
+        The block is never retried; `run_in_transaction` is for that.
         """
-        with self._units.begin() as unit:
-            yield cast("UnitOfWork", unit)
-            unit.require_unfailed()
+        with self._transactions.begin() as transaction:
+            yield UnitOfWork(transaction)
+            transaction.require_unfailed()
 
     def run_in_transaction(self, function: Callable[[UnitOfWork], T], /) -> T:
-        """Call a function with a unit and commit; call it again, with a new one, when the transaction lost to another.
+        """Call a function with a unit of work, commit, and return its result. Retries on deadlocks and serialization failures.
 
-        So the function must have no effect outside of the unit that may not happen twice.
+        A retry calls the function again with a new unit, so it must have no effect outside of the unit that may not happen twice.
         """
         if iscoroutinefunction(function):
-            raise TypeError("run takes a function that is not async: for an async one use AsyncFineTuningStore")
+            raise TypeError("run_in_transaction takes a function that is not async: for an async one use AsyncFineTuningStore")
 
-        def work(unit: Transaction) -> T:
-            answer = function(cast("UnitOfWork", unit))
-            unit.require_unfailed()
-            return answer
+        def work(transaction: Transaction) -> T:
+            result = function(UnitOfWork(transaction))
+            transaction.require_unfailed()
+            return result
 
-        return self._units.write(work)
+        return self._transactions.write(work)
 
-    def for_organization(self, organization_id: str) -> FineTuningStore:
-        """The same store, held to one organization: no other one's row can be seen or touched through it. It shares the engine.
+    def for_organization(self, organization_id: str) -> Self:
+        """Return a view of this store that is restricted to one organization. It shares the engine.
 
-        Raises InvalidValueError on a store that is already held to another organization.
+        Raises:
+            InvalidValueError: The store is restricted to another organization already.
         """
-        job_validation.organization(organization_id)
+        check_organization(organization_id)
         if self.organization_id not in (None, organization_id):
             raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store")
-        scoped = FineTuningStore.__new__(type(self))
-        scoped._units = replace(self._units, organization_id=organization_id)
-        scoped._owns_engine = self._owns_engine
-        scoped._named = self._named
+        scoped = type(self).__new__(type(self))
+        scoped._bind(replace(self._transactions, organization_id=organization_id), *self._names)
         return scoped
 
     def close(self) -> None:
-        """Close the connections of an engine that `connect` made. A host's engine is left alone, and a store of one organization
-        leaves the engine to the store that it came from.
+        """Close the connections of an engine that `from_url` made.
+
+        An engine of yours stays open, and a store of one organization leaves the engine to the store that it came from.
         """
-        if self._owns_engine and self.organization_id is None:
-            self._units.engine.dispose()
+        if self._transactions.owns_engine and self.organization_id is None:
+            self._transactions.engine.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -235,4 +201,23 @@ class FineTuningStore:
 
     def __repr__(self) -> str:
         scope = "" if self.organization_id is None else f", organization_id={self.organization_id!r}"
-        return f"{type(self).__name__}({engines.shown(self._units.engine.url)!r}{scope})"
+        return f"{type(self).__name__}({engines.shown(self._transactions.engine.url)!r}{scope})"
+
+
+def _transactions_on(
+    engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None, *, owns_engine: bool = False
+) -> EngineTransactions:
+    """Return the transactions of a store on an engine."""
+    schema = checked_schema(schema, engine.dialect)
+    host_version_table = checked_host_version_table(host_version_table)
+
+    def require(connection: Connection) -> None:
+        require_usable(connection, schema, host_version_table)
+
+    return EngineTransactions(
+        engine,
+        require,
+        clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
+        options=options_of(schema),
+        owns_engine=owns_engine,
+    )

@@ -1,82 +1,84 @@
-"""Where statements run.
+"""Transactions: what repository methods run in.
 
-A repository method is a function of a `Transaction`: one connection, one transaction, perhaps one organization. `@reads` and
-`@writes` hide the unit from the caller and ask the repository's scope for it:
+A repository method is a function of a `Transaction`: one connection, one database transaction, perhaps one organization. The repository
+asks its `TransactionSource` for it:
 
-- `EngineTransactions` opens a unit a call on an engine, and runs it again when it lost to another transaction;
-- `Transaction` is itself a scope: work given to it joins it;
-- `SessionTransactions` takes the connection of a host's Session, which commits and rolls back.
+- `EngineTransactions` begins a transaction for each call on an engine, and retries it as a whole if it lost to another one;
+- a `Transaction` is itself a source: the work joins it;
+- `SessionTransactions` uses the transaction of a host's Session, which the host commits and rolls back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import get_ident
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
+from sqlalchemy import Connection, CursorResult, Delete, Dialect, Engine, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
-from fine_tuning_store.errors import UnitEndedError
-from fine_tuning_store.open_units import ReentrancyGuard, StoreState
+from fine_tuning_store.errors import UnitAlreadyOpenError, UnitEndedError
 from fine_tuning_store.sql.dialects import Database, database_for
-from fine_tuning_store.sql.retries import retry
-from fine_tuning_store.sql.statements import within_organization
-from fine_tuning_store.sql.tables import jobs
+from fine_tuning_store.sql.models import jobs
+from fine_tuning_store.sql.queries.jobs import within_organization
+from fine_tuning_store.sql.waiting import sleep
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
 Statement = Select[Any] | Insert | Update | Delete
+
+#: How often a transaction is tried, and for how many seconds new tries are begun.
+MAX_ATTEMPTS: Final = 6
+RETRY_SECONDS: Final = 30.0
 
 
 class TransactionSource(Protocol):
-    """Where a repository's units come from, which organization they see (None: all), and which clock they read."""
+    """Where the transactions of a repository come from."""
 
     @property
     def organization_id(self) -> str | None:
-        """The only organization whose rows are seen, None for all."""
+        """The only organization whose rows are visible, None for all."""
 
     @property
     def clock(self) -> Clock:
-        """What tells the time and makes ids."""
+        """The source of times and ids."""
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run work that only reads."""
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run work that writes, in one transaction."""
-
-    def add(self, work: Callable[[Transaction], T]) -> T:
-        """Run work that writes and changes nothing that is there already."""
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:
+        """Run work that writes, in one transaction. With `flush`, what a host's Session has pending is written first."""
 
 
 @dataclass(slots=True)
 class Transaction:
-    """One connection inside one transaction. A unit of an organization sees and changes that organization's rows only."""
+    """One connection inside one transaction. With an organization, no other organization's rows are visible."""
 
     connection: Connection
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
-    options: Mapping[str, Any] | None = None  #: of each execution: those of the connection are its host's
-    lost: DBAPIError | None = None  #: the error with which the transaction lost to another one, and was undone
+    options: Mapping[str, Any] | None = None  #: execution options of each statement: those of the connection are its host's
+    lost: DBAPIError | None = None  #: the error with which the database undid the transaction in favor of another one
 
-    def run(self, statement: Statement, rows: Any = None, /, **parameters: object) -> CursorResult[Any]:
-        """Run a statement of ours, held to the unit's organization. The only way in which repositories reach the database."""
+    def execute(self, statement: Statement, rows: Any = None, /, **parameters: object) -> CursorResult[Any]:
+        """Execute a statement, restricted to the organization. Repositories have no other way to the database than this and the next."""
         if self.organization_id is not None and not isinstance(statement, Insert):
             statement = within_organization(statement)
             parameters["within_organization"] = self.organization_id
         return self._execute(statement, parameters if rows is None else rows)
 
-    def run_for_all(self, statement: Statement, /, **parameters: object) -> CursorResult[Any]:
-        """Run a statement of ours over the rows of every organization."""
+    def execute_unscoped(self, statement: Statement, /, **parameters: object) -> CursorResult[Any]:
+        """Execute a statement on the rows of every organization."""
         return self._execute(statement, parameters)
 
     def _execute(self, statement: Statement, rows: Any) -> CursorResult[Any]:
@@ -89,31 +91,29 @@ class Transaction:
 
     @property
     def database(self) -> Database:
-        """The database of the connection."""
+        """What is peculiar to the database of the connection."""
         return database_for(self.connection.dialect)
 
     def require_unfailed(self) -> None:
-        """Raise the database's error if it has given the transaction up: whoever ran the statement may have caught it."""
+        """Raise the error that ended the transaction in the database, if the caller caught it: a COMMIT would do nothing."""
         if self.lost is not None:
             raise self.lost
         if self.connection.in_transaction() and self.database.errors_end_transactions:
             self.database.refuse_failed_transaction(self.connection)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """Join this unit."""
+        """Join this transaction."""
         return work(self)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Join this unit. What the work reads stays true until it writes, also on a host's SQLite engine with the driver's defaults."""
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - a connection has nothing pending
+        """Join this transaction. What the work reads stays true until it writes, also on a host's SQLite engine with default settings."""
         self.database.begin_write_in_host(self.connection)
         return work(self)
-
-    add = write
 
 
 @dataclass(slots=True)
 class SessionTransactions:
-    """The transaction of a host's Session. What the host has pending is flushed first, as its own queries would do."""
+    """The transactions of a host's Session, one after the other."""
 
     session: Session | scoped_session[Any]
     organization_id: str | None = None
@@ -121,102 +121,143 @@ class SessionTransactions:
     options: Mapping[str, Any] | None = None
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run in the host's transaction, behind what the host has pending."""
-        return self._flushed().read(work)
+        """Join the transaction of the Session. Pending rows are flushed first, as by the Session's own queries."""
+        return self._current(flush=True).read(work)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """The same for work that writes."""
-        return self._flushed().write(work)
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:
+        """Join the transaction of the Session. Without `flush`, pending rows may refer to a job that the work adds."""
+        return self._current(flush=flush).write(work)
 
-    def add(self, work: Callable[[Transaction], T]) -> T:
-        """The same without a flush: what is pending may refer to a job that is only now added."""
-        return self._unit().write(work)
-
-    def _flushed(self) -> Transaction:
-        if self.session.autoflush:
+    def _current(self, *, flush: bool) -> Transaction:
+        if flush and self.session.autoflush:
             self.session.flush()
-        return self._unit()
+        connection = self.session.connection(bind_arguments={"clause": jobs})  # another one in each transaction
+        return Transaction(connection, self.organization_id, self.clock, self.options)
 
-    def _unit(self) -> Transaction:
-        """The connection is asked for anew: it changes with each transaction."""
-        return Transaction(self.session.connection(bind_arguments={"clause": jobs}), self.organization_id, self.clock, self.options)
+
+@dataclass(slots=True, eq=False)
+class _StoreState:
+    """What the views of one store share. Its identity is the store's."""
+
+    is_usable: bool = False
 
 
 @dataclass(slots=True)
 class EngineTransactions:
-    """Units on an engine: each begins, commits or rolls back, and gives its connection back."""
+    """Transactions on an engine: each begins, commits or rolls back, and returns its connection to the pool."""
 
     engine: Engine
-    before_first: Callable[[Connection], None]
-    """Called once with a connection, before the first unit's own statements. It raises if the schema is not ready."""
+    require_usable: Callable[[Connection], None]
+    """Called with a connection before the first statement of a store. Raises if the schema cannot be used."""
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
     options: Mapping[str, Any] | None = None
-    new_unit: Callable[[Connection, str | None, Clock, Mapping[str, Any] | None], Transaction] = Transaction
-    reads_in_autocommit: bool = False
-    """Whether a single read goes without BEGIN. For engines of ours: a host's listeners may count on its transactions."""
+    owns_engine: bool = False
+    """True for an engine made from a URL. The listeners of a host's engine may rely on its transactions."""
     database: Database = field(init=False)
     _readers: Engine = field(init=False, repr=False)
-    """A view of the engine for units that only read. Our own engines begin nothing for them; a host's may have listeners that do."""
-    _state: StoreState = field(default_factory=StoreState, repr=False)
+    """The engine with the options of transactions that only read."""
+    _state: _StoreState = field(default_factory=_StoreState, repr=False)
 
     def __post_init__(self) -> None:
         self.database = database_for(self.engine.dialect)
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """One unit that only reads: on PostgreSQL a single round trip, on SQLite without a lock on writers."""
-        return self._again(self._read_once, work, also_disconnected=True)
+        """Run work that only reads: on PostgreSQL in one round trip, on SQLite without waiting for writers."""
+        return retry(lambda: self._read(work), self.engine.dialect, also_disconnected=True)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """One transaction, run again as a whole when it lost to another one. COMMIT is part of the attempt."""
-        return self._again(self._write_once, work)
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - an engine has nothing pending
+        """Run work in a transaction, which is retried as a whole, COMMIT included, if it lost to another one."""
+        return retry(lambda: self._write(work), self.engine.dialect)
 
-    add = write
-
-    def _read_once(self, work: Callable[[Transaction], T]) -> T:
-        with self._alone(), self._readers.connect() as connection:
-            if not self.reads_in_autocommit:
-                answer = work(self._unit(connection))
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        with self._guard(), self._readers.connect() as connection:
+            if not (self.owns_engine and self.database.reads_in_autocommit):
+                result = work(self._transaction(connection))
                 if self.database.rollback_discards_prepared_statements:
                     connection.commit()
-                return answer
+                return result
             driver: Any = connection.connection.dbapi_connection
-            before, driver.autocommit = driver.autocommit, True  # by way of SQLAlchemy's isolation_level it takes five times as long
+            before, driver.autocommit = driver.autocommit, True  # through SQLAlchemy's isolation_level it takes five times as long
             try:
-                return work(self._unit(connection))
+                return work(self._transaction(connection))
             finally:
                 if not connection.invalidated:
                     driver.autocommit = before
 
-    def _write_once(self, work: Callable[[Transaction], T]) -> T:
-        with self.begin() as unit:
-            return work(unit)
+    def _write(self, work: Callable[[Transaction], T]) -> T:
+        with self.begin() as transaction:
+            return work(transaction)
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
-        """A unit as a block: committed at its end, rolled back when an exception leaves it, never run again."""
-        with self._alone(), self.engine.connect() as connection:
-            unit = self._unit(connection)
-            with connection.begin() as transaction:
+        """Yield a transaction that commits at the end of the block, rolls back on an exception, and is never retried."""
+        with self._guard(), self.engine.connect() as connection:
+            transaction = self._transaction(connection)
+            with connection.begin() as begun:
                 self.database.begin_write(connection)
-                yield unit
-                if not transaction.is_active:
+                yield transaction
+                if not begun.is_active:
                     raise UnitEndedError
 
-    def _unit(self, connection: Connection) -> Transaction:
-        if not self._state.ready:
-            if not self.reads_in_autocommit:
+    def _transaction(self, connection: Connection) -> Transaction:
+        if not self._state.is_usable:
+            if not (self.owns_engine and self.database.reads_in_autocommit):
                 self.database.refuse_autocommit(connection)
-            self.before_first(connection)
-            connection.commit()  # ends what the look began, so that the unit's own transaction may begin
-            self._state.ready = True
-        return self.new_unit(connection, self.organization_id, self.clock, self.options)
+            self.require_usable(connection)
+            connection.commit()  # ends what the check began
+            self._state.is_usable = True
+        return Transaction(connection, self.organization_id, self.clock, self.options)
 
-    def _again(
-        self, once: Callable[[Callable[[Transaction], T]], T], work: Callable[[Transaction], T], *, also_disconnected: bool = False
-    ) -> T:
-        return retry(lambda: once(work), self.engine.dialect, also_disconnected=also_disconnected)
-
-    def _alone(self) -> ReentrancyGuard:
+    def _guard(self) -> ReentrancyGuard:
         return ReentrancyGuard(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())
+
+
+def retry(attempt: Callable[[], T], dialect: Dialect, *, also_disconnected: bool = False) -> T:
+    """Run a transaction, again if it was undone in favor of another one or, with `also_disconnected`, if the connection was lost."""
+    database = database_for(dialect)
+    started = time.monotonic()
+    for number in range(1, MAX_ATTEMPTS):
+        try:
+            return attempt()
+        except DBAPIError as error:
+            retryable = database.is_retryable(error) or (also_disconnected and error.connection_invalidated)
+            if not retryable or time.monotonic() - started > RETRY_SECONDS:
+                raise
+            _logger.info("attempt %d of a transaction failed (%s): retrying", number, database.error_code(error))
+        sleep(random.uniform(0, 0.005 * 2**number), is_async=dialect.is_async)
+    return attempt()
+
+
+#: The guards of this task or thread, innermost last.
+_guards: ContextVar[tuple[ReentrancyGuard, ...]] = ContextVar("fine_tuning_store_guards", default=())
+
+
+class ReentrancyGuard:
+    """A block in which a store has a transaction open in this task or thread, and refuses a second one.
+
+    On SQLite the second one would wait for the first for ever. A task or thread that is started inside the block inherits its context, but
+    may open a transaction of its own.
+    """
+
+    __slots__ = ("is_open", "state", "task")
+
+    def __init__(self, state: _StoreState, task: object) -> None:
+        self.state = state
+        self.task = task
+        self.is_open = False
+
+    def __enter__(self) -> None:
+        outer = _guards.get()
+        if outer:  # blocks may end out of order, and a task inherits those of the task that started it
+            outer = tuple(guard for guard in outer if guard.is_open)
+            if any(guard.state is self.state and guard.task == self.task for guard in outer):
+                raise UnitAlreadyOpenError
+        self.is_open = True
+        _guards.set((*outer, self))
+
+    def __exit__(self, *_: object) -> None:
+        self.is_open = False
+        remaining = _guards.get()
+        _guards.set(() if len(remaining) == 1 else tuple(guard for guard in remaining if guard.is_open))

@@ -5,34 +5,78 @@ Where a module is marked `every_driver`, its tests that take a `store` run on an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy.pool import QueuePool
 
 from fine_tuning_store import FineTuningStore
-from tests import databases
-from tests.awaited import AwaitedStore
-from tests.databases import Database
+from tests.support import databases, servers
+from tests.support.async_store import AwaitedStore
+from tests.support.databases import Database
+
+TITLES = {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}
+found_key = pytest.StashKey[dict[str, "dict[str, str] | str"]]()
 
 
-@cache
-def found(name: str) -> Database | str:
-    return databases.find_postgresql() if name == "postgresql" else databases.find_mariadb()
-
-
-def pytest_report_header() -> list[str]:
-    """Say which databases take part."""
-    servers = (found(name) for name in ("postgresql", "mariadb"))
-    return ["sqlite: temporary files", *(server if isinstance(server, str) else f"{server.name}: {server.where}" for server in servers)]
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_driver: the tests that take a store run on sync and async ones alike")
-    config.addinivalue_line("markers", "async_drivers: the tests run on each async driver and take its `async_url`")
+    """Find the servers, once a run: the workers of xdist are given what its first process has found."""
+    worker_input = getattr(config, "workerinput", None)
+    if worker_input is not None:
+        config.stash[found_key] = worker_input["servers"]
+        return
+    found = {"postgresql": servers.find_postgresql(), "mariadb": servers.find_mariadb()}
+    config.stash[found_key] = found
+    config.add_cleanup(servers.stop_started)
+    for server in found.values():
+        if not isinstance(server, str):
+            servers.drop_abandoned_databases(server["url"])
+        elif servers.REQUIRED:
+            raise pytest.UsageError(f"FINE_TUNING_STORE_REQUIRE_SERVERS=1, but there is {server}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker the servers."""
+    node.workerinput["servers"] = node.config.stash[found_key]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which databases take part."""
+    lines = [server if isinstance(server, str) else f"{name}: {server['where']}" for name, server in config.stash[found_key].items()]
+    return ["sqlite: temporary files", *lines]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which databases did not take part, in a line each."""
+    for name, server in config.stash[found_key].items():
+        if isinstance(server, str):
+            terminalreporter.write_line(f"Not tested on {TITLES[name]}: {server}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of a server that there is not. Everything in system/ is slow."""
+    absent = {name for name, server in config.stash[found_key].items() if isinstance(server, str)}
+    left_out = [item for item in items if _database(item) in absent]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _database(item) not in absent]
+    for item in items:
+        if SYSTEM in item.path.parents:
+            item.add_marker("slow")
+
+
+SYSTEM = Path(__file__).parent / "system"
+
+
+def _database(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("database") if callspec else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -84,16 +128,30 @@ def soak_seconds(request: pytest.FixtureRequest) -> float:
 
 
 @pytest.fixture(scope="session")
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def find_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Database]]:
+    """The databases by name, each made on first use and kept for the session."""
+    made: dict[str, Database] = {}
+
+    def find(name: str) -> Database:
+        if name not in made:
+            if name == "sqlite":
+                made[name] = databases.Sqlite(tmp_path_factory.mktemp("sqlite"))
+            else:
+                server = request.config.stash[found_key][name]
+                if isinstance(server, str):
+                    databases.missing(server)
+                made[name] = databases.Server(name, make_url(server["url"]), server["where"])
+        return made[name]
+
+    yield find
+    for database in made.values():
+        database.close()
+
+
+@pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest, find_database: Callable[[str], Database]) -> Database:
     """A kind of database."""
-    if request.param == "sqlite":
-        yield databases.Sqlite(tmp_path_factory.mktemp("sqlite"))
-        return
-    server = found(request.param)
-    if isinstance(server, str):
-        databases.missing(server)
-    yield server
-    server.close()
+    return find_database(request.param)
 
 
 @pytest.fixture
@@ -105,8 +163,15 @@ def empty_url(database: Database) -> Iterator[str]:
 
 @pytest.fixture
 def url(database: Database) -> Iterator[str]:
-    """A migrated database without jobs."""
-    with database.migrated() as url:
+    """A migrated database without jobs, whose tables must stay as they are: a store's shared one."""
+    yield database.shared
+    database.clean()
+
+
+@pytest.fixture
+def altered_url(database: Database) -> Iterator[str]:
+    """A migrated database without jobs, of the test's own: it may change the tables."""
+    with database.altered() as url:
         yield url
 
 
@@ -123,23 +188,58 @@ def async_url(url: str, driver: str) -> str:
     return databases.with_driver(url, driver)
 
 
+class Stores:
+    """One store for each database and driver, kept for the session."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str | None], FineTuningStore] = {}
+
+    def get(self, url: str, driver: str | None) -> FineTuningStore:
+        key = (url, driver)
+        if key not in self._open:
+            made = FineTuningStore.from_url(url) if driver is None else AwaitedStore(databases.with_driver(url, driver))
+            self._open[key] = cast("FineTuningStore", made)
+        return self._open[key]
+
+    def check(self, url: str, driver: str | None) -> None:
+        """No connection may be out. A store that has lost one is closed, so that the next test gets another."""
+        pool = self._open[url, driver].engine.pool
+        assert isinstance(pool, QueuePool)
+        out = pool.checkedout()
+        if out:
+            self._close(self._open.pop((url, driver)))
+        assert out == 0
+
+    def close(self) -> None:
+        while self._open:
+            self._close(self._open.popitem()[1])
+
+    @staticmethod
+    def _close(store: FineTuningStore) -> None:
+        if isinstance(store, AwaitedStore):
+            store.close_all()
+        else:
+            store.close()
+
+
+@pytest.fixture(scope="session")
+def _stores() -> Iterator[Stores]:
+    stores = Stores()
+    yield stores
+    stores.close()
+
+
 @pytest.fixture
-def store(url: str, driver: str | None) -> Iterator[FineTuningStore]:
+def store(url: str, driver: str | None, _stores: Stores) -> Iterator[FineTuningStore]:
     """A store on a migrated database without jobs. No connection of it may be out after the test."""
-    store = FineTuningStore.from_url(url) if driver is None else AwaitedStore(databases.with_driver(url, driver))
-    yield cast("FineTuningStore", store)
-    pool = store.engine.pool
-    assert isinstance(pool, QueuePool)
-    assert pool.checkedout() == 0
-    if isinstance(store, AwaitedStore):
-        store.close_all()
-    else:
-        store.close()
+    yield _stores.get(url, driver)
+    _stores.check(url, driver)
 
 
 @pytest.fixture
-def sqlite_store(tmp_path: Path) -> Iterator[FineTuningStore]:
+def sqlite_store(find_database: Callable[[str], Database], _stores: Stores) -> Iterator[FineTuningStore]:
     """A store where the database does not matter."""
-    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store:
-        store.schema.upgrade()
-        yield store
+    sqlite = find_database("sqlite")
+    yield _stores.get(sqlite.shared, None)
+    _stores.check(sqlite.shared, None)
+    sqlite.clean()

@@ -1,11 +1,12 @@
-"""The async face: the same names and arguments, awaited. The behaviour is that of the sync repositories, bridged."""
+"""The async store: the same names and arguments, awaited. Its behaviour is that of the repositories, bridged to the event loop."""
 
+from fine_tuning_store.errors import MissingDriverError
 from fine_tuning_store.sql.engine import NEEDS_AIO
 
 try:
-    import sqlalchemy.ext.asyncio as _  # noqa: F401 - it wants greenlet
+    import sqlalchemy.ext.asyncio as _  # noqa: F401 - it needs greenlet
 except ImportError as error:
-    raise ImportError(NEEDS_AIO) from error
+    raise MissingDriverError(NEEDS_AIO) from error
 
 from fine_tuning_store.aio.repositories import (
     AsyncCheckpointPermissionRepository,

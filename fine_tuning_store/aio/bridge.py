@@ -1,7 +1,7 @@
-"""How a sync method is awaited: it runs in a greenlet of SQLAlchemy's, which hands what the async driver awaits to the event loop.
+"""How a synchronous method is awaited: it runs in a greenlet of SQLAlchemy, which passes what the async driver awaits to the event loop.
 
-So the behaviour is written once. Nothing runs in a thread, and a task that is cancelled has the exception raised where the sync
-method waits for its database, which rolls back and gives the connection back as for any other exception.
+So the behaviour is written once. No thread is involved. When a task is cancelled, CancelledError is raised where the method waits for its
+database, and rolls back and returns the connection as any other exception does.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ P = ParamSpec("P")
 
 
 class Bridge(Generic[S]):
-    """The async face of an object whose methods are sync."""
+    """An object whose methods are those of a synchronous object, awaited."""
 
     _sync: S
 
 
 def bridged(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[Bridge[S], P], Coroutine[Any, Any, T]]:
-    """The method, awaited, with the same arguments and answer."""
+    """Return an async method with the same arguments and the same result."""
 
     @functools.wraps(method)
     async def call(self: Bridge[S], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""The repositories, awaited. What each method does is told by the sync repository."""
+"""The async repositories. What a method does is documented at the synchronous repository."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ R = TypeVar("R", bound=Repository)
 
 
 class AsyncRepository(Bridge[R]):
-    """A repository inside the transaction of a host's AsyncSession or AsyncConnection.
+    """A repository of an async store or unit of work, or inside the transaction of a host's AsyncSession or AsyncConnection.
 
-    It never commits and never rolls back. `organization_id` holds it to one organization; `schema` names the schema of its tables.
+    In a host's transaction it never commits and never rolls back. The arguments are those of the synchronous repository.
     """
 
     _kind: ClassVar[type[Repository]]
@@ -32,11 +32,11 @@ class AsyncRepository(Bridge[R]):
     def __init__(
         self, source: TransactionSource | AsyncSession | AsyncConnection, *, organization_id: str | None = None, schema: str | None = None
     ) -> None:
-        sync = _sync_of(source, type(self).__name__)
+        sync = _sync_source(source, type(self).__name__)
         self._sync = self._kind(sync, organization_id=organization_id, schema=schema)  # type: ignore[assignment]
 
 
-def _sync_of(source: object, name: str) -> Any:
+def _sync_source(source: object, name: str) -> Any:
     if isinstance(source, AsyncSession):
         return source.sync_session
     if isinstance(source, AsyncConnection):
@@ -47,12 +47,12 @@ def _sync_of(source: object, name: str) -> Any:
         return source
     raise TypeError(
         f"{name} takes an AsyncSession or an AsyncConnection of SQLAlchemy, not {type(source).__name__}; for an AsyncEngine use "
-        "AsyncFineTuningStore(engine), and of an async_scoped_session give the session that it returns when called"
+        "AsyncFineTuningStore(engine), and for an async_scoped_session pass the session that it returns when called"
     )
 
 
 class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
-    """FineTuningJobRepository, awaited."""
+    """FineTuningJobRepository with async methods."""
 
     _kind = FineTuningJobRepository
 
@@ -74,29 +74,30 @@ class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
     delete = bridged(FineTuningJobRepository.delete)
 
     def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> AsyncIterator[FineTuningJob]:
-        """FineTuningJobRepository.iterate, to be consumed by `async for`."""
-        return _walked(self._sync._walk(page_size, order, filters))
+        """FineTuningJobRepository.iterate, for `async for`."""
+        return _iterate(self._sync._iterate_pages(page_size, order, filters))
 
 
-async def _walked(pages: Iterator[tuple[FineTuningJob, ...]]) -> AsyncIterator[FineTuningJob]:
+async def _iterate(pages: Iterator[tuple[FineTuningJob, ...]]) -> AsyncIterator[FineTuningJob]:
     while page := await greenlet_spawn(next, pages, ()):
         for job in page:
             yield job
 
 
 class AsyncFineTuningJobEventRepository(AsyncRepository[FineTuningJobEventRepository]):
-    """FineTuningJobEventRepository, awaited."""
+    """FineTuningJobEventRepository with async methods."""
 
     _kind = FineTuningJobEventRepository
 
     append = bridged(FineTuningJobEventRepository.append)
+    append_many = bridged(FineTuningJobEventRepository.append_many)
     import_many = bridged(FineTuningJobEventRepository.import_many)
     list = bridged(FineTuningJobEventRepository.list)
     tail = bridged(FineTuningJobEventRepository.tail)
 
 
 class AsyncFineTuningJobCheckpointRepository(AsyncRepository[FineTuningJobCheckpointRepository]):
-    """FineTuningJobCheckpointRepository, awaited."""
+    """FineTuningJobCheckpointRepository with async methods."""
 
     _kind = FineTuningJobCheckpointRepository
 
@@ -106,7 +107,7 @@ class AsyncFineTuningJobCheckpointRepository(AsyncRepository[FineTuningJobCheckp
 
 
 class AsyncCheckpointPermissionRepository(AsyncRepository[CheckpointPermissionRepository]):
-    """CheckpointPermissionRepository, awaited."""
+    """CheckpointPermissionRepository with async methods."""
 
     _kind = CheckpointPermissionRepository
 

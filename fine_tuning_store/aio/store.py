@@ -1,4 +1,4 @@
-"""The store, awaited."""
+"""The async store and its units of work."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from inspect import isawaitable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.util import await_only, greenlet_spawn
+from sqlalchemy.util import greenlet_spawn
 
 from fine_tuning_store.aio.bridge import Bridge, bridged
 from fine_tuning_store.aio.repositories import (
@@ -23,59 +23,46 @@ from fine_tuning_store.aio.repositories import (
 )
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql import engine as engines
-from fine_tuning_store.store import FineTuningStore, UnitOfWork
-from fine_tuning_store.transactions import TransactionSource
+from fine_tuning_store.sql.waiting import wait_for
+from fine_tuning_store.store import FineTuningStore
+from fine_tuning_store.transactions import Transaction, TransactionSource
 
 T = TypeVar("T")
 
 
-class _Repositories:
-    """What a store and its units have in common."""
+class _AsyncRepositories:
+    """The repositories of an async store or of an async unit of work."""
 
-    _scope: TransactionSource
+    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs")
 
-    @cached_property
-    def jobs(self) -> AsyncFineTuningJobRepository:
+    def __init__(self, source: TransactionSource) -> None:
+        self.jobs: Final = AsyncFineTuningJobRepository(source)
         """The jobs."""
-        return AsyncFineTuningJobRepository(self._scope)
-
-    @cached_property
-    def events(self) -> AsyncFineTuningJobEventRepository:
-        """What happens to jobs."""
-        return AsyncFineTuningJobEventRepository(self._scope)
-
-    @cached_property
-    def checkpoints(self) -> AsyncFineTuningJobCheckpointRepository:
+        self.events: Final = AsyncFineTuningJobEventRepository(source)
+        """The events of jobs."""
+        self.checkpoints: Final = AsyncFineTuningJobCheckpointRepository(source)
         """The checkpoints of jobs."""
-        return AsyncFineTuningJobCheckpointRepository(self._scope)
-
-    @cached_property
-    def checkpoint_permissions(self) -> AsyncCheckpointPermissionRepository:
-        """Who may use which model."""
-        return AsyncCheckpointPermissionRepository(self._scope)
-
-    @property
-    def organization_id(self) -> str | None:
-        """The only organization that is seen, None for all."""
-        return self._scope.organization_id
+        self.checkpoint_permissions: Final = AsyncCheckpointPermissionRepository(source)
+        """Which projects may use which model."""
 
 
-class AsyncUnitOfWork(_Repositories):
-    """Several calls in one transaction. Its calls are awaited one after the other: a connection does one thing at a time."""
+class AsyncUnitOfWork(_AsyncRepositories):
+    """Several calls in one transaction. Await them one after the other: a connection does one thing at a time.
 
-    def __init__(self, unit: UnitOfWork, engine: AsyncEngine) -> None:
-        self._scope = unit
-        self._unit = unit
-        self._engine = engine
+    Attributes:
+        connection: The connection of the transaction, for rows of your own. It is not restricted to an organization. Leave COMMIT and
+            ROLLBACK to the store.
+    """
 
-    @cached_property
-    def connection(self) -> AsyncConnection:
-        """The connection of this transaction, for the host's own rows."""
-        return AsyncConnection(self._engine, self._unit.connection)
+    __slots__ = ("connection",)
+
+    def __init__(self, transaction: Transaction, engine: AsyncEngine) -> None:
+        super().__init__(transaction)
+        self.connection: Final = AsyncConnection(engine, transaction.connection)
 
 
 class AsyncSchema(Bridge[Schema]):
-    """The migrations, awaited. Waiting for another process that migrates leaves the event loop free."""
+    """Schema with async methods. Waiting for another process that migrates does not block the event loop."""
 
     def __init__(self, schema: Schema) -> None:
         self._sync = schema
@@ -91,11 +78,22 @@ class AsyncSchema(Bridge[Schema]):
     sql = bridged(Schema.sql)
 
 
-class AsyncFineTuningStore(_Repositories):
+class AsyncFineTuningStore(_AsyncRepositories):
     """Fine-tuning jobs in a SQL database, for asyncio: FineTuningStore with the same names and arguments, awaited.
 
-    `AsyncFineTuningStore.from_url(url)` makes an engine that is set up right for its database; `AsyncFineTuningStore(engine)` uses
-    the host's AsyncEngine and changes nothing on it. Use a store in the event loop in which it was used first.
+    `AsyncFineTuningStore.from_url(url)` makes an engine that is configured for its database. `AsyncFineTuningStore(engine)` uses an
+    AsyncEngine of yours and changes nothing on it. Use a store in the event loop in which it was used first.
+
+    Args:
+        engine: An AsyncEngine of SQLAlchemy.
+        clock: A function that returns the time in Unix seconds, for tests.
+        schema: The schema of a PostgreSQL database that holds the tables, if it is not the one that the database finds by itself.
+        host_version_table: The version table of an application whose own Alembic history runs the store's revisions.
+
+    Raises:
+        TypeError: `engine` is not an AsyncEngine.
+        UnsupportedDatabaseError: The database or the driver is not supported.
+        InvalidValueError: `schema` or `host_version_table` is not a name.
     """
 
     def __init__(
@@ -111,11 +109,11 @@ class AsyncFineTuningStore(_Repositories):
                 f"AsyncFineTuningStore takes an AsyncEngine of SQLAlchemy, not {type(engine).__name__}: for an Engine use "
                 "FineTuningStore, for a URL AsyncFineTuningStore.from_url"
             )
-        self._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, host_version_table, owns_engine=False))
+        self._bind(FineTuningStore._open(engine.sync_engine, clock, schema, host_version_table, owns_engine=False))
 
-    def _set_up(self, store: FineTuningStore) -> None:
+    def _bind(self, store: FineTuningStore) -> None:
+        super().__init__(store._transactions)
         self._sync = store
-        self._scope = store._units
 
     @classmethod
     def from_url(
@@ -127,15 +125,23 @@ class AsyncFineTuningStore(_Repositories):
         host_version_table: str | None = None,
         transaction_pooler: bool = False,
     ) -> Self:
-        """A store on the database of a URL; it connects on first use. `clock` tells Unix seconds, for tests.
+        """Open a store on the database of a URL. It connects on first use.
 
-        `transaction_pooler` says that a PgBouncer which pools transactions is between us and PostgreSQL.
-        Raises UnsupportedDatabaseError, which names the extra to install, for an unknown database, a missing or a sync driver, and
-        InvalidValueError for `transaction_pooler` where it means nothing.
+        Args:
+            url: For example `sqlite:///fine_tuning.db`, `postgresql://user@host/name` or `mariadb://user@host/name`.
+            clock: As in the constructor.
+            schema: As in the constructor.
+            host_version_table: As in the constructor.
+            transaction_pooler: True if a PgBouncer in transaction mode is between this process and PostgreSQL.
+
+        Raises:
+            UnsupportedDatabaseError: The database or the driver is not supported, or the driver is synchronous.
+            MissingDriverError: The driver is not installed. The message names the extra to install.
+            InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """
+        engine = engines.connect_async(url, transaction_pooler=transaction_pooler).sync_engine
         store = cls.__new__(cls)
-        engine = engines.connect_async(url, transaction_pooler=transaction_pooler)
-        store._set_up(FineTuningStore._over(engine.sync_engine, clock, schema, host_version_table, owns_engine=True))
+        store._bind(FineTuningStore._open(engine, clock, schema, host_version_table, owns_engine=True))
         return store
 
     @property
@@ -145,50 +151,60 @@ class AsyncFineTuningStore(_Repositories):
 
     @cached_property
     def engine(self) -> AsyncEngine:
-        """The engine, for the host's own transactions: the one it gave, or ours with every transaction begun as its database needs."""
+        """The engine, for transactions of your own: the one that you passed, or the store's, whose transactions begin as they should."""
         return AsyncEngine(self._sync.engine)
+
+    @property
+    def organization_id(self) -> str | None:
+        """The only organization whose rows are visible, None if all are."""
+        return self._sync.organization_id
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncUnitOfWork]:
-        """Several calls in one transaction, as a block: it commits at its end and rolls back when an exception leaves it.
+        """Begin a unit of work, as a block: it commits at the end and rolls back on an exception.
 
-        The block is never run again; `run` is for that.
+        The block is never retried; `run_in_transaction` is for that.
         """
-        block = self._sync.begin()
-        unit = await greenlet_spawn(block.__enter__)
+        block = self._sync._transactions.begin()
+        transaction = await greenlet_spawn(block.__enter__)
         try:
-            yield AsyncUnitOfWork(unit, self.engine)
+            yield AsyncUnitOfWork(transaction, self.engine)
+            await greenlet_spawn(transaction.require_unfailed)
         except BaseException as error:
             await greenlet_spawn(block.__exit__, type(error), error, error.__traceback__)
             raise
         await greenlet_spawn(block.__exit__, None, None, None)
 
     async def run_in_transaction(self, function: Callable[[AsyncUnitOfWork], Awaitable[T]], /) -> T:
-        """Await a function with a unit and commit; do it again, with a new unit, when the transaction lost to another.
+        """Await a function with a unit of work, commit, and return its result. Retries on deadlocks and serialization failures.
 
-        So the function must have no effect outside of the unit that may not happen twice.
+        A retry calls the function again with a new unit, so it must have no effect outside of the unit that may not happen twice.
         """
 
-        def work(unit: UnitOfWork) -> T:
-            answer = function(AsyncUnitOfWork(unit, self.engine))
-            if not isawaitable(answer):
-                raise TypeError("run takes an async function")
-            return await_only(answer)
+        def work(transaction: Transaction) -> T:
+            result = function(AsyncUnitOfWork(transaction, self.engine))
+            if not isawaitable(result):
+                raise TypeError("run_in_transaction takes an async function")
+            value = wait_for(result)
+            transaction.require_unfailed()
+            return value
 
-        return await greenlet_spawn(self._sync.run_in_transaction, work)
+        return await greenlet_spawn(self._sync._transactions.write, work)
 
-    def for_organization(self, organization_id: str) -> AsyncFineTuningStore:
-        """The same store, held to one organization: no other one's row can be seen or touched through it. It shares the engine.
+    def for_organization(self, organization_id: str) -> Self:
+        """Return a view of this store that is restricted to one organization. It shares the engine.
 
-        Raises InvalidValueError on a store that is already held to another organization.
+        Raises:
+            InvalidValueError: The store is restricted to another organization already.
         """
-        scoped = AsyncFineTuningStore.__new__(type(self))
-        scoped._set_up(self._sync.for_organization(organization_id))
+        scoped = type(self).__new__(type(self))
+        scoped._bind(self._sync.for_organization(organization_id))
         return scoped
 
     async def close(self) -> None:
-        """Close the connections of an engine that `connect` made. A host's engine is left alone, and a store of one organization
-        leaves the engine to the store that it came from.
+        """Close the connections of an engine that `from_url` made.
+
+        An engine of yours stays open, and a store of one organization leaves the engine to the store that it came from.
         """
         await greenlet_spawn(self._sync.close)
 

@@ -1,1 +1,1 @@
-"""What a fine-tuning job is and what may be asked of it. Knows no SQL."""
+"""The domain: what a fine-tuning job is, and the rules for its values. Knows no SQL."""

@@ -1,4 +1,4 @@
-"""Models on the way to the final one, and who may use them."""
+"""Checkpoints: the models that a job leaves behind at its steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTuningJobCheckpoint:
-    """A usable model that a job left behind at a step. `metrics` are kept as they came, unknown ones too."""
+    """A usable model that a job left behind at a step. `metrics` may hold any members.
+
+    `created_at` is in Unix seconds; `extra` holds members that this release does not know.
+    """
 
     id: str
     created_at: int
@@ -23,20 +26,3 @@ class FineTuningJobCheckpoint:
     def object(self) -> str:
         """The API's name of this kind of object, always `fine_tuning.job.checkpoint`."""
         return "fine_tuning.job.checkpoint"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointPermission:
-    """Leave for a project to use a model: that of a checkpoint, or a job's final one."""
-
-    id: str
-    created_at: int
-    project_id: str
-    fine_tuned_model_checkpoint: str | None = None
-    organization_id: str | None = None
-    job_id: str | None = None
-
-    @property
-    def object(self) -> str:
-        """The API's name of this kind of object, always `checkpoint.permission`."""
-        return "checkpoint.permission"

@@ -1,18 +1,19 @@
-"""What happens to a job, as its user is told."""
+"""Events: the log of a job that its user reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTuningJobEvent:
-    """One event of a job. `position` counts from 1 without gaps, in the order in which a job's events were committed.
+    """An event of a job. `position` counts from 1 without gaps, in the order in which the events of a job were committed.
 
-    It is None on an event that was read from a payload and not stored yet. Levels (`info`, `warn`, `error`) and types (`message`,
-    `metrics`) are kept as they came; `data` is any JSON value; `extra` holds members that this release does not know.
+    `position` and `job_id` are None on an event that was read from a payload and is not stored yet. `created_at` is in Unix seconds,
+    `level` usually `info`, `warn` or `error`, `type` usually `message` or `metrics`, `data` any JSON value. `extra` holds members that
+    this release does not know.
     """
 
     id: str
@@ -29,3 +30,15 @@ class FineTuningJobEvent:
     def object(self) -> str:
         """The API's name of this kind of object, always `fine_tuning.job.event`."""
         return "fine_tuning.job.event"
+
+
+class _RequiredMembers(TypedDict):
+    message: str
+
+
+class NewEvent(_RequiredMembers, total=False):
+    """What `append_many` takes for each event: the arguments of `append`. Only `message` is required."""
+
+    level: str
+    type: str | None
+    data: Any

@@ -1,4 +1,4 @@
-"""The rules of hyperparameters: what a caller may ask for (contract 1.3) and what can be kept of what came from elsewhere."""
+"""The rules of hyperparameters: what a create call accepts, and what can be stored of jobs from elsewhere."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters
-from fine_tuning_store.domain.validation import LARGEST_INTEGER, WORD_LENGTH, json_object, text
+from fine_tuning_store.domain.job import HYPERPARAMETERS, METHOD_HYPERPARAMETERS, Hyperparameters
+from fine_tuning_store.domain.validation import LARGEST_INTEGER, MAX_WORD_LENGTH, check_json_object, check_text
 from fine_tuning_store.errors import InvalidValueError
 
 EFFORTS: Final = ("default", "low", "medium", "high")
@@ -18,15 +18,14 @@ EFFORTS: Final = ("default", "low", "medium", "high")
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a number may be: whole or not, above or from `low`, up to `high`."""
+    """The values of a numeric hyperparameter besides `"auto"`: integers or numbers, from or above `low`, up to `high`."""
 
     low: float
     high: float
     whole: bool = True
-    open: bool = False  # whether `low` itself is outside
+    open: bool = False  # excludes `low` itself
 
-    def holds(self, number: float) -> bool:
-        """Whether the number lies within."""
+    def __contains__(self, number: float) -> bool:
         return (number > self.low if self.open else number >= self.low) and number <= self.high
 
     def __str__(self) -> str:
@@ -35,7 +34,7 @@ class Range:
         return f'must be "auto" or {"an integer" if self.whole else "a number"} {start}{end}'
 
 
-#: What `create` accepts, by name, in the order of the columns.
+#: What `create` accepts (OpenAI API reference), by name, in the order of the fields.
 API_RANGES: Mapping[str, Range] = MappingProxyType(
     {
         "n_epochs": Range(1, 50),
@@ -47,34 +46,35 @@ API_RANGES: Mapping[str, Range] = MappingProxyType(
         "eval_samples": Range(1, LARGEST_INTEGER),
     }
 )
-#: What a column can hold: any positive number of its kind.
+#: What a column can hold: any positive number of its type.
 STORABLE_RANGES: Mapping[str, Range] = MappingProxyType(
-    {name: Range(1, LARGEST_INTEGER) if asked.whole else Range(0, math.inf, whole=False, open=True) for name, asked in API_RANGES.items()}
+    {name: Range(1, LARGEST_INTEGER) if range.whole else Range(0, math.inf, whole=False, open=True) for name, range in API_RANGES.items()}
 )
 
 
-def _fits(value: object, allowed: Range) -> Any:
-    """The value as a column of that range keeps it, or None if it cannot. Never a boolean, an infinity or a rounded number."""
+def _fit(value: object, range: Range) -> Any:
+    """Return the value as a column of that range holds it, or None if it cannot: a boolean, an infinity, or if it had to be rounded."""
     if value == "auto":
         return "auto"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if not math.isfinite(value) if isinstance(value, float) else abs(value) > LARGEST_INTEGER:
         return None
-    number = int(value) if allowed.whole else float(value)
-    return number if number == value and allowed.holds(number) else None
+    number = int(value) if range.whole else float(value)
+    return number if number == value and number in range else None
 
 
-def _checked(given: Hyperparameters, ranges: Mapping[str, Range]) -> dict[str, Any]:
+def _checked_members(hyperparameters: Hyperparameters, ranges: Mapping[str, Range]) -> dict[str, Any]:
     members: dict[str, Any] = {}
-    for name, allowed in ranges.items():
-        value = getattr(given, name)
+    for name, range in ranges.items():
+        value = getattr(hyperparameters, name)
         if value is not None:
-            members[name] = _fits(value, allowed)
+            members[name] = _fit(value, range)
             if members[name] is None:
-                raise InvalidValueError(f"hyperparameters.{name}", value, str(allowed))
-    if given.reasoning_effort is not None:
-        members["reasoning_effort"] = text("hyperparameters.reasoning_effort", given.reasoning_effort, WORD_LENGTH, 1)
+                raise InvalidValueError(f"hyperparameters.{name}", value, str(range))
+    effort = hyperparameters.reasoning_effort
+    if effort is not None:
+        members["reasoning_effort"] = check_text("hyperparameters.reasoning_effort", effort, MAX_WORD_LENGTH, 1)
     return members
 
 
@@ -84,10 +84,10 @@ def _defaults(method: str) -> Hyperparameters:
     return Hyperparameters(**{name: "auto" if name in API_RANGES else EFFORTS[0] for name in names})  # type: ignore[arg-type]
 
 
-def asked_hyperparameters(given: Hyperparameters | None, method: str) -> Hyperparameters:
-    """What a new job of that method starts with: what was given, held to the contract's ranges, and the method's defaults for the rest.
+def hyperparameters_for_create(given: Hyperparameters | None, method: str) -> Hyperparameters:
+    """Return the hyperparameters of a new job: the given ones, and the defaults of its method for the rest.
 
-    Raises InvalidValueError for a value out of range and for a hyperparameter that the method does not have.
+    Raises InvalidValueError for a value outside of the API's range, and for a hyperparameter that the method does not have.
     """
     if given is None:
         return _defaults(method)
@@ -95,7 +95,7 @@ def asked_hyperparameters(given: Hyperparameters | None, method: str) -> Hyperpa
         raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
     for name in given.extra:
         raise InvalidValueError(f"hyperparameters.{name}", given.extra[name], "is not a hyperparameter")
-    members = _checked(given, API_RANGES)
+    members = _checked_members(given, API_RANGES)
     for name, value in members.items():
         if name not in METHOD_HYPERPARAMETERS[method]:
             raise InvalidValueError(f"hyperparameters.{name}", value, f"is not a hyperparameter of the {method} method")
@@ -104,21 +104,21 @@ def asked_hyperparameters(given: Hyperparameters | None, method: str) -> Hyperpa
     return replace(_defaults(method), **members)
 
 
-def validate_hyperparameters_for_storage(given: object) -> Hyperparameters:
-    """Hyperparameters as they can be stored, of whatever size: positive numbers, `"auto"` or absent, the rest in `extra`."""
+def validate_hyperparameters(given: object) -> Hyperparameters:
+    """Return a copy of hyperparameters as they can be stored: positive numbers of any size, `"auto"` or None, and the rest in `extra`."""
     if not isinstance(given, Hyperparameters):
         raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
-    extra = json_object("hyperparameters.extra", {name: value for name, value in given.extra.items() if value is not None})
+    extra = check_json_object("hyperparameters.extra", {name: value for name, value in given.extra.items() if value is not None})
     for name in extra:
         if name in STORABLE_RANGES and (isinstance(extra[name], bool) or extra[name] == -1):
             raise InvalidValueError(f"hyperparameters.extra.{name}", extra[name], str(STORABLE_RANGES[name]))
-        if name in _WORDS and (getattr(given, name) is not None or _column_value(name, extra[name]) is not None):
+        if name in HYPERPARAMETERS and (getattr(given, name) is not None or _column_value(name, extra[name]) is not None):
             raise InvalidValueError(f"hyperparameters.extra.{name}", extra[name], f"belongs into hyperparameters.{name}")
-    return Hyperparameters(**_checked(given, STORABLE_RANGES), extra=extra)
+    return Hyperparameters(**_checked_members(given, STORABLE_RANGES), extra=extra)
 
 
-def read_hyperparameters(members: Mapping[str, Any]) -> Hyperparameters:
-    """Hyperparameters from a payload's object: -1 is `"auto"`, null is absent, and what no column can hold goes to `extra`."""
+def hyperparameters_from_payload(members: Mapping[str, Any]) -> Hyperparameters:
+    """Return the hyperparameters of a job's JSON object: -1 is `"auto"`, null is absent, and what no column can hold goes to `extra`."""
     columns: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in members.items():
@@ -131,16 +131,19 @@ def read_hyperparameters(members: Mapping[str, Any]) -> Hyperparameters:
             extra[name] = value
         else:
             columns[name] = column
-    return Hyperparameters(**columns, extra=json_object("hyperparameters", extra))
+    return Hyperparameters(**columns, extra=check_json_object("hyperparameters", extra))
 
 
-def read_asked_hyperparameters(field: str, members: Mapping[str, Any], method: str) -> Hyperparameters:
-    """Hyperparameters from a create request's object: null is absent, and every unknown or unfit member is refused by its path."""
+def hyperparameters_from_request(field: str, members: Mapping[str, Any], method: str) -> Hyperparameters:
+    """Return the hyperparameters of a create request's JSON object: null is absent.
+
+    Raises InvalidValueError, with the path in the request, for an unknown hyperparameter and for a value outside of the API's range.
+    """
     columns: dict[str, Any] = {}
     for name, value in members.items():
         if value is None:
             continue
-        if name in _WORDS and name not in METHOD_HYPERPARAMETERS[method]:
+        if name in HYPERPARAMETERS and name not in METHOD_HYPERPARAMETERS[method]:
             raise InvalidValueError(f"{field}.{name}", value, f"is not a hyperparameter of the {method} method")
         if name == "reasoning_effort":
             if value not in EFFORTS:
@@ -149,18 +152,15 @@ def read_asked_hyperparameters(field: str, members: Mapping[str, Any], method: s
         elif name not in API_RANGES:
             raise InvalidValueError(f"{field}.{name}", value, "is not a hyperparameter")
         else:
-            columns[name] = _fits(value, API_RANGES[name])
+            columns[name] = _fit(value, API_RANGES[name])
             if columns[name] is None:
                 raise InvalidValueError(f"{field}.{name}", value, str(API_RANGES[name]))
     return Hyperparameters(**columns)
 
 
-_WORDS: Final = (*STORABLE_RANGES, "reasoning_effort")
-
-
 def _column_value(name: str, value: object) -> Any:
     if name in STORABLE_RANGES:
-        return _fits(value, STORABLE_RANGES[name])
-    if name == "reasoning_effort" and isinstance(value, str) and 1 <= len(value) <= WORD_LENGTH:
+        return _fit(value, STORABLE_RANGES[name])
+    if name == "reasoning_effort" and isinstance(value, str) and 1 <= len(value) <= MAX_WORD_LENGTH:
         return value
     return None

@@ -1,8 +1,8 @@
 """Ids that rise with time, and the clock that they share with `created_at`.
 
-A tail is a UUIDv7 (RFC 9562) in lower-case hex: fixed width, so that bytewise order is order of creation. The library gives
-no order inside one millisecond for a given time; there, and where the clock runs back, the tail is raised by a random step,
-as section 6.2 of the RFC (method 2) has it. The step is random so that two forks of one process part ways.
+The part after the prefix is a UUIDv7 (RFC 9562) in lower-case hexadecimal digits: its width is fixed, so the order of bytes is the order
+of creation. `uuid_utils` promises no order within one millisecond of a given time. There, and when the clock runs back, the next id is the
+last one plus a random step (section 6.2 of the RFC, method 2). The step is random so that two forks of a process make different ids.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PERMISSION = "cp_"
 
 
 class Clock:
-    """Tells the time in Unix seconds and makes ids from the same reading. Safe to share between threads."""
+    """A source of the time in Unix seconds and of ids made from it. Safe to share between threads."""
 
     def __init__(self, time: Callable[[], float] = time.time) -> None:
         self._time = time
@@ -29,19 +29,19 @@ class Clock:
         self._last = 0
 
     def now(self) -> int:
-        """The time in Unix seconds."""
+        """Return the time in Unix seconds."""
         return int(self._time())
 
     def new_id(self, prefix: str) -> tuple[str, int]:
-        """A new id, larger than any before it from this clock, and the Unix second of the reading it was made from."""
+        """Return an id that is larger than all earlier ones of this clock, and the Unix second that it was made at."""
         seconds = self._time()
-        tail = uuid7(nanoseconds=int(seconds * 1_000_000_000)).int
+        number = uuid7(nanoseconds=int(seconds * 1_000_000_000)).int
         with self._lock:
-            if tail <= self._last:
-                tail = self._last + random.randint(1, 1 << 32)
-            self._last = tail
-        return f"{prefix}{tail:032x}", int(seconds)
+            if number <= self._last:
+                number = self._last + random.randint(1, 1 << 32)
+            self._last = number
+        return f"{prefix}{number:032x}", int(seconds)
 
 
-#: Shared by every store and repository that was given no clock of its own, so that ids rise within the process.
+#: Used by every store and repository without a clock of its own, so that ids rise within the process.
 SYSTEM_CLOCK = Clock()

@@ -1,13 +1,13 @@
-"""What a fine-tuning job is. Plain values: frozen, slotted, compared by content; nothing here knows SQL or JSON text.
+"""Fine-tuning jobs as plain values: frozen, slotted, compared by content. Nothing here knows SQL or JSON text.
 
-Times are Unix seconds. Members that the API leaves null while a job runs are None. Objects of free form (graders, usage
-metrics, unknown members) are plain Python values as `json.loads` makes them.
+Times are Unix seconds. Members that the API leaves null while a job runs are None. Objects without a fixed form (graders, usage metrics,
+unknown members) are Python values as `json.loads` makes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from fine_tuning_store.domain.lifecycle import JobStatus
 
 Auto = Literal["auto"]
 
-#: The hyperparameters of each training method, in the API's order (contract 1.3).
+#: The hyperparameters of each training method, in the order of the OpenAI API reference.
 METHOD_HYPERPARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "supervised": ("n_epochs", "batch_size", "learning_rate_multiplier"),
@@ -34,15 +34,15 @@ METHOD_HYPERPARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def _json() -> Any:
-    """A member of free form: equal by value, left out of the hash because it holds dicts."""
+    """Return a field for a JSON object: compared by value, left out of the hash because dicts have none."""
     return field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why a job failed: a machine-readable `code`, a `message` for people, the parameter at fault.
+    """Why a job failed: a machine-readable `code`, a `message` for people, and the parameter at fault.
 
-    `extra` keeps members that the API never documented.
+    `extra` keeps members that the API has not documented.
     """
 
     code: str | None = None
@@ -53,9 +53,9 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
-    """The settings of a training run, those of every method. Each is `"auto"`, a number, or None where it is absent.
+    """The settings of a training run, for every method. Each is `"auto"`, a number, or None if it is absent.
 
-    `reasoning_effort` is a word. `extra` keeps what no column can hold: unknown names, and imported values of another kind.
+    `reasoning_effort` is a word. `extra` keeps what no column can hold: unknown names, and imported values of another type.
     """
 
     n_epochs: int | Auto | None = None
@@ -69,9 +69,13 @@ class Hyperparameters:
     extra: Mapping[str, Any] = _json()
 
 
+#: The names of the hyperparameters that have a column of their own, in the order of the fields.
+HYPERPARAMETERS = tuple(member.name for member in fields(Hyperparameters) if member.name != "extra")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """How a model is trained: `supervised`, `dpo` or `reinforcement` (which has a grader). Its settings are the job's hyperparameters."""
+    """How a model is trained: `supervised`, `dpo` or `reinforcement` (with a grader). Its settings are the job's hyperparameters."""
 
     type: str = "supervised"
     grader: Any = field(default=None, hash=False)
@@ -81,10 +85,10 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTuningJob:
-    """A fine-tuning job: the 14 members of the API object first, then what the API added later.
+    """A fine-tuning job: the 14 members of the API's first version, then what the API added later.
 
-    `organization_id` is None only on a job that was read from a payload without one; every stored job has it.
-    `method` is None on jobs from before methods existed. `extra` holds top-level members that this release does not know.
+    `organization_id` is None only on a job that was read from a payload without one; every stored job has it. `method` is None on jobs
+    from before methods existed. `extra` holds members that this release does not know.
     """
 
     id: str

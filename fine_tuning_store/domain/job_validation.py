@@ -1,276 +1,220 @@
-"""What a caller may ask for when a job is created, and what any stored job must be. Every refusal names its field.
+"""The rules of jobs: what a create call accepts, and what can be stored. Every error names the field at fault.
 
-`create` holds the contract's ranges (contract 2.1); a job that came from elsewhere is held only to what the tables can keep.
+`create` accepts the ranges of the OpenAI API reference. A job that comes from elsewhere only has to fit into the tables.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, Final, TypedDict
 
-from fine_tuning_store.domain.hyperparameters import asked_hyperparameters, validate_hyperparameters_for_storage
-from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
+from fine_tuning_store.domain.hyperparameters import hyperparameters_for_create, validate_hyperparameters
+from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, Method
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
+from fine_tuning_store.domain.member_validation import check_error, check_integrations, method_for_create, validate_method
 from fine_tuning_store.domain.validation import (
-    ID_LENGTH,
-    METADATA_KEY_LENGTH,
-    METADATA_VALUE_LENGTH,
-    NAME_LENGTH,
-    ORGANIZATION_LENGTH,
-    TEXT_LENGTH,
-    WORD_LENGTH,
-    integer,
-    json_object,
-    json_value,
-    name,
-    optional_integer,
-    optional_name,
-    optional_text,
-    text,
+    MAX_ID_LENGTH,
+    MAX_METADATA_KEY_LENGTH,
+    MAX_METADATA_VALUE_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_ORGANIZATION_LENGTH,
+    check_integer,
+    check_json,
+    check_json_object,
+    check_name,
+    check_optional_integer,
+    check_optional_name,
+    check_optional_text,
+    check_text,
+    refuse_members,
 )
 from fine_tuning_store.errors import InvalidValueError
 
-METADATA_PAIRS: Final = 16
-SUFFIX_LENGTH: Final = 64
-INTEGRATIONS: Final = 5
-LARGEST_SEED: Final = 2**31 - 1
-RESULT_FILES: Final = 1000
+MAX_METADATA_PAIRS: Final = 16
+MAX_SUFFIX_LENGTH: Final = 64
+MAX_SEED: Final = 2**31 - 1
+MAX_RESULT_FILES: Final = 1000
 MAX_PAGE_SIZE: Final = 1000
 
-#: Every top-level member of the API object that this release knows; `extra` may hold none of them.
-MEMBERS: Final = (
-    *("object", "id", "model", "created_at", "finished_at", "fine_tuned_model", "organization_id", "result_files", "status"),
-    *("validation_file", "training_file", "hyperparameters", "trained_tokens", "error", "user_provided_suffix", "seed"),
-    *("estimated_finish", "integrations", "metadata", "usage_metrics", "shared_with_openai", "eval_id", "method"),
+#: The members of a job under their names in the API, which differ in one case. `extra` may hold none of them.
+WIRE_MEMBERS: Final = (
+    "object",
+    *("user_provided_suffix" if field.name == "suffix" else field.name for field in fields(FineTuningJob) if field.name != "extra"),
 )
-#: What is kept of a Weights & Biases block. An API key among its members is dropped, never stored.
-WANDB_MEMBERS: Final = ("project", "name", "entity", "tags", "run_id")
 
 
-def job_id(value: object, field: str = "id") -> str:
-    """An id of up to 255 characters."""
-    return text(field, value, ID_LENGTH, 1)
+class _RequiredMembers(TypedDict):
+    model: str  #: the name of the base model
+    training_file: str  #: a file id
 
 
-def organization(value: object) -> str:
-    """An organization's id of up to 128 characters."""
+class JobRequest(_RequiredMembers, total=False):
+    """What a client of the API may send to create a job. `model` and `training_file` are required."""
+
+    validation_file: str | None  #: a file id
+    hyperparameters: Hyperparameters | None  #: those that are missing become `"auto"`
+    method: Method | None  #: by default supervised
+    suffix: str | None  #: 1 to 64 characters, for the name of the fine-tuned model
+    seed: int | None  #: 0 to 2147483647; by default a random one
+    integrations: Sequence[Mapping[str, Any]] | None  #: at most 5, of type wandb
+    metadata: Mapping[str, str] | None  #: at most 16 pairs; keys of up to 64, values of up to 512 characters
+
+
+class NewJob(JobRequest, total=False):
+    """The arguments of `create` besides the organization: a client's request, and what only the service knows."""
+
+    eval_id: str | None  #: the id of an evaluation
+
+
+class JobChanges(TypedDict, total=False):
+    """The arguments of `update`. What is not given stays as it is; None clears."""
+
+    trained_tokens: int | None
+    estimated_finish: int | None  #: Unix seconds
+    usage_metrics: Any  #: a JSON value
+    eval_id: str | None
+    metadata: Mapping[str, str] | None  #: replaces all pairs
+
+
+def check_id(value: object, field: str = "id") -> str:
+    """Return an id of 1 to 255 characters."""
+    return check_text(field, value, MAX_ID_LENGTH, 1)
+
+
+def check_organization(value: object) -> str:
+    """Return an organization id of 1 to 128 characters."""
     if value is None:
         raise InvalidValueError("organization_id", value, "must be given (or come from store.for_organization)")
-    return text("organization_id", value, ORGANIZATION_LENGTH, 1)
+    return check_text("organization_id", value, MAX_ORGANIZATION_LENGTH, 1)
 
 
-def job_status(value: object) -> JobStatus:
-    """One of the seven statuses, as a member or its string."""
+def check_status(value: object) -> JobStatus:
+    """Return the status of a JobStatus member or its string."""
     try:
         return JobStatus(value)  # type: ignore[arg-type]
     except ValueError:
         raise InvalidValueError("status", value, f"must be one of {', '.join(JobStatus)}") from None
 
 
-def page_size(field: str, value: object) -> int:
-    """A number of rows, 1 to 1000."""
-    return integer(field, value, 1, MAX_PAGE_SIZE)
+def check_page_size(field: str, value: object) -> int:
+    """Return a number of rows, 1 to 1000."""
+    return check_integer(field, value, 1, MAX_PAGE_SIZE)
 
 
-def metadata_pairs(value: object, pairs: int | None = METADATA_PAIRS) -> dict[str, str] | None:
-    """Up to 16 pairs of texts, keys of up to 64 and values of up to 512 characters; no pairs at all is None."""
+def check_metadata(value: object, max_pairs: int | None = MAX_METADATA_PAIRS) -> dict[str, str] | None:
+    """Return a copy of the metadata: at most `max_pairs` pairs of strings. No pairs become None."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise InvalidValueError("metadata", value, "must be an object of strings")
-    if pairs is not None and len(value) > pairs:
-        raise InvalidValueError("metadata", value, f"must have at most {pairs} pairs")
+    if max_pairs is not None and len(value) > max_pairs:
+        raise InvalidValueError("metadata", value, f"must have at most {max_pairs} pairs")
     return {
-        text("metadata (a key)", key, METADATA_KEY_LENGTH): text(f"metadata.{key}", word, METADATA_VALUE_LENGTH)
+        check_text("metadata (a key)", key, MAX_METADATA_KEY_LENGTH): check_text(f"metadata.{key}", word, MAX_METADATA_VALUE_LENGTH)
         for key, word in value.items()
     } or None
 
 
-def file_ids(value: object) -> tuple[str, ...]:
-    """File ids in their order, at most 1000."""
+def check_result_files(value: object) -> tuple[str, ...]:
+    """Return at most 1000 file ids in their order."""
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
         raise InvalidValueError("result_files", value, "must be a list of file ids")
-    files = tuple(name(f"result_files[{position}]", file) for position, file in enumerate(value))
-    if len(files) > RESULT_FILES:
-        raise InvalidValueError("result_files", files, f"must have at most {RESULT_FILES} entries")
+    files = tuple(check_name(f"result_files[{position}]", file) for position, file in enumerate(value))
+    if len(files) > MAX_RESULT_FILES:
+        raise InvalidValueError("result_files", files, f"must have at most {MAX_RESULT_FILES} entries")
     return files
-
-
-def job_error(value: object) -> JobError:
-    """The error of a failed job. Raises InvalidValueError if no member of it says anything."""
-    if not isinstance(value, JobError):
-        raise InvalidValueError("error", value, "must be a JobError object")
-    extra = _present(json_object("error.extra", value.extra))
-    _refuse_members("error.extra", extra, ("code", "message", "param"))
-    error = JobError(
-        code=optional_text("error.code", value.code, TEXT_LENGTH),
-        message=optional_text("error.message", value.message, TEXT_LENGTH),
-        param=optional_text("error.param", value.param, TEXT_LENGTH),
-        extra=extra,
-    )
-    if error == JobError():
-        raise InvalidValueError("error", value, "must have a code, a message or a param")
-    return error
-
-
-def integration_list(value: object, *, asked: bool = False) -> tuple[Any, ...]:
-    """Integrations without secrets: of a Weights & Biases block only project, name, entity, tags and run_id are kept.
-
-    `asked` holds the ranges of a create request: at most 5, of type wandb, with a project.
-    """
-    if not isinstance(value, (list, tuple)):
-        raise InvalidValueError("integrations", type(value).__name__, "must be a list")
-    if asked and len(value) > INTEGRATIONS:
-        raise InvalidValueError("integrations", len(value), f"must have at most {INTEGRATIONS} entries")
-    return tuple(_integration(f"integrations[{position}]", member, asked=asked) for position, member in enumerate(value))
-
-
-def _integration(field: str, value: object, *, asked: bool) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidValueError(field, type(value).__name__, "must be an object")
-    block = value.get("wandb")
-    if asked:
-        if value.get("type") != "wandb" or not isinstance(block, Mapping):
-            raise InvalidValueError(f"{field}.type", value.get("type"), 'must be "wandb", with an object of that name beside it')
-        text(f"{field}.wandb.project", block.get("project"), NAME_LENGTH, 1)
-    if value.get("type") != "wandb" and "wandb" not in value:
-        return json_object(field, value)
-    if isinstance(block, Mapping):
-        return {"type": "wandb", "wandb": json_object(f"{field}.wandb", _known_wandb(block))}
-    return {"type": "wandb", **json_object(field, _known_wandb(value))}  # other servers keep the members flat
-
-
-def _known_wandb(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {member: members[member] for member in WANDB_MEMBERS if member in members}
-
-
-def validate_method_for_storage(value: object) -> Method:
-    """A method as it can be stored, of whatever type."""
-    if not isinstance(value, Method):
-        raise InvalidValueError("method", value, "must be a Method object")
-    type = text("method.type", value.type, WORD_LENGTH, 1)
-    if type == "type":
-        raise InvalidValueError("method.type", type, "must be the name of a method")
-    extra = _present(json_object("method.extra", value.extra))
-    _refuse_members("method.extra", extra, ("type",))
-    block = json_object(f"method.extra.{type}", extra.pop(type, {}))
-    _refuse_members(f"method.extra.{type}", block, ("hyperparameters", "grader", "response_format"))
-    return Method(
-        type=type,
-        grader=json_value("method.grader", value.grader),
-        response_format=json_value("method.response_format", value.response_format),
-        extra={**extra, type: block} if block else extra,
-    )
-
-
-def _present(members: dict[str, Any]) -> dict[str, Any]:
-    return {member: value for member, value in members.items() if value is not None}
-
-
-def _refuse_members(field: str, extra: Mapping[str, Any], members: Iterable[str]) -> None:
-    for member in members:
-        if member in extra:
-            raise InvalidValueError(f"{field}.{member}", extra[member], "is a member of its own")
-
-
-def _asked_method(value: object) -> Method:
-    asked = validate_method_for_storage(value)
-    if asked.type not in METHOD_HYPERPARAMETERS:
-        raise InvalidValueError("method.type", asked.type, f"must be one of {', '.join(METHOD_HYPERPARAMETERS)}")
-    if asked.extra:
-        raise InvalidValueError("method", next(iter(asked.extra)), "has an unknown member")
-    if asked.type == "reinforcement":
-        if not isinstance(asked.grader, dict) or not asked.grader:
-            raise InvalidValueError("method.reinforcement.grader", asked.grader, "must be an object: the method needs a grader")
-    else:
-        for name in ("grader", "response_format"):
-            if getattr(asked, name) is not None:
-                raise InvalidValueError(f"method.{name}", getattr(asked, name), f"does not belong to the {asked.type} method")
-    return asked
 
 
 _SUPERVISED: Final = Method()
 
 
-def validate_for_create(
-    *,
-    id: str,
-    created_at: int,
-    organization_id: str,
-    model: object,
-    training_file: object,
-    validation_file: object,
-    hyperparameters: Hyperparameters | None,
-    method: Method | None,
-    suffix: object,
-    seed: object,
-    integrations: object,
-    metadata: object,
-    eval_id: object,
-) -> FineTuningJob:
-    """The job that a create call asks for, in its first status, with a seed made here if none was given."""
-    asked_method = _SUPERVISED if method is None else _asked_method(method)
+def validate_for_create(id: str, created_at: int, organization_id: str | None, request: Mapping[str, Any]) -> FineTuningJob:
+    """Return the job that the arguments of `create` ask for, in its first status.
+
+    Raises InvalidValueError for a value outside of the API's ranges, and TypeError for a wrong or missing argument.
+    """
+    _refuse_arguments("create", request, NewJob)
+    for required in sorted(NewJob.__required_keys__):
+        if required not in request:
+            raise TypeError(f"create() needs the argument {required!r}")
+    get = request.get
+    method = _SUPERVISED if get("method") is None else method_for_create(get("method"))
     return FineTuningJob(
         id=id,
         created_at=created_at,
         organization_id=organization_id,
-        model=name("model", model),
-        training_file=name("training_file", training_file),
-        validation_file=optional_name("validation_file", validation_file),
-        hyperparameters=asked_hyperparameters(hyperparameters, asked_method.type),
-        method=asked_method,
-        suffix=optional_text("suffix", suffix, SUFFIX_LENGTH, 1),
-        seed=random.getrandbits(31) if seed is None else integer("seed", seed, 0, LARGEST_SEED),
-        integrations=() if integrations is None else integration_list(integrations, asked=True),
-        metadata=metadata_pairs(metadata),
+        model=check_name("model", get("model")),
+        training_file=check_name("training_file", get("training_file")),
+        validation_file=check_optional_name("validation_file", get("validation_file")),
+        hyperparameters=hyperparameters_for_create(get("hyperparameters"), method.type),
+        method=method,
+        suffix=check_optional_text("suffix", get("suffix"), MAX_SUFFIX_LENGTH, 1),
+        seed=random.getrandbits(31) if get("seed") is None else check_integer("seed", get("seed"), 0, MAX_SEED),
+        integrations=() if get("integrations") is None else check_integrations(get("integrations"), for_create=True),
+        metadata=check_metadata(get("metadata")),
         shared_with_openai=False,
-        eval_id=optional_text("eval_id", eval_id, ID_LENGTH, 1),
+        eval_id=check_optional_text("eval_id", get("eval_id"), MAX_ID_LENGTH, 1),
     )
 
 
-def check_request(**asked: Any) -> None:
-    """Raise InvalidValueError unless `create` would take these arguments."""
-    validate_for_create(id="ftjob-", created_at=0, organization_id="org-", eval_id=None, **asked)
+def _refuse_arguments(function: str, given: Mapping[str, Any], accepted: Any) -> None:
+    names = accepted.__required_keys__ | accepted.__optional_keys__
+    for name in given:
+        if name not in names:
+            raise TypeError(f"{function}() has no argument {name!r}: use {', '.join(sorted(names))}")
 
 
-def validate_job_for_storage(job: object) -> FineTuningJob:
-    """A job from elsewhere as it can be stored: every member checked against what its column holds, and nothing more.
+def validate_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the arguments of `update`. Raises InvalidValueError, and TypeError for a wrong argument."""
+    _refuse_arguments("update", changes, JobChanges)
+    checks: dict[str, Callable[[object], Any]] = {
+        "trained_tokens": lambda value: check_optional_integer("trained_tokens", value, 0),
+        "estimated_finish": lambda value: check_optional_integer("estimated_finish", value, 0),
+        "usage_metrics": lambda value: check_json("usage_metrics", value),
+        "eval_id": lambda value: check_optional_text("eval_id", value, MAX_ID_LENGTH, 1),
+        "metadata": check_metadata,
+    }
+    return {name: checks[name](value) for name, value in changes.items()}
 
-    It may still lack its organization.
+
+def validate_for_storage(job: object) -> FineTuningJob:
+    """Return a copy of a job from elsewhere that the tables can hold. It may still lack its organization.
+
+    Raises InvalidValueError for a member that its column cannot hold.
     """
     if not isinstance(job, FineTuningJob):
         raise InvalidValueError("job", type(job).__name__, "must be a FineTuningJob (job_from_wire makes one from a payload)")
-    state = job_status(job.status)
-    if job.finished_at is not None and state not in ENDED:
-        raise InvalidValueError("finished_at", job.finished_at, f"must be None while the status is {state}")
-    extra = json_object("extra", job.extra)
-    _refuse_members("extra", extra, (*MEMBERS, "suffix"))
+    status = check_status(job.status)
+    if job.finished_at is not None and status not in ENDED:
+        raise InvalidValueError("finished_at", job.finished_at, f"must be None while the status is {status}")
+    extra = check_json_object("extra", job.extra)
+    refuse_members("extra", extra, (*WIRE_MEMBERS, "suffix"))
     if not (job.shared_with_openai is None or isinstance(job.shared_with_openai, bool)):
         raise InvalidValueError("shared_with_openai", job.shared_with_openai, "must be True, False or None")
     return replace(
         job,
-        id=job_id(job.id),
-        created_at=integer("created_at", job.created_at),
-        organization_id=None if job.organization_id is None else organization(job.organization_id),
-        model=name("model", job.model),
-        training_file=name("training_file", job.training_file),
-        validation_file=optional_name("validation_file", job.validation_file),
-        fine_tuned_model=optional_name("fine_tuned_model", job.fine_tuned_model),
-        status=state,
-        finished_at=optional_integer("finished_at", job.finished_at),
-        trained_tokens=optional_integer("trained_tokens", job.trained_tokens),
-        seed=optional_integer("seed", job.seed),
-        suffix=optional_text("suffix", job.suffix, NAME_LENGTH),
-        estimated_finish=optional_integer("estimated_finish", job.estimated_finish),
-        eval_id=optional_text("eval_id", job.eval_id, ID_LENGTH),
-        error=None if job.error is None else job_error(job.error),
-        hyperparameters=validate_hyperparameters_for_storage(job.hyperparameters),
-        method=None if job.method is None else validate_method_for_storage(job.method),
-        result_files=file_ids(job.result_files),
-        integrations=integration_list(job.integrations),
-        metadata=metadata_pairs(job.metadata, pairs=None),
-        usage_metrics=json_value("usage_metrics", job.usage_metrics),
+        id=check_id(job.id),
+        created_at=check_integer("created_at", job.created_at),
+        organization_id=None if job.organization_id is None else check_organization(job.organization_id),
+        model=check_name("model", job.model),
+        training_file=check_name("training_file", job.training_file),
+        validation_file=check_optional_name("validation_file", job.validation_file),
+        fine_tuned_model=check_optional_name("fine_tuned_model", job.fine_tuned_model),
+        status=status,
+        finished_at=check_optional_integer("finished_at", job.finished_at),
+        trained_tokens=check_optional_integer("trained_tokens", job.trained_tokens),
+        seed=check_optional_integer("seed", job.seed),
+        suffix=check_optional_text("suffix", job.suffix, MAX_NAME_LENGTH),
+        estimated_finish=check_optional_integer("estimated_finish", job.estimated_finish),
+        eval_id=check_optional_text("eval_id", job.eval_id, MAX_ID_LENGTH),
+        error=None if job.error is None else check_error(job.error),
+        hyperparameters=validate_hyperparameters(job.hyperparameters),
+        method=None if job.method is None else validate_method(job.method),
+        result_files=check_result_files(job.result_files),
+        integrations=check_integrations(job.integrations),
+        metadata=check_metadata(job.metadata, max_pairs=None),
+        usage_metrics=check_json("usage_metrics", job.usage_metrics),
         extra=extra,
     )

@@ -1,4 +1,4 @@
-"""The life of a job: its statuses and the one table of legal moves.
+"""The life of a job: its statuses and the one table of allowed transitions.
 
 The guarded UPDATEs, the CHECK constraints, the errors and the diagram in the docs are all derived from here.
 """
@@ -15,15 +15,15 @@ class JobStatus(StrEnum):
 
     VALIDATING_FILES = "validating_files"  #: created; its files are being checked
     QUEUED = "queued"  #: waits for a worker
-    RUNNING = "running"  #: a worker trains
-    PAUSED = "paused"  #: stopped by its user, may be resumed
+    RUNNING = "running"  #: is being trained by a worker
+    PAUSED = "paused"  #: stopped by its user, who may resume it
     SUCCEEDED = "succeeded"  #: ended with a model
     FAILED = "failed"  #: ended with an error
     CANCELLED = "cancelled"  #: ended by its user
 
     @property
     def is_ended(self) -> bool:
-        """Whether no move leaves this status."""
+        """True if no transition leaves this status."""
         return self in ENDED
 
 
@@ -33,7 +33,7 @@ OPEN = tuple(status for status in JobStatus if status not in ENDED)
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One legal move: a job in one of `sources` goes to `target`."""
+    """A change of status: its verb takes a job from one of `sources` to `target`."""
 
     verb: str
     sources: tuple[JobStatus, ...]
@@ -42,8 +42,8 @@ class Transition:
 
 TRANSITIONS = MappingProxyType(
     {
-        move.verb: move
-        for move in (
+        transition.verb: transition
+        for transition in (
             Transition("enqueue", (JobStatus.VALIDATING_FILES,), JobStatus.QUEUED),
             Transition("start", (JobStatus.VALIDATING_FILES, JobStatus.QUEUED), JobStatus.RUNNING),
             Transition("requeue", (JobStatus.RUNNING,), JobStatus.QUEUED),
@@ -58,8 +58,9 @@ TRANSITIONS = MappingProxyType(
 
 
 def as_mermaid() -> str:
-    """The table of moves as a Mermaid state diagram; `docs/lifecycle.md` shows it and a test compares the two."""
+    """Return the transitions as a Mermaid state diagram; a test compares it with the one in `docs/lifecycle.md`."""
     lines = ["stateDiagram-v2", f"    [*] --> {JobStatus.VALIDATING_FILES}: create"]
-    lines += [f"    {source} --> {move.target}: {move.verb}" for move in TRANSITIONS.values() for source in move.sources]
+    for transition in TRANSITIONS.values():
+        lines += [f"    {source} --> {transition.target}: {transition.verb}" for source in transition.sources]
     lines += [f"    {status} --> [*]" for status in ENDED]
     return "\n".join(lines)

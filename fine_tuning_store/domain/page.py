@@ -1,4 +1,4 @@
-"""One page of a list."""
+"""Pages of lists."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 
-class Identified(Protocol):
-    """Whatever a page can hold."""
+class HasId(Protocol):
+    """What a page can hold: objects with an id."""
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The id of the object."""
 
 
-T = TypeVar("T", bound=Identified)
+T = TypeVar("T", bound=HasId)
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A keyset page: its rows, and whether at least one more follows. Give `last_id` as `after` to get the next."""
+    """A keyset page: its rows in `data`, and whether at least one more row follows. Pass `last_id` as `after` to get the next page."""
 
     data: tuple[T, ...]
     has_more: bool

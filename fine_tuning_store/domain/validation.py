@@ -1,40 +1,30 @@
-"""What a text, a number or a JSON value must be so that every database gives it back as it was."""
+"""Checks of texts, numbers and JSON values: what passes comes back unchanged from every database."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from enum import Enum
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from fine_tuning_store.errors import InvalidValueError
 
-#: Longest texts in characters, checked here and given to the columns.
-ID_LENGTH: Final = 255
-ORGANIZATION_LENGTH: Final = 128
-NAME_LENGTH: Final = 512  # of models and files
-NAME_BYTES: Final = 1024  # of the same: with an organization and an id it must fit into an index row of PostgreSQL
-TEXT_LENGTH: Final = 1_000_000  # of error messages: with four bytes a character still one packet of MariaDB
-METADATA_KEY_LENGTH: Final = 64
-METADATA_VALUE_LENGTH: Final = 512
-WORD_LENGTH: Final = 64  # of vocabulary: method types, reasoning efforts
+#: Lengths in characters; the columns have the same ones.
+MAX_ID_LENGTH: Final = 255
+MAX_ORGANIZATION_LENGTH: Final = 128
+MAX_NAME_LENGTH: Final = 512  # names of models and files
+MAX_NAME_BYTES: Final = 1024  # of a name: together with an organization and an id it must fit into an index row of PostgreSQL
+MAX_TEXT_LENGTH: Final = 1_000_000  # of error messages: four bytes a character still fit into one packet of MariaDB
+MAX_METADATA_KEY_LENGTH: Final = 64
+MAX_METADATA_VALUE_LENGTH: Final = 512
+MAX_WORD_LENGTH: Final = 64  # of vocabulary such as method types and reasoning efforts
 
 LARGEST_INTEGER: Final = 2**63 - 1
 SMALLEST_INTEGER: Final = -(2**63)
-JSON_DEPTH: Final = 100
+MAX_JSON_DEPTH: Final = 100
 
 
-class Unset(Enum):
-    """The default of an argument whose None means something."""
-
-    UNSET = "unset"
-
-
-UNSET: Final = Unset.UNSET
-
-
-def text(field: str, value: object, longest: int | None = None, shortest: int = 0) -> str:
-    """A string that every database can hold: no NUL, no lone surrogate, `shortest` to `longest` characters."""
+def check_text(field: str, value: object, longest: int | None = None, shortest: int = 0) -> str:
+    """Return a string of `shortest` to `longest` characters that every database can hold: no NUL, no lone surrogates."""
     if not isinstance(value, str):
         raise InvalidValueError(field, value, "must be a string")
     if longest is not None and not shortest <= len(value) <= longest:
@@ -46,29 +36,29 @@ def text(field: str, value: object, longest: int | None = None, shortest: int = 
             value.encode()
         except UnicodeEncodeError:
             raise InvalidValueError(field, value, "must be valid Unicode, without lone surrogates") from None
-    return str.__str__(value)  # a plain str also of a subclass, which not every driver takes
+    return str.__str__(value)  # not every driver takes a subclass of str
 
 
-def optional_text(field: str, value: object, longest: int | None = None, shortest: int = 0) -> str | None:
-    """The same, or None."""
-    return None if value is None else text(field, value, longest, shortest)
+def check_optional_text(field: str, value: object, longest: int | None = None, shortest: int = 0) -> str | None:
+    """Return None, or what `check_text` returns."""
+    return None if value is None else check_text(field, value, longest, shortest)
 
 
-def name(field: str, value: object) -> str:
-    """The name of a model or a file, 1 to 512 characters and at most 1024 bytes: it stands in an index."""
-    checked = text(field, value, NAME_LENGTH, 1)
-    if not checked.isascii() and len(checked.encode()) > NAME_BYTES:
-        raise InvalidValueError(field, value, f"must have at most {NAME_BYTES} bytes in UTF-8")
+def check_name(field: str, value: object) -> str:
+    """Return the name of a model or a file: 1 to 512 characters and, since it is indexed, at most 1024 bytes."""
+    checked = check_text(field, value, MAX_NAME_LENGTH, 1)
+    if not checked.isascii() and len(checked.encode()) > MAX_NAME_BYTES:
+        raise InvalidValueError(field, value, f"must have at most {MAX_NAME_BYTES} bytes in UTF-8")
     return checked
 
 
-def optional_name(field: str, value: object) -> str | None:
-    """The same, or None."""
-    return None if value is None else name(field, value)
+def check_optional_name(field: str, value: object) -> str | None:
+    """Return None, or what `check_name` returns."""
+    return None if value is None else check_name(field, value)
 
 
-def integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int:
-    """A whole number within 64 bits. True and False are no numbers here."""
+def check_integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int:
+    """Return an integer of at most 64 bits. True and False are not integers here."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidValueError(field, value, "must be an integer")
     if not smallest <= value <= largest:
@@ -76,19 +66,22 @@ def integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest
     return int(value)
 
 
-def optional_integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int | None:
-    """The same, or None."""
-    return None if value is None else integer(field, value, smallest, largest)
+def check_optional_integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int | None:
+    """Return None, or what `check_integer` returns."""
+    return None if value is None else check_integer(field, value, smallest, largest)
 
 
-def json_value(field: str, value: object, depth: int = JSON_DEPTH) -> Any:
-    """A copy of a JSON value, built of dicts, lists, strings, numbers, booleans and None; `field` grows into the path of a refusal."""
+def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:
+    """Return a copy of a JSON value, made of dicts, lists, strings, numbers, booleans and None.
+
+    Raises InvalidValueError, whose `field` is the path to the element at fault.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return text(field, value)
+        return check_text(field, value)
     if isinstance(value, int):
-        return integer(field, value)
+        return check_integer(field, value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidValueError(field, value, "must be a finite number")
@@ -96,15 +89,22 @@ def json_value(field: str, value: object, depth: int = JSON_DEPTH) -> Any:
     if not isinstance(value, (Mapping, list, tuple)):
         raise InvalidValueError(field, value, "must be a JSON value")
     if depth == 0:
-        raise InvalidValueError(field, value, f"must not be nested deeper than {JSON_DEPTH} levels")
+        raise InvalidValueError(field, value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, Mapping):
-        return {text(f"{field} (a key)", key): json_value(f"{field}.{key}", member, depth - 1) for key, member in value.items()}
-    return [json_value(f"{field}[{position}]", member, depth - 1) for position, member in enumerate(value)]
+        return {check_text(f"{field} (a key)", key): check_json(f"{field}.{key}", member, depth - 1) for key, member in value.items()}
+    return [check_json(f"{field}[{position}]", member, depth - 1) for position, member in enumerate(value)]
 
 
-def json_object(field: str, value: object, depth: int = JSON_DEPTH) -> dict[str, Any]:
-    """A copy of a JSON object."""
+def check_json_object(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:
+    """Return a copy of a JSON object."""
     if not isinstance(value, Mapping):
         raise InvalidValueError(field, value, "must be an object")
-    copy: dict[str, Any] = json_value(field, value, depth)
+    copy: dict[str, Any] = check_json(field, value, depth)
     return copy
+
+
+def refuse_members(field: str, extra: Mapping[str, Any], members: Iterable[str]) -> None:
+    """Raise InvalidValueError if an object of unknown members holds a known one."""
+    for member in members:
+        if member in extra:
+            raise InvalidValueError(f"{field}.{member}", extra[member], "is a member of its own")

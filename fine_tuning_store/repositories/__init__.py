@@ -1,1 +1,1 @@
-"""The behaviour: what can be done with jobs, written once, sync, over any scope."""
+"""The repositories: what can be done with jobs and their history. Written once, without async, over any source of transactions."""

@@ -5,26 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fine_tuning_store.domain import ids, job_validation
+from fine_tuning_store.domain import ids
 from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
-from fine_tuning_store.domain.history_validation import validate_checkpoint_for_storage
+from fine_tuning_store.domain.history_validation import validate_checkpoint
+from fine_tuning_store.domain.job_validation import check_id, check_page_size
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.errors import CursorNotFoundError, InvalidValueError
-from fine_tuning_store.repositories.base import Repository, reads, writes
-from fine_tuning_store.repositories.job_writes import insert_unless_taken, require_job
-from fine_tuning_store.sql import record_mapping, record_statements
-from fine_tuning_store.sql.tables import checkpoints
+from fine_tuning_store.repositories.base import Repository
+from fine_tuning_store.repositories.job_reads import require_job
+from fine_tuning_store.repositories.job_writes import insert_unless_taken
+from fine_tuning_store.sql.models import checkpoints
+from fine_tuning_store.sql.queries import checkpoints as queries
 from fine_tuning_store.transactions import Transaction
 
 
 class FineTuningJobCheckpointRepository(Repository):
-    """The models that jobs leave behind at their steps. Every method raises JobNotFoundError for a job that is not there."""
+    """The models that jobs leave behind at their steps. Every method raises JobNotFoundError for an unknown job."""
 
     def create(
         self, job_id: str, *, step_number: int, fine_tuned_model_checkpoint: str, metrics: Mapping[str, Any] | None = None
     ) -> FineTuningJobCheckpoint:
-        """Store a new checkpoint with an id and a time of its own. `metrics` is a JSON object."""
-        id, created_at = self._scope.clock.new_id(ids.CHECKPOINT)
+        """Store a checkpoint with a new id and the present time.
+
+        Args:
+            job_id: The id of the job.
+            step_number: The step of the training that the checkpoint was made at.
+            fine_tuned_model_checkpoint: The name of the model, 1 to 512 characters.
+            metrics: A JSON object.
+
+        Returns:
+            The checkpoint as stored.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            InvalidValueError: A value cannot be stored.
+        """
+        id, created_at = self._source.clock.new_id(ids.CHECKPOINT)
         return self.add(
             FineTuningJobCheckpoint(
                 id=id,
@@ -36,31 +52,51 @@ class FineTuningJobCheckpointRepository(Repository):
             )
         )
 
-    @writes
-    def add(self, unit: Transaction, checkpoint: FineTuningJobCheckpoint) -> FineTuningJobCheckpoint:
-        """Store a checkpoint as it came. Raises InvalidValueError, which names `id`, if its job has one of that id."""
-        kept = validate_checkpoint_for_storage(checkpoint)
-        require_job(unit, kept.fine_tuning_job_id, kept_there=True)
-        if not insert_unless_taken(unit, checkpoints, record_mapping.checkpoint_row(kept)):
-            raise InvalidValueError("id", kept.id, "must be new to its job")
-        return kept
+    def add(self, checkpoint: FineTuningJobCheckpoint) -> FineTuningJobCheckpoint:
+        """Store a checkpoint from elsewhere with its own id and time, and return it as stored.
 
-    @reads
-    def list(self, unit: Transaction, job_id: str, *, after: str | None = None, limit: int = 10) -> Page[FineTuningJobCheckpoint]:
-        """A page of a job's checkpoints, the newest step first, behind the checkpoint `after`. `limit` is 1 to 1000.
-
-        Raises CursorNotFoundError if the job has no checkpoint `after`.
+        Raises:
+            JobNotFoundError: There is no such job.
+            InvalidValueError: A value cannot be stored, or the job has a checkpoint of the same id.
         """
-        job_validation.page_size("limit", limit)
-        statement, key = record_statements.CHECKPOINTS, {}
+        validated = validate_checkpoint(checkpoint)
+
+        def write(transaction: Transaction) -> FineTuningJobCheckpoint:
+            require_job(transaction, validated.fine_tuning_job_id, locked=True)
+            if not insert_unless_taken(transaction, checkpoints, queries.checkpoint_row(validated)):
+                raise InvalidValueError("id", validated.id, "must be new to its job")
+            return validated
+
+        return self._source.write(write)
+
+    def list(self, job_id: str, *, after: str | None = None, limit: int = 10) -> Page[FineTuningJobCheckpoint]:
+        """Return a page of a job's checkpoints, newest step first.
+
+        Args:
+            job_id: The id of the job.
+            after: The id of the checkpoint that the page begins after, usually the `last_id` of the page before.
+            limit: The size of the page, 1 to 1000.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            CursorNotFoundError: The job has no checkpoint with the id `after`.
+        """
+        check_page_size("limit", limit)
+        check_id(job_id, "job_id")
         if after is not None:
-            given = {"of_job": job_validation.job_id(job_id, "job_id"), "checkpoint_id": job_validation.job_id(after, "after")}
-            row = unit.run(record_statements.CHECKPOINT_STEP, **given).first()
-            if row is None:
-                require_job(unit, job_id)
-                raise CursorNotFoundError(after)
-            statement, key = record_statements.CHECKPOINTS_AFTER, {"after_step": row.step_number, "after_id": after}
-        found = unit.run(statement, of_job=job_validation.job_id(job_id, "job_id"), row_limit=limit + 1, **key).all()
-        if not found:
-            require_job(unit, job_id)
-        return Page(tuple(record_mapping.checkpoint_from_row(row) for row in found[:limit]), has_more=len(found) > limit)
+            check_id(after, "after")
+        return self._source.read(lambda transaction: _page(transaction, job_id, after, limit))
+
+
+def _page(transaction: Transaction, job_id: str, after: str | None, limit: int) -> Page[FineTuningJobCheckpoint]:
+    statement, key = queries.CHECKPOINTS, {}
+    if after is not None:
+        row = transaction.execute(queries.CHECKPOINT_STEP, job_id=job_id, checkpoint_id=after).first()
+        if row is None:
+            require_job(transaction, job_id)
+            raise CursorNotFoundError(after)
+        statement, key = queries.CHECKPOINTS_AFTER, {"after_step": row.step_number, "after_id": after}
+    rows = transaction.execute(statement, job_id=job_id, row_limit=limit + 1, **key).all()
+    if not rows:
+        require_job(transaction, job_id)
+    return Page(tuple(queries.checkpoint_from_row(row) for row in rows[:limit]), has_more=len(rows) > limit)

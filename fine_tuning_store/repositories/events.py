@@ -5,82 +5,156 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from fine_tuning_store.domain import job_validation
-from fine_tuning_store.domain.event import FineTuningJobEvent
-from fine_tuning_store.domain.history_validation import taken_event, validate_events_for_storage
+from fine_tuning_store.domain.event import FineTuningJobEvent, NewEvent
+from fine_tuning_store.domain.history_validation import check_new_events, duplicate_event, validate_events
+from fine_tuning_store.domain.job_validation import MAX_PAGE_SIZE, check_id, check_page_size
 from fine_tuning_store.domain.page import Page
-from fine_tuning_store.domain.validation import integer
+from fine_tuning_store.domain.validation import check_integer
 from fine_tuning_store.errors import CursorNotFoundError
-from fine_tuning_store.repositories.base import Repository, reads, writes
+from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.event_writes import append_events, new_event
-from fine_tuning_store.repositories.job_writes import find, require_job
-from fine_tuning_store.sql import record_mapping, record_statements
-from fine_tuning_store.sql.record_statements import NEWEST_EVENTS, NEWEST_EVENTS_AFTER, OLDEST_EVENTS_AFTER
+from fine_tuning_store.repositories.job_reads import fetch, require_job
+from fine_tuning_store.sql.queries import events as queries
 from fine_tuning_store.transactions import Statement, Transaction
 
 
 class FineTuningJobEventRepository(Repository):
-    """What happens to jobs. Each event has a position in its job, counted from 1 without gaps in the order of commits.
+    """The events of jobs. Each has a position in its job, counted from 1 without gaps in the order of commits.
 
-    Every method raises JobNotFoundError for a job that is not there.
+    Every method raises JobNotFoundError for an unknown job.
     """
 
-    @writes
     def append(
-        self, unit: Transaction, job_id: str, message: str, *, level: str = "info", type: str | None = "message", data: Any = None
+        self, job_id: str, message: str, *, level: str = "info", type: str | None = "message", data: Any = None
     ) -> FineTuningJobEvent:
-        """Write an event of now behind those that the job has. `level`, `type` are words of up to 64 characters, `data` any JSON."""
-        return append_events(unit, job_validation.job_id(job_id, "job_id"), [new_event(unit, message, level, type, data)])[0]
+        """Append an event with a new id and the present time.
 
-    @writes
-    def import_many(self, unit: Transaction, job_id: str, events: Iterable[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
-        """Write up to 10,000 events as they came, with ids and times of their own, in the order given: the oldest first.
+        Args:
+            job_id: The id of the job.
+            message: A text for the job's user.
+            level: A word of up to 64 characters, usually `info`, `warn` or `error`.
+            type: A word of up to 64 characters, usually `message` or `metrics`.
+            data: A JSON value.
 
-        Raises InvalidValueError if the job has an event of one of the ids already, and then writes none.
+        Returns:
+            The event as stored, with its position.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            InvalidValueError: A value cannot be stored.
         """
-        job_validation.job_id(job_id, "job_id")
-        kept = validate_events_for_storage(events)
-        if not kept:
-            require_job(unit, job_id)
-            return ()
-        find(unit, job_id, locked=True)  # whoever else imports the same ids comes after us
-        positions = {event.id: position for position, event in enumerate(kept)}
-        for start in range(0, len(kept), job_validation.MAX_PAGE_SIZE):
-            wanted = [event.id for event in kept[start : start + job_validation.MAX_PAGE_SIZE]]
-            taken = unit.run_for_all(record_statements.TAKEN_EVENTS, of_job=job_id, event_ids=wanted).scalars().first()
-            if taken is not None:
-                raise taken_event(positions[taken], taken)
-        return append_events(unit, job_id, kept)
+        check_id(job_id, "job_id")
+        event = new_event(self._source.clock, message, level, type, data)
+        return self._source.write(lambda transaction: append_events(transaction, job_id, [event]))[0]
 
-    @reads
-    def list(self, unit: Transaction, job_id: str, *, after: str | None = None, limit: int = 20) -> Page[FineTuningJobEvent]:
-        """A page of a job's events, the newest first, behind the event `after`. `limit` is 1 to 1000.
+    def append_many(self, job_id: str, events: Iterable[NewEvent]) -> tuple[FineTuningJobEvent, ...]:
+        """Append several events with new ids and the present time, in the given order.
 
-        Raises CursorNotFoundError if the job has no event `after`.
+        Args:
+            job_id: The id of the job.
+            events: At most 10,000 dicts with the arguments of `append`: `message` and, if needed, `level`, `type` and `data`.
+
+        Returns:
+            The events as stored, with their positions.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            InvalidValueError: A value cannot be stored. No event is stored then.
         """
-        job_validation.page_size("limit", limit)
-        job_validation.job_id(job_id, "job_id")
-        if after is None:
-            return _page(unit, NEWEST_EVENTS, job_id, limit)
-        row = unit.run(record_statements.EVENT_POSITION, of_job=job_id, event_id=job_validation.job_id(after, "after")).first()
-        if row is None:
-            require_job(unit, job_id)
-            raise CursorNotFoundError(after)
-        return _page(unit, NEWEST_EVENTS_AFTER, job_id, limit, after_position=row.position)
+        check_id(job_id, "job_id")
+        new = tuple(
+            new_event(self._source.clock, **event, path=f"events[{position}].") for position, event in enumerate(check_new_events(events))
+        )
+        return self._source.write(lambda transaction: _append_all(transaction, job_id, new))
 
-    @reads
-    def tail(self, unit: Transaction, job_id: str, after_position: int = 0, *, limit: int = 100) -> Page[FineTuningJobEvent]:
-        """A page of a job's events, the oldest first, behind a position. `limit` is 1 to 1000.
+    def import_many(self, job_id: str, events: Iterable[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
+        """Store events from elsewhere with their own ids and times, in the given order, oldest first.
 
-        Who asks again with the position of the last event that it saw misses none, also of those that were committed late.
+        Args:
+            job_id: The id of the job.
+            events: At most 10,000 events.
+
+        Returns:
+            The events as stored, with their positions.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            InvalidValueError: A value cannot be stored, or the job has an event of the same id. No event is stored then.
         """
-        job_validation.page_size("limit", limit)
-        integer("after_position", after_position, 0)
-        return _page(unit, OLDEST_EVENTS_AFTER, job_validation.job_id(job_id, "job_id"), limit, after_position=after_position)
+        check_id(job_id, "job_id")
+        validated = validate_events(events)
+        return self._source.write(lambda transaction: _import(transaction, job_id, validated))
+
+    def list(self, job_id: str, *, after: str | None = None, limit: int = 20) -> Page[FineTuningJobEvent]:
+        """Return a page of a job's events, newest first.
+
+        Args:
+            job_id: The id of the job.
+            after: The id of the event that the page begins after, usually the `last_id` of the page before.
+            limit: The size of the page, 1 to 1000.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            CursorNotFoundError: The job has no event with the id `after`.
+        """
+        check_page_size("limit", limit)
+        check_id(job_id, "job_id")
+        if after is not None:
+            check_id(after, "after")
+
+        def read(transaction: Transaction) -> Page[FineTuningJobEvent]:
+            if after is None:
+                return _page(transaction, queries.NEWEST_EVENTS, job_id, limit)
+            row = transaction.execute(queries.EVENT_POSITION, job_id=job_id, event_id=after).first()
+            if row is None:
+                require_job(transaction, job_id)
+                raise CursorNotFoundError(after)
+            return _page(transaction, queries.NEWEST_EVENTS_AFTER, job_id, limit, after_position=row.position)
+
+        return self._source.read(read)
+
+    def tail(self, job_id: str, after_position: int = 0, *, limit: int = 100) -> Page[FineTuningJobEvent]:
+        """Return a page of a job's events after a position, oldest first.
+
+        A reader that passes the position of the last event that it has seen misses none, not even those that are committed late.
+
+        Args:
+            job_id: The id of the job.
+            after_position: The position that the page begins after, 0 for the first page.
+            limit: The size of the page, 1 to 1000.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+        """
+        check_page_size("limit", limit)
+        check_integer("after_position", after_position, 0)
+        check_id(job_id, "job_id")
+        return self._source.read(
+            lambda transaction: _page(transaction, queries.OLDEST_EVENTS_AFTER, job_id, limit, after_position=after_position)
+        )
 
 
-def _page(unit: Transaction, statement: Statement, job_id: str, limit: int, **key: Any) -> Page[FineTuningJobEvent]:
-    found = [record_mapping.event_from_row(row) for row in unit.run(statement, of_job=job_id, row_limit=limit + 1, **key)]
-    if not found:
-        require_job(unit, job_id)
-    return Page(tuple(found[:limit]), has_more=len(found) > limit)
+def _page(transaction: Transaction, statement: Statement, job_id: str, limit: int, **key: Any) -> Page[FineTuningJobEvent]:
+    events = [queries.event_from_row(row) for row in transaction.execute(statement, job_id=job_id, row_limit=limit + 1, **key)]
+    if not events:
+        require_job(transaction, job_id)
+    return Page(tuple(events[:limit]), has_more=len(events) > limit)
+
+
+def _import(transaction: Transaction, job_id: str, events: tuple[FineTuningJobEvent, ...]) -> tuple[FineTuningJobEvent, ...]:
+    if events:
+        fetch(transaction, job_id, locked=True)  # an import of the same ids at the same time waits here
+    positions = {event.id: position for position, event in enumerate(events)}
+    for start in range(0, len(events), MAX_PAGE_SIZE):
+        event_ids = [event.id for event in events[start : start + MAX_PAGE_SIZE]]
+        taken = transaction.execute_unscoped(queries.TAKEN_EVENTS, job_id=job_id, event_ids=event_ids).scalars().first()
+        if taken is not None:
+            raise duplicate_event(positions[taken], taken)
+    return _append_all(transaction, job_id, events)
+
+
+def _append_all(transaction: Transaction, job_id: str, events: tuple[FineTuningJobEvent, ...]) -> tuple[FineTuningJobEvent, ...]:
+    if events:
+        return append_events(transaction, job_id, events)
+    require_job(transaction, job_id)
+    return ()

@@ -1,79 +1,83 @@
-"""The filters of a list of jobs: checked, and turned into the shape of a statement and its parameters."""
+"""The filters of a list of jobs: how they are checked, and how they become a query and its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Final, Literal, TypedDict, cast
 
-from fine_tuning_store.domain import job_validation
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS
+from fine_tuning_store.domain.job_validation import check_metadata, check_status
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.domain.validation import integer, name
+from fine_tuning_store.domain.validation import check_integer, check_name
 from fine_tuning_store.errors import InvalidValueError
-from fine_tuning_store.sql.mapping import pair_digest
-from fine_tuning_store.sql.statements import JobQuery
+from fine_tuning_store.sql.queries.job_rows import pair_digest
+from fine_tuning_store.sql.queries.jobs import JobQuery
 
 Order = Literal["desc", "asc"]
 
 
 class JobFilters(TypedDict, total=False):
-    """What a list of jobs can be narrowed by; all of it holds at once. None is no filter."""
+    """The filters of a list of jobs. A job must match all of them. None is no filter."""
 
     organization_id: str | None
     status: JobStatus | str | Iterable[JobStatus | str] | None  #: one status, or any of several
     model: str | None
     fine_tuned_model: str | None
     training_file: str | None
-    method: str | None  #: a method's type; jobs from before methods existed have none
-    metadata: Mapping[str, str] | None  #: pairs that a job must all have; an empty value matches an empty value
+    method: str | None  #: the type of the method; jobs from before methods existed have none
+    metadata: Mapping[str, str] | None  #: pairs that a job must all have
     has_metadata: bool | None  #: True: at least one pair; False: none at all
     created_since: int | None  #: Unix seconds, inclusive
     created_until: int | None  #: Unix seconds, exclusive
 
 
-_NAMES = ("model", "fine_tuned_model", "training_file")
+#: Filters that compare a column of the same name.
+_NAMES: Final = ("model", "fine_tuned_model", "training_file")
 
 
-def shape_of(filters: JobFilters, order: object, organization_id: str | None) -> tuple[JobQuery, dict[str, Any]]:
-    """The shape of a list and its parameters. Raises InvalidValueError for a wrong value, TypeError for an unknown filter."""
-    for filter in filters:
-        if filter not in JobFilters.__annotations__:
-            raise TypeError(f"a list of jobs has no filter {filter!r}: use {', '.join(JobFilters.__annotations__)}")
-    given = {filter: value for filter, value in filters.items() if value is not None}
-    parameters: dict[str, Any] = {member: name(member, given[member]) for member in _NAMES if member in given}
+def job_query(filters: JobFilters, order: object, organization_id: str | None) -> tuple[JobQuery, dict[str, Any]]:
+    """Return the query of a list of jobs and its parameters.
+
+    Raises InvalidValueError for a wrong value, and TypeError for an unknown filter.
+    """
+    for name in filters:
+        if name not in JobFilters.__annotations__:
+            raise TypeError(f"a list of jobs has no filter {name!r}: use {', '.join(JobFilters.__annotations__)}")
+    given = {name: value for name, value in filters.items() if value is not None}
+    parameters: dict[str, Any] = {name: check_name(name, given[name]) for name in _NAMES if name in given}
     if organization_id is not None:
         parameters["organization_id"] = organization_id
     if "method" in given:
-        parameters["method_type"] = _method_type(given["method"])
+        parameters["method_type"] = _check_method(given["method"])
     equal = frozenset(parameters)
-    pairs = job_validation.metadata_pairs(given.get("metadata")) or {}
+    pairs = check_metadata(given.get("metadata")) or {}
     parameters |= _bound_pairs(pairs)
-    for bound in ("created_since", "created_until"):
-        if bound in given:
-            parameters[bound] = integer(bound, given[bound])
+    for name in ("created_since", "created_until"):
+        if name in given:
+            parameters[name] = check_integer(name, given[name])
     if "has_metadata" in given and not isinstance(given["has_metadata"], bool):
         raise InvalidValueError("has_metadata", given["has_metadata"], "must be True or False")
-    shape = JobQuery(
+    query = JobQuery(
         equal=equal,
-        statuses=_statuses(given["status"]) if "status" in given else (),
+        statuses=_check_statuses(given["status"]) if "status" in given else (),
         pairs=len(pairs),
         has_metadata=cast("bool | None", given.get("has_metadata")),
         since="created_since" in given,
         until="created_until" in given,
         descending=is_descending(order),
     )
-    return shape, parameters
+    return query, parameters
 
 
 def is_descending(order: object) -> bool:
-    """Whether an order is newest first."""
+    """Return True for newest first. Raises InvalidValueError for an unknown order."""
     if order not in ("desc", "asc"):
         raise InvalidValueError("order", order, 'must be "desc" (newest first) or "asc"')
     return order == "desc"
 
 
 def _bound_pairs(pairs: Mapping[str, str]) -> dict[str, Any]:
-    """The pairs as parameters, and the digest of the first, which leads."""
+    """Return the pairs as parameters, with the digest of the first one, which the page starts from."""
     bound: dict[str, Any] = {}
     for position, (key, value) in enumerate(pairs.items()):
         bound |= {f"key_{position}": key, f"value_{position}": value}
@@ -82,15 +86,15 @@ def _bound_pairs(pairs: Mapping[str, str]) -> dict[str, Any]:
     return bound
 
 
-def _method_type(value: object) -> str:
+def _check_method(value: object) -> str:
     if not isinstance(value, str) or value not in METHOD_HYPERPARAMETERS:
         raise InvalidValueError("method", value, f"must be one of {', '.join(METHOD_HYPERPARAMETERS)}")
     return value
 
 
-def _statuses(value: object) -> tuple[JobStatus, ...]:
+def _check_statuses(value: object) -> tuple[JobStatus, ...]:
     words = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     if not words:
         raise InvalidValueError("status", value, "must name at least one status")
-    wanted = {job_validation.job_status(word) for word in words}
-    return tuple(status for status in JobStatus if status in wanted)
+    statuses = {check_status(word) for word in words}
+    return tuple(status for status in JobStatus if status in statuses)

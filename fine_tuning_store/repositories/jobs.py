@@ -2,295 +2,213 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
-from fine_tuning_store.domain import ids, job_validation
-from fine_tuning_store.domain.hyperparameters import validate_hyperparameters_for_storage
-from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, JobError, Method
-from fine_tuning_store.domain.lifecycle import ENDED, OPEN
-from fine_tuning_store.domain.page import Page
-from fine_tuning_store.domain.validation import ID_LENGTH, UNSET, Unset, json_value, name, optional_integer, optional_text
-from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError, JobAlreadyExistsError, JobNotFoundError
-from fine_tuning_store.repositories.base import Repository, reads, writes
-from fine_tuning_store.repositories.job_filters import JobFilters, Order, shape_of
-from fine_tuning_store.repositories.job_writes import (
-    cursor,
-    delete_ended_job,
-    event_of,
-    find,
-    insert_jobs,
-    move,
-    moved,
-    new_values,
-    page_of_jobs,
-    replace_children,
-    resolved_values,
-    told,
+from fine_tuning_store.domain import ids as new_ids
+from fine_tuning_store.domain.history_validation import check_many
+from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.domain.job_validation import (
+    MAX_PAGE_SIZE,
+    JobChanges,
+    NewJob,
+    check_id,
+    check_organization,
+    check_page_size,
+    validate_changes,
+    validate_for_create,
+    validate_for_storage,
 )
-from fine_tuning_store.sql import mapping, statements, tables
-from fine_tuning_store.sql.statements import JobQuery
+from fine_tuning_store.domain.lifecycle import OPEN
+from fine_tuning_store.domain.page import Page
+from fine_tuning_store.errors import (
+    IllegalTransitionError,
+    InvalidValueError,
+    JobAlreadyExistsError,
+)
+from fine_tuning_store.repositories.job_filters import JobFilters, Order, job_query
+from fine_tuning_store.repositories.job_reads import cursor_of, fetch, fetch_cursor, fetch_many, fetch_page
+from fine_tuning_store.repositories.job_transitions import JobTransitions
+from fine_tuning_store.repositories.job_writes import delete_job, insert_jobs, new_values, replace_children
+from fine_tuning_store.sql.models import job_metadata
+from fine_tuning_store.sql.queries import job_rows
+from fine_tuning_store.sql.queries import jobs as queries
+from fine_tuning_store.sql.queries.jobs import JobQuery
 from fine_tuning_store.transactions import Transaction
 
 
-class FineTuningJobRepository(Repository):
-    """Create, read, move, change and delete fine-tuning jobs.
+class FineTuningJobRepository(JobTransitions):
+    """Create, read, change and delete fine-tuning jobs.
 
-    Over a store each call is its own transaction. Over a unit, a Session or a Connection it is part of that transaction, never
-    commits or rolls back, and leaves the transaction usable after each of this library's errors.
+    In a store each call is a transaction of its own. In a unit of work, a Session or a Connection it is part of that transaction, never
+    commits or rolls back, and leaves the transaction usable after each error of this library.
+
+    Every method that takes the id of a job raises JobNotFoundError if there is none.
     """
 
-    # Creating
+    # Create
 
-    def create(
-        self,
-        *,
-        model: str,
-        training_file: str,
-        organization_id: str | None = None,
-        validation_file: str | None = None,
-        hyperparameters: Hyperparameters | None = None,
-        method: Method | None = None,
-        suffix: str | None = None,
-        seed: int | None = None,
-        integrations: Sequence[Mapping[str, Any]] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        eval_id: str | None = None,
-    ) -> FineTuningJob:
-        """Store a new job in status validating_files, with an id, a time and (unless given) a seed of its own.
+    def create(self, *, organization_id: str | None = None, **request: Unpack[NewJob]) -> FineTuningJob:
+        """Store a new job in the status validating_files, with a new id and the present time.
 
-        Missing hyperparameters of the method become `"auto"`. Raises InvalidValueError for anything outside the contract's ranges.
+        Args:
+            organization_id: The organization of the job; required unless the store is restricted to one.
+            **request: The members of NewJob: `model` and `training_file`, and optionally the others. Missing hyperparameters of the
+                method become `"auto"`, a missing seed a random one.
+
+        Returns:
+            The job as stored.
+
+        Raises:
+            InvalidValueError: A value is outside of the ranges of the OpenAI API reference.
         """
-        id, created_at = self._scope.clock.new_id(ids.JOB)
-        job = job_validation.validate_for_create(
-            id=id,
-            created_at=created_at,
-            organization_id=job_validation.organization(self._organization(organization_id)),
-            model=model,
-            training_file=training_file,
-            validation_file=validation_file,
-            hyperparameters=hyperparameters,
-            method=method,
-            suffix=suffix,
-            seed=seed,
-            integrations=integrations,
-            metadata=metadata,
-            eval_id=eval_id,
-        )
-        self._scope.add(lambda unit: insert_jobs(unit, [job]))
+        id, created_at = self._source.clock.new_id(new_ids.JOB)
+        owner = check_organization(self._organization(organization_id))
+        job = validate_for_create(id, created_at, owner, request)
+        self._source.write(lambda transaction: insert_jobs(transaction, [job]), flush=False)
         return job
 
     def add(self, job: FineTuningJob) -> FineTuningJob:
-        """Store a job as it came, with its own id, times and status, and answer it as stored.
+        """Store a job from elsewhere with its own id, times and status, and return it as stored.
 
-        Raises JobAlreadyExistsError if the id is taken (here or in another organization) and InvalidValueError for what the
-        tables cannot hold, or for a job of another organization than the store's.
+        Raises:
+            JobAlreadyExistsError: The id is taken, in this organization or another one.
+            InvalidValueError: A value cannot be stored, or the job belongs to another organization than the store.
         """
-        kept = self._kept(job)
-        self._scope.add(lambda unit: insert_jobs(unit, [kept]))
-        return kept
+        (stored,) = self.add_many([job])
+        return stored
 
     def add_many(self, jobs: Iterable[FineTuningJob]) -> tuple[FineTuningJob, ...]:
         """Store many jobs in one transaction: all of them, or none if one is refused. Raises as `add` does."""
-        kept = tuple(self._kept(job) for job in jobs)
+        validated = tuple(self._validated(job) for job in jobs)
         seen: set[str] = set()
-        for job in kept:
+        for job in validated:
             if job.id in seen:
                 raise JobAlreadyExistsError(job.id)
             seen.add(job.id)
-        if kept:
-            self._scope.add(lambda unit: insert_jobs(unit, kept))
-        return kept
+        if validated:
+            self._source.write(lambda transaction: insert_jobs(transaction, validated), flush=False)
+        return validated
 
-    # Reading
+    def _validated(self, job: FineTuningJob) -> FineTuningJob:
+        validated = validate_for_storage(job)
+        return replace(validated, organization_id=check_organization(self._organization(validated.organization_id)))
 
-    @reads
-    def get(self, unit: Transaction, id: str) -> FineTuningJob:
-        """The job of that id. Raises JobNotFoundError."""
-        return find(unit, job_validation.job_id(id))
+    # Read
 
-    @reads
-    def get_many(self, unit: Transaction, ids: Iterable[str]) -> tuple[FineTuningJob, ...]:
-        """The jobs of up to 1000 ids, in the order of the ids. Raises JobNotFoundError for the first one that is not there."""
-        if isinstance(ids, str):
-            raise InvalidValueError("ids", ids, "must be several ids")
-        wanted = [job_validation.job_id(id, f"ids[{position}]") for position, id in enumerate(ids)]
-        if len(wanted) > job_validation.MAX_PAGE_SIZE:
-            raise InvalidValueError("ids", len(wanted), f"must be at most {job_validation.MAX_PAGE_SIZE}")
-        found = {row[0]: row for row in unit.run(statements.jobs_of_ids(), job_ids=wanted)} if wanted else {}
-        for id in wanted:
-            if id not in found:
-                raise JobNotFoundError(id)
-        return tuple(mapping.job_from_row(found[id]) for id in wanted)
+    def get(self, id: str) -> FineTuningJob:
+        """Return the job with this id. Raises JobNotFoundError."""
+        check_id(id)
+        return self._source.read(lambda transaction: fetch(transaction, id))
 
-    @reads
+    def get_many(self, ids: Iterable[str]) -> tuple[FineTuningJob, ...]:
+        """Return the jobs with these ids, at most 1000, in the order of the ids. Raises JobNotFoundError for the first unknown id."""
+        job_ids = [check_id(id, f"ids[{position}]") for position, id in enumerate(check_many("ids", ids))]
+        if len(job_ids) > MAX_PAGE_SIZE:
+            raise InvalidValueError("ids", len(job_ids), f"must be at most {MAX_PAGE_SIZE}")
+        return self._source.read(lambda transaction: fetch_many(transaction, job_ids))
+
     def list(
-        self, unit: Transaction, *, after: str | None = None, limit: int = 20, order: Order = "desc", **filters: Unpack[JobFilters]
+        self, *, after: str | None = None, limit: int = 20, order: Order = "desc", **filters: Unpack[JobFilters]
     ) -> Page[FineTuningJob]:
-        """A page of jobs, newest first, beginning behind the job `after`. `limit` is 1 to 1000; `filters` are those of JobFilters.
+        """Return a page of jobs in the order of their creation.
 
-        Raises CursorNotFoundError if `after` names no job here, InvalidValueError for a wrong limit, order or filter.
+        Args:
+            after: The id of the job that the page begins after, usually the `last_id` of the page before.
+            limit: The size of the page, 1 to 1000.
+            order: `"desc"` for newest first, or `"asc"`.
+            **filters: The members of JobFilters. A job must match all of them.
+
+        Raises:
+            CursorNotFoundError: There is no job with the id `after` in the organization.
+            InvalidValueError: A limit, an order or a filter is wrong.
         """
-        job_validation.page_size("limit", limit)
+        check_page_size("limit", limit)
         organization_id = self._organization(filters.get("organization_id"))
-        shape, parameters = shape_of(filters, order, organization_id)
+        query, parameters = job_query(filters, order, organization_id)
         if after is not None:
-            shape = shape._replace(after=True)
-            parameters |= cursor(unit, job_validation.job_id(after, "after"), organization_id)
-        found = page_of_jobs(unit, shape, {**parameters, "row_limit": limit + 1})
+            check_id(after, "after")
+
+        def read(transaction: Transaction) -> tuple[FineTuningJob, ...]:
+            if after is None:
+                return fetch_page(transaction, query, parameters, limit + 1)
+            key = fetch_cursor(transaction, after, organization_id)
+            return fetch_page(transaction, query._replace(after=True), parameters | key, limit + 1)
+
+        found = self._source.read(read)
         return Page(found[:limit], has_more=len(found) > limit)
 
     def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> Iterator[FineTuningJob]:
-        """Every job of a list, fetched page by page while it is consumed, in constant memory.
+        """Iterate over all jobs of a list, page by page, in constant memory.
 
-        A job that is deleted on the way does not end the walk; one that is created on the way appears in ascending order only.
+        A job that is deleted meanwhile does not end the iteration. One that is created meanwhile is found in ascending order only.
+
+        Args:
+            page_size: The number of jobs that are read at once, 1 to 1000.
+            order: `"desc"` for newest first, or `"asc"`.
+            **filters: The members of JobFilters. A job must match all of them.
+
+        Raises:
+            InvalidValueError: A page size, an order or a filter is wrong.
         """
-        return chain.from_iterable(self._walk(page_size, order, filters))
+        return chain.from_iterable(self._iterate_pages(page_size, order, filters))
 
-    def _walk(self, page_size: int, order: Order, filters: JobFilters) -> Iterator[tuple[FineTuningJob, ...]]:
-        job_validation.page_size("page_size", page_size)
-        return self._pages(*shape_of(filters, order, self._organization(filters.get("organization_id"))), page_size)
+    def _iterate_pages(self, page_size: int, order: Order, filters: JobFilters) -> Iterator[tuple[FineTuningJob, ...]]:
+        check_page_size("page_size", page_size)
+        query, parameters = job_query(filters, order, self._organization(filters.get("organization_id")))
+        return self._pages(query, parameters, page_size)
 
-    def _pages(self, shape: JobQuery, parameters: dict[str, Any], page_size: int) -> Iterator[tuple[FineTuningJob, ...]]:
+    def _pages(self, query: JobQuery, parameters: dict[str, Any], page_size: int) -> Iterator[tuple[FineTuningJob, ...]]:
         while True:
-            page = self._scope.read(partial(page_of_jobs, shape=shape, parameters={**parameters, "row_limit": page_size}))
+            page = self._source.read(partial(fetch_page, query=query, parameters=parameters, rows=page_size))
             yield page
             if len(page) < page_size:
                 return
-            shape = shape._replace(after=True)
-            parameters |= {"after_created_at": page[-1].created_at, "after_id": page[-1].id}
+            query = query._replace(after=True)
+            parameters = parameters | cursor_of(page[-1])
 
-    # Moving. Each answers the job as it then is, and raises JobNotFoundError or IllegalTransitionError. `message` becomes an event of the
-    # job in the same transaction.
+    # Change and delete
 
-    @writes
-    def enqueue(self, unit: Transaction, id: str, *, message: str | None = None) -> FineTuningJob:
-        """Its files are valid: validating_files to queued."""
-        return moved(unit, id, "enqueue", message)
+    def update(self, id: str, **changes: Unpack[JobChanges]) -> FineTuningJob:
+        """Change members of a job and return it.
 
-    @writes
-    def start(
-        self, unit: Transaction, id: str, *, hyperparameters: Hyperparameters | None = None, message: str | None = None
-    ) -> FineTuningJob:
-        """A worker trains it: validating_files or queued to running. `hyperparameters` replace the members that they give.
+        Args:
+            id: The id of the job.
+            **changes: The members of JobChanges. None clears one; `metadata` replaces all pairs.
 
-        Raises InvalidValueError for one that the job's method does not have.
+        Raises:
+            IllegalTransitionError: The job has ended, and something else than its metadata was to be changed.
+            InvalidValueError: A value cannot be stored.
         """
-        if hyperparameters is None:
-            return moved(unit, id, "start", message)
-        event = event_of(unit, message)
-        values = resolved_values(find(unit, job_validation.job_id(id)), validate_hyperparameters_for_storage(hyperparameters))
-        move(unit, id, "start")
-        if values:
-            unit.run(statements.update_hyperparameters(frozenset(values)), of_job=id, **new_values(values))
-        return told(unit, id, event)
+        check_id(id)
+        values = validate_changes(changes)
+        has_metadata = "metadata" in values
+        metadata = values.pop("metadata", None)
 
-    @writes
-    def requeue(self, unit: Transaction, id: str, *, message: str | None = None) -> FineTuningJob:
-        """Its worker lets it go: running to queued."""
-        return moved(unit, id, "requeue", message)
-
-    @writes
-    def pause(self, unit: Transaction, id: str, *, message: str | None = None) -> FineTuningJob:
-        """Its user stops it for a while: queued or running to paused."""
-        return moved(unit, id, "pause", message)
-
-    @writes
-    def resume(self, unit: Transaction, id: str, *, message: str | None = None) -> FineTuningJob:
-        """Its user lets it go on: paused to queued."""
-        return moved(unit, id, "resume", message)
-
-    @writes
-    def succeed(
-        self,
-        unit: Transaction,
-        id: str,
-        *,
-        fine_tuned_model: str,
-        trained_tokens: int | None = None,
-        result_files: Iterable[str] = (),
-        message: str | None = None,
-    ) -> FineTuningJob:
-        """It ended with a model: running to succeeded, with the time of the end, and tokens and files where they are given."""
-        values: dict[str, Any] = {"fine_tuned_model": name("fine_tuned_model", fine_tuned_model)}
-        if trained_tokens is not None:
-            values["trained_tokens"] = optional_integer("trained_tokens", trained_tokens, 0)
-        files = job_validation.file_ids(result_files)
-        event = event_of(unit, message)
-        move(unit, id, "succeed", **values)
-        if files:
-            replace_children(unit, id, tables.result_files, mapping.result_file_rows(id, files))
-        return told(unit, id, event)
-
-    @writes
-    def fail(self, unit: Transaction, id: str, error: JobError, *, message: str | None = None) -> FineTuningJob:
-        """It ended with an error: every open status to failed, with the time of the end."""
-        checked = job_validation.job_error(error)
-        event = event_of(unit, message)
-        move(unit, id, "fail")
-        replace_children(unit, id, tables.errors, [mapping.error_row(id, checked)])
-        return told(unit, id, event)
-
-    @writes
-    def cancel(self, unit: Transaction, id: str, *, message: str | None = None) -> FineTuningJob:
-        """Its user ends it: every open status to cancelled, with the time of the end. A cancelled job is answered as it is."""
-        return moved(unit, id, "cancel", message)
-
-    # Changing and deleting
-
-    @writes
-    def update(
-        self,
-        unit: Transaction,
-        id: str,
-        *,
-        trained_tokens: int | Literal[Unset.UNSET] | None = UNSET,
-        estimated_finish: int | Literal[Unset.UNSET] | None = UNSET,
-        usage_metrics: Any = UNSET,
-        eval_id: str | Literal[Unset.UNSET] | None = UNSET,
-        metadata: Mapping[str, str] | Literal[Unset.UNSET] | None = UNSET,
-    ) -> FineTuningJob:
-        """Change what is given and answer the job: None clears, metadata is replaced whole.
-
-        An ended job takes metadata only: anything else raises IllegalTransitionError. Raises JobNotFoundError and InvalidValueError.
-        """
-        values: dict[str, Any] = {}
-        if trained_tokens is not UNSET:
-            values["trained_tokens"] = optional_integer("trained_tokens", trained_tokens, 0)
-        if estimated_finish is not UNSET:
-            values["estimated_finish"] = optional_integer("estimated_finish", estimated_finish, 0)
-        if usage_metrics is not UNSET:
-            values["usage_metrics"] = json_value("usage_metrics", usage_metrics)
-        if eval_id is not UNSET:
-            values["eval_id"] = optional_text("eval_id", eval_id, ID_LENGTH, 1)
-        pairs = None if metadata is UNSET else job_validation.metadata_pairs(metadata)
-        job_validation.job_id(id)
-        if values and not unit.run(statements.update_open_job(frozenset(values)), of_job=id, **new_values(values)).rowcount:
-            raise IllegalTransitionError(id, "update", find(unit, id, locked=True).status, OPEN)
-        job = find(unit, id, locked=True)
-        if metadata is UNSET:
+        def write(transaction: Transaction) -> FineTuningJob:
+            if values:
+                statement = queries.update_open_job(frozenset(values))
+                if not transaction.execute(statement, job_id=id, **new_values(values)).rowcount:
+                    raise IllegalTransitionError(id, "update", fetch(transaction, id, locked=True).status, OPEN)
+            job = fetch(transaction, id, locked=True)
+            if not has_metadata:
+                return job
+            job = replace(job, metadata=metadata)
+            replace_children(transaction, id, job_metadata, job_rows.metadata_rows(job))
             return job
-        job = replace(job, metadata=pairs)
-        replace_children(unit, id, tables.metadata, mapping.metadata_rows(job))
-        return job
 
-    @writes
-    def delete(self, unit: Transaction, id: str) -> None:
-        """Remove an ended job and everything that belongs to it.
+        return self._source.write(write)
 
-        Raises IllegalTransitionError while the job is open, JobReferencedError if a foreign key of another table forbids it, and
-        JobNotFoundError, also for a second delete.
+    def delete(self, id: str) -> None:
+        """Delete an ended job and everything that belongs to it.
+
+        Raises:
+            JobNotFoundError: There is no such job, also because it was deleted already.
+            IllegalTransitionError: The job has not ended.
+            JobReferencedError: A foreign key of another table forbids it.
         """
-        job = find(unit, job_validation.job_id(id), locked=True)
-        if not job.status.is_ended:
-            raise IllegalTransitionError(id, "delete", job.status, ENDED)
-        delete_ended_job(unit, id)
-
-    # Tenancy
-
-    def _kept(self, job: FineTuningJob) -> FineTuningJob:
-        kept = job_validation.validate_job_for_storage(job)
-        return replace(kept, organization_id=job_validation.organization(self._organization(kept.organization_id)))
+        check_id(id)
+        self._source.write(lambda transaction: delete_job(transaction, id))

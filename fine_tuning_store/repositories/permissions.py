@@ -5,57 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from fine_tuning_store.domain import ids, job_validation
-from fine_tuning_store.domain.checkpoint import CheckpointPermission
-from fine_tuning_store.domain.history_validation import projects
+from fine_tuning_store.domain import ids
+from fine_tuning_store.domain.history_validation import check_projects
+from fine_tuning_store.domain.job_validation import check_id, check_page_size
 from fine_tuning_store.domain.page import Page
-from fine_tuning_store.domain.validation import ID_LENGTH, name, text
+from fine_tuning_store.domain.permission import CheckpointPermission
+from fine_tuning_store.domain.validation import MAX_ID_LENGTH, check_name, check_text
 from fine_tuning_store.errors import (
     CheckpointNotFoundError,
     CheckpointPermissionNotFoundError,
     CursorNotFoundError,
     InvalidValueError,
 )
-from fine_tuning_store.repositories.base import Repository, reads, writes
+from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.job_filters import Order, is_descending
-from fine_tuning_store.repositories.job_writes import insert_unless_taken, require_job
-from fine_tuning_store.sql import record_mapping, record_statements
-from fine_tuning_store.sql.tables import permissions
+from fine_tuning_store.repositories.job_reads import require_job
+from fine_tuning_store.repositories.job_writes import insert_unless_taken
+from fine_tuning_store.sql.models import checkpoint_permissions
+from fine_tuning_store.sql.queries import permissions as queries
 from fine_tuning_store.transactions import Transaction
 
 
 class CheckpointPermissionRepository(Repository):
-    """Which projects may use a model. A permission belongs to the organization and the job that the model came from.
+    """Which projects may use a model. A permission belongs to the organization and the job that the model comes from.
 
-    A model is named as the API names it: by its `fine_tuned_model` or `fine_tuned_model_checkpoint`. On a store of all
-    organizations `organization_id` says whose model is meant, where several have one of that name.
+    A model has the name that the API uses for it: a `fine_tuned_model` or a `fine_tuned_model_checkpoint`. In a store of all
+    organizations, `organization_id` says whose model is meant if several have one of that name.
     """
 
-    @writes
     def create(
-        self, unit: Transaction, fine_tuned_model_checkpoint: str, project_ids: Iterable[str], *, organization_id: str | None = None
+        self, fine_tuned_model_checkpoint: str, project_ids: Iterable[str], *, organization_id: str | None = None
     ) -> tuple[CheckpointPermission, ...]:
-        """Give projects leave, and answer their permissions in the order of the projects; what a project has already stays as it is.
+        """Permit projects to use a model. A permission that a project already has stays as it is.
 
-        Raises CheckpointNotFoundError if no job has such a model.
+        Args:
+            fine_tuned_model_checkpoint: The name of the model.
+            project_ids: The ids of 1 to 1000 projects.
+            organization_id: The organization of the model.
+
+        Returns:
+            The permissions in the order of the projects.
+
+        Raises:
+            CheckpointNotFoundError: No job has a model of this name.
+            InvalidValueError: A value cannot be stored, or several organizations have a model of this name.
         """
-        model = name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
-        wanted = projects(project_ids)
-        owner = _owner(unit, model, self._organization(organization_id) or _only_organization(unit, model))
-        require_job(unit, owner.job_id, kept_there=True)
-        of_model = {"model": model, "digest": record_mapping.model_digest(model), "organization_id": owner.organization_id}
-        for project_id in wanted:
-            id, created_at = unit.clock.new_id(ids.PERMISSION)
-            row = {**of_model, "id": id, "created_at": created_at, "project_id": project_id, "job_id": owner.job_id}
-            insert_unless_taken(unit, permissions, row)
-        found = unit.run(record_statements.PERMISSIONS_OF_PROJECTS, project_ids=list(wanted), **of_model)
-        by_project = {permission.project_id: permission for permission in map(record_mapping.permission_from_row, found)}
-        return tuple(by_project[project_id] for project_id in wanted)
+        model = check_name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
+        projects = check_projects(project_ids)
+        organization = self._organization(organization_id)
+        return self._source.write(lambda transaction: _permit(transaction, model, projects, organization))
 
-    @reads
     def list(
         self,
-        unit: Transaction,
         fine_tuned_model_checkpoint: str,
         *,
         project_id: str | None = None,
@@ -64,40 +65,60 @@ class CheckpointPermissionRepository(Repository):
         order: Order = "desc",
         organization_id: str | None = None,
     ) -> Page[CheckpointPermission]:
-        """A page of a model's permissions, newest first, behind the permission `after`. `limit` is 1 to 1000.
+        """Return a page of a model's permissions.
 
-        Raises CheckpointNotFoundError if no job has such a model, CursorNotFoundError if `after` names none of its permissions.
+        Args:
+            fine_tuned_model_checkpoint: The name of the model.
+            project_id: Restricts the page to one project.
+            after: The id of the permission that the page begins after, usually the `last_id` of the page before.
+            limit: The size of the page, 1 to 1000.
+            order: `"desc"` for newest first, or `"asc"`.
+            organization_id: The organization of the model.
+
+        Raises:
+            CheckpointNotFoundError: No job has a model of this name.
+            CursorNotFoundError: The model has no permission with the id `after`.
+            InvalidValueError: An argument is wrong, or several organizations have a model of this name.
         """
-        job_validation.page_size("limit", limit)
-        model = name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
-        owner = self._organization(organization_id) or _only_organization(unit, model)
-        parameters: dict[str, Any] = {"model": model, "digest": record_mapping.model_digest(model), "organization_id": owner}
-        if project_id is not None:
-            parameters["project_id"] = text("project_id", project_id, ID_LENGTH, 1)
-        descending = is_descending(order)
+        check_page_size("limit", limit)
+        model = check_name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
+        organization = self._organization(organization_id)
+        project = {} if project_id is None else {"project_id": check_text("project_id", project_id, MAX_ID_LENGTH, 1)}
         if after is not None:
-            cursor = {"permission_id": job_validation.job_id(after, "after"), "digest": parameters["digest"], "organization_id": owner}
-            row = unit.run(record_statements.PERMISSION_CURSOR, **cursor).first()
-            if row is None:
-                _owner(unit, model, owner)
-                raise CursorNotFoundError(after)
-            parameters |= {"after_created_at": row.created_at, "after_id": row.id}
-        statement = record_statements.permissions_page(project=project_id is not None, after=after is not None, descending=descending)
-        found = [record_mapping.permission_from_row(row) for row in unit.run(statement, row_limit=limit + 1, **parameters)]
-        if not found:
-            _owner(unit, model, owner)
-        return Page(tuple(found[:limit]), has_more=len(found) > limit)
+            check_id(after, "after")
+        statement = queries.permissions_page(project=bool(project), after=after is not None, descending=is_descending(order))
 
-    @writes
-    def delete(self, unit: Transaction, id: str, *, fine_tuned_model_checkpoint: str | None = None) -> None:
-        """Take a permission away, if it is one of the model where that is given. Raises CheckpointPermissionNotFoundError."""
-        statement, parameters = record_statements.DELETE_PERMISSION, {"permission_id": job_validation.job_id(id)}
+        def read(transaction: Transaction) -> Page[CheckpointPermission]:
+            owner = organization or _only_organization(transaction, model)
+            of_model = {"digest": queries.model_digest(model), "organization_id": owner}
+            key = {} if after is None else _cursor(transaction, after, model, of_model)
+            rows = transaction.execute(statement, row_limit=limit + 1, model=model, **of_model, **project, **key).all()
+            if not rows:
+                _job_of_model(transaction, model, owner)
+            return Page(tuple(queries.permission_from_row(row) for row in rows[:limit]), has_more=len(rows) > limit)
+
+        return self._source.read(read)
+
+    def delete(self, id: str, *, fine_tuned_model_checkpoint: str | None = None) -> None:
+        """Delete a permission.
+
+        Args:
+            id: The id of the permission.
+            fine_tuned_model_checkpoint: If given, only a permission of this model is deleted.
+
+        Raises:
+            CheckpointPermissionNotFoundError: There is no such permission.
+        """
+        statement, parameters = queries.DELETE_PERMISSION, {"permission_id": check_id(id)}
         if fine_tuned_model_checkpoint is not None:
-            statement = record_statements.DELETE_PERMISSION_OF_MODEL
-            model = name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
-            parameters["digest"] = record_mapping.model_digest(model)
-        if not unit.run(statement, **parameters).rowcount:
-            raise CheckpointPermissionNotFoundError(id)
+            statement = queries.DELETE_PERMISSION_OF_MODEL
+            parameters["digest"] = queries.model_digest(check_name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint))
+
+        def write(transaction: Transaction) -> None:
+            if not transaction.execute(statement, **parameters).rowcount:
+                raise CheckpointPermissionNotFoundError(id)
+
+        self._source.write(write)
 
 
 class _Owner(NamedTuple):
@@ -105,16 +126,40 @@ class _Owner(NamedTuple):
     organization_id: str
 
 
-def _owner(unit: Transaction, model: str, organization_id: str) -> _Owner:
-    row = unit.run(record_statements.JOB_OF_MODEL, model=model, organization_id=organization_id).first()
+def _permit(
+    transaction: Transaction, model: str, projects: tuple[str, ...], organization_id: str | None
+) -> tuple[CheckpointPermission, ...]:
+    owner = _job_of_model(transaction, model, organization_id or _only_organization(transaction, model))
+    require_job(transaction, owner.job_id, locked=True)
+    of_model = {"model": model, "digest": queries.model_digest(model), "organization_id": owner.organization_id}
+    for project_id in projects:
+        id, created_at = transaction.clock.new_id(ids.PERMISSION)
+        row = {**of_model, "id": id, "created_at": created_at, "project_id": project_id, "job_id": owner.job_id}
+        insert_unless_taken(transaction, checkpoint_permissions, row)
+    rows = transaction.execute(queries.PERMISSIONS_OF_PROJECTS, project_ids=list(projects), **of_model)
+    by_project = {permission.project_id: permission for permission in map(queries.permission_from_row, rows)}
+    return tuple(by_project[project_id] for project_id in projects)
+
+
+def _cursor(transaction: Transaction, after: str, model: str, of_model: dict[str, str]) -> dict[str, Any]:
+    """Return the sort key of the permission `after`, as parameters of a page. Raises CursorNotFoundError."""
+    row = transaction.execute(queries.PERMISSION_CURSOR, permission_id=after, **of_model).first()
+    if row is None:
+        _job_of_model(transaction, model, of_model["organization_id"])
+        raise CursorNotFoundError(after)
+    return {"after_created_at": row.created_at, "after_id": row.id}
+
+
+def _job_of_model(transaction: Transaction, model: str, organization_id: str) -> _Owner:
+    row = transaction.execute(queries.JOB_OF_MODEL, model=model, organization_id=organization_id).first()
     if row is None:
         raise CheckpointNotFoundError(model)
     return _Owner._make(row)
 
 
-def _only_organization(unit: Transaction, model: str) -> str:
-    """The organization that has the model, where a store sees all of them and none was named."""
-    owners = unit.run(record_statements.ORGANIZATIONS_OF_MODEL, model=model).scalars().all()
+def _only_organization(transaction: Transaction, model: str) -> str:
+    """Return the organization that has the model, where none was named and all are visible."""
+    owners = transaction.execute(queries.ORGANIZATIONS_OF_MODEL, model=model).scalars().all()
     if not owners:
         raise CheckpointNotFoundError(model)
     if len(owners) > 1:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import CompileError
 
 from fine_tuning_store.schema.revisions import PREFIX, Thing, revision_id
-from fine_tuning_store.sql.tables import METADATA
+from fine_tuning_store.sql.models import METADATA
 
 #: What the first revisions give to each table, so that MariaDB compares all its texts byte by byte.
 _TABLE_OPTIONS: Final = {

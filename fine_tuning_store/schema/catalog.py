@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeEngine
 
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import SCHEMA_NUMBER, Thing, added_after
-from fine_tuning_store.sql.tables import METADATA
+from fine_tuning_store.sql.models import METADATA
 
 #: Descriptions of things.
 Catalog = dict[Thing, str]

@@ -10,8 +10,8 @@ from fine_tuning_store.errors import SchemaConflictError, SchemaVersionError
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import SCHEMA_NUMBER
 from fine_tuning_store.sql.schema_option import options_of
-from fine_tuning_store.sql.statements import compatible_numbers
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE, compatibility, jobs
+from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility, jobs
 
 #: The version table of most applications, Alembic's default.
 USUAL_VERSION_TABLE: Final = "alembic_version"
@@ -39,7 +39,7 @@ def read_numbers(connection: Connection, schema: str | None) -> Numbers | None:
     """Return the database's schema number and oldest code number, None if the tables do not exist or are not complete."""
     if not inspect(connection).has_table(compatibility.name, schema):
         return None
-    row = connection.execute(compatible_numbers(), execution_options=options_of(schema)).one_or_none()
+    row = connection.execute(COMPATIBILITY, execution_options=options_of(schema)).one_or_none()
     return None if row is None else Numbers(row.schema_number, row.oldest_code_number)
 
 

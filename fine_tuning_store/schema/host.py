@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.galera_lease import lease
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 
 #: A filter of table names, as Alembic's `include_name` takes it.
 NameFilter = Callable[[str | None, str, MutableMapping[Any, Any]], bool]

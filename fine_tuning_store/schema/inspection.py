@@ -10,8 +10,8 @@ from sqlalchemy import Column, Connection, Inspector, String, inspect, select, t
 from fine_tuning_store.schema.checks import USUAL_VERSION_TABLE
 from fine_tuning_store.schema.revisions import PREFIX
 from fine_tuning_store.sql.schema_option import options_of
-from fine_tuning_store.sql.statements import compatible_numbers
-from fine_tuning_store.sql.tables import METADATA, VERSION_TABLE, compatibility
+from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def find(connection: Connection, schema: str | None, host_version_table: str | N
         problems.append(f"{history} exists, but it is not a version table of Alembic")
     if compatibility.name in present:
         if set(compatibility.columns.keys()) <= _columns(inspector, schema, compatibility.name):
-            found = connection.execute(compatible_numbers(), execution_options=options_of(schema)).all()
+            found = connection.execute(COMPATIBILITY, execution_options=options_of(schema)).all()
             numbers = (found[0].schema_number, found[0].oldest_code_number) if found else None
             if len(found) > 1 or not all(isinstance(number, int) for number in numbers or ()) or (numbers and numbers[1] > numbers[0]):
                 problems.append(f"{compatibility.name} does not hold exactly one row of two numbers")

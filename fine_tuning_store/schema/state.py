@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from fine_tuning_store.schema.catalog import SchemaDifference, differences
 from fine_tuning_store.schema.inspection import Findings, find
 from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER, number_of, revision_id
-from fine_tuning_store.sql.tables import compatibility, jobs
+from fine_tuning_store.sql.models import compatibility, jobs
 
 
 class SchemaStatus(StrEnum):

@@ -102,6 +102,22 @@ def _async(url: URL, database: Database, options: Mapping[str, Any]) -> AsyncEng
     return engine
 
 
+def require_sync_engine(engine: object) -> None:
+    """Check an engine of the host that is given to a sync store.
+
+    Raises:
+        TypeError: It is not an Engine of SQLAlchemy.
+        UnsupportedDatabaseError: Its driver is async.
+    """
+    if not isinstance(engine, Engine):
+        raise TypeError(
+            f"FineTuningStore takes an Engine of SQLAlchemy, not {type(engine).__name__}: for an AsyncEngine use "
+            "AsyncFineTuningStore, for a URL FineTuningStore.from_url"
+        )
+    if engine.dialect.is_async:
+        raise UnsupportedDatabaseError(f"{engine.dialect.driver!r} is an async driver and this store is sync: use AsyncFineTuningStore")
+
+
 def for_others(engine: Engine) -> Engine:
     """Return a view of a store's engine whose transactions begin by themselves as the database needs. It shares the pool."""
     view = engine.execution_options()

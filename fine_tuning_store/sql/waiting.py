@@ -5,19 +5,29 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
-from sqlalchemy.util import await_only, greenlet_spawn  # await_only is what 2.0 and 2.1 have in common
+from sqlalchemy.util import await_only, greenlet_spawn
+
+T = TypeVar("T")
 
 POLL_SECONDS: Final = 0.05
 
 
+def wait_for(awaitable: Awaitable[T]) -> T:
+    """Await something in sync code that runs in a greenlet of SQLAlchemy's, as every bridged call does.
+
+    SQLAlchemy 2.1 calls its function await_; the older name works in 2.0 and 2.1.
+    """
+    return await_only(awaitable)
+
+
 def sleep(seconds: float, *, is_async: bool) -> None:
-    """Wait. With an async driver the caller must run in a greenlet of SQLAlchemy's, as every bridged call does."""
+    """Wait: awaited if the driver is async, see `wait_for`."""
     if is_async:
-        await_only(asyncio.sleep(seconds))
+        wait_for(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
 
@@ -47,7 +57,7 @@ def run_periodically(function: Callable[[], object], interval: float, *, is_asyn
             yield
         finally:
             task.cancel()
-            await_only(asyncio.wait([task]))
+            wait_for(asyncio.wait([task]))
     else:
         stopped = threading.Event()
 

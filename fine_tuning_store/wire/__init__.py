@@ -1,1 +1,1 @@
-"""The JSON shapes of the API, in and out."""
+"""The JSON shapes of the OpenAI API, in and out."""

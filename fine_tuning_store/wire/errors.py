@@ -1,4 +1,4 @@
-"""Our errors as the API words them."""
+"""The errors of this library as the API's JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fine_tuning_store import errors
 
 
 def error_to_wire(error: Exception) -> tuple[int, dict[str, Any]]:
-    """The status code and the body that the API answers for an error (contract 2).
+    """Return the HTTP status and the JSON body for an error.
 
-    404 with `fine_tune_not_found` for what is not there, 400 for illegal moves and wrong values (a client would send a 409 again), with
-    the member at fault as `param`; 500 for everything else, without a word of the database.
+    404 with the code `fine_tune_not_found` for what does not exist. 400 for illegal transitions and wrong values, with the member at fault
+    as `param`: the official client would retry a 409. 500 for everything else, without details of the database.
     """
     for kind, body in _BODIES.items():
         if isinstance(error, kind):
@@ -28,7 +28,7 @@ def _body(
 
 
 def _sendable(words: str) -> str:
-    """Text that can be sent as UTF-8, although a client wrote lone surrogates into it."""
+    """Return the text with lone surrogates, which UTF-8 cannot encode, written as escapes."""
     return words.encode(errors="backslashreplace").decode()
 
 

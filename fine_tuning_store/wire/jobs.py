@@ -1,7 +1,7 @@
-"""The JSON shape of the OpenAI API, in and out.
+"""The JSON shape of jobs, in and out.
 
-Reading is generous: every shape that the real API, its documents and Azure ever sent is taken (contract section 5). What a job
-says comes back: `job_from_wire(job_to_wire(job)) == job`, and unknown members return through `extra`.
+Reading is lenient: it accepts every shape that the OpenAI API, its documentation and Azure have sent since 2023. Nothing that a payload says
+is lost: `job_from_wire(job_to_wire(job)) == job`, and unknown members come back through `extra`.
 """
 
 from __future__ import annotations
@@ -11,28 +11,32 @@ from copy import deepcopy
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from fine_tuning_store.domain import job_validation
-from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES, read_hyperparameters
-from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
+from fine_tuning_store.domain.hyperparameters import hyperparameters_from_payload
+from fine_tuning_store.domain.job import HYPERPARAMETERS, METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
+from fine_tuning_store.domain.job_validation import WIRE_MEMBERS, check_status, validate_for_storage
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.domain.validation import JSON_DEPTH, json_object, text
+from fine_tuning_store.domain.validation import MAX_JSON_DEPTH, check_json_object, check_text
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.wire.members import given, object_of, required, whole
 
 Profile = Literal["latest", "2023-09", "azure"]
 
-#: Words of other times and servers for our statuses (contract 3.3).
+#: Statuses of other versions of the API and of other servers.
 FOREIGN_STATUSES: Mapping[str, JobStatus] = MappingProxyType(
     {"created": JobStatus.VALIDATING_FILES, "pending": JobStatus.QUEUED, "pausing": JobStatus.RUNNING}
 )
 
 
 def job_to_wire(job: FineTuningJob, profile: Profile = "latest") -> dict[str, Any]:
-    """The job as the API's JSON object, a new dict that may be changed.
+    """Return the job as the API's JSON object, a new dict.
 
-    Profile `latest` has the 23 members of a 2025 row and the job's unknown ones; `2023-09` has exactly the 14 of the first version,
-    hyperparameters with n_epochs only; `azure` says `pending` for queued, -1 for `"auto"`, and `suffix`. Raises InvalidValueError for
-    an unknown profile.
+    Args:
+        job: The job.
+        profile: `latest` has the 23 members of 2025 and the job's unknown ones. `2023-09` has exactly the 14 members of the first version,
+            with n_epochs as the only hyperparameter. `azure` says `pending` for queued, -1 for `"auto"`, and `suffix`.
+
+    Raises:
+        InvalidValueError: There is no such profile.
     """
     write = _PROFILES.get(profile) if isinstance(profile, str) else None
     if write is None:
@@ -41,9 +45,14 @@ def job_to_wire(job: FineTuningJob, profile: Profile = "latest") -> dict[str, An
 
 
 def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None) -> FineTuningJob:
-    """The job that a payload of the API describes. `organization_id` takes the place of the payload's own, if given.
+    """Return the job of a JSON object of the API.
 
-    Raises InvalidValueError, which names the member, for a payload that is no job or that no database could keep.
+    Args:
+        payload: The JSON object.
+        organization_id: If given, it replaces that of the payload.
+
+    Raises:
+        InvalidValueError: The payload is not a job, or has a value that cannot be stored. `field` names the member.
     """
     object_of(payload, "fine_tuning.job")
     method, hyperparameters = _method_in(payload)
@@ -58,14 +67,14 @@ def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None
         hyperparameters=hyperparameters,
         model=required(payload, "model"),
         organization_id=owner,
-        result_files=job_validation.file_ids(given(payload, "result_files", ())),
+        result_files=given(payload, "result_files", ()),
         status=_status_in(required(payload, "status")),
         trained_tokens=whole(payload.get("trained_tokens")),
         training_file=required(payload, "training_file"),
         validation_file=payload.get("validation_file"),
         seed=whole(payload.get("seed")),
-        integrations=job_validation.integration_list(given(payload, "integrations", ())),
-        metadata=job_validation.metadata_pairs(payload.get("metadata"), pairs=None),
+        integrations=given(payload, "integrations", ()),
+        metadata=payload.get("metadata"),
         method=method,
         suffix=payload.get("suffix") if suffix is None else suffix,
         estimated_finish=whole(payload.get("estimated_finish")),
@@ -74,22 +83,22 @@ def job_from_wire(payload: Mapping[str, Any], organization_id: str | None = None
         eval_id=payload.get("eval_id"),
         extra={name: value for name, value in payload.items() if name not in _READ},
     )
-    return job_validation.validate_job_for_storage(job)
+    return validate_for_storage(job)
 
 
-_READ: Final = frozenset((*job_validation.MEMBERS, "suffix"))
+_READ: Final = frozenset((*WIRE_MEMBERS, "suffix"))
 
 
 def _status_in(word: Any) -> JobStatus:
     foreign = FOREIGN_STATUSES.get(word) if isinstance(word, str) else None
-    return foreign or job_validation.job_status(word)
+    return foreign or check_status(word)
 
 
 def _error_in(value: Any) -> JobError | None:
-    """Null, an empty object and an object of nulls all say that there is no error (contract 0, fact 2)."""
+    """Return the error of a payload. Null, an empty object and an object of nulls all mean that there is none."""
     if value is None:
         return None
-    members = {name: member for name, member in json_object("error", value).items() if member is not None}
+    members = {name: member for name, member in check_json_object("error", value).items() if member is not None}
     if not members:
         return None
     code, message, param = (members.pop(name, None) for name in ("code", "message", "param"))
@@ -97,21 +106,21 @@ def _error_in(value: Any) -> JobError | None:
 
 
 def _method_in(payload: Mapping[str, Any]) -> tuple[Method | None, Hyperparameters]:
-    """The method, and its hyperparameters: those of its own block, before those at the top."""
-    top = json_object("hyperparameters", given(payload, "hyperparameters", {}))
+    """Return the method and its hyperparameters. Those of its own block take precedence over those at the top."""
+    top = check_json_object("hyperparameters", given(payload, "hyperparameters", {}))
     method = payload.get("method")
     if method is None:
-        return None, read_hyperparameters(top)
-    rest = {name: member for name, member in json_object("method", method, JSON_DEPTH + 2).items() if member is not None}
+        return None, hyperparameters_from_payload(top)
+    rest = {name: member for name, member in check_json_object("method", method, MAX_JSON_DEPTH + 2).items() if member is not None}
     type = rest.pop("type", None) or next((name for name in METHOD_HYPERPARAMETERS if name in rest), "supervised")
-    text("method.type", type)
-    block = json_object(f"method.{type}", rest.pop(type, {}), JSON_DEPTH + 1)
-    inner = json_object(f"method.{type}.hyperparameters", block.pop("hyperparameters", None) or {})
+    check_text("method.type", type)
+    block = check_json_object(f"method.{type}", rest.pop(type, {}), MAX_JSON_DEPTH + 1)
+    inner = check_json_object(f"method.{type}.hyperparameters", block.pop("hyperparameters", None) or {})
     nested = {name: member for name, member in inner.items() if member is not None}
     grader, response_format = block.pop("grader", None), block.pop("response_format", None)
     extra = {**rest, type: block} if block else rest
     read = Method(type=type, grader=grader, response_format=response_format, extra=extra)
-    return read, read_hyperparameters({**top, **nested})
+    return read, hyperparameters_from_payload({**top, **nested})
 
 
 def _latest(job: FineTuningJob) -> dict[str, Any]:
@@ -187,12 +196,8 @@ def _error_out(error: JobError | None) -> dict[str, Any] | None:
 
 
 def _hyperparameters_out(hyperparameters: Hyperparameters) -> dict[str, Any]:
-    present = {
-        name: getattr(hyperparameters, name)
-        for name in (*STORABLE_RANGES, "reasoning_effort")
-        if getattr(hyperparameters, name) is not None
-    }
-    return {**present, **deepcopy(dict(hyperparameters.extra))}
+    values = {name: getattr(hyperparameters, name) for name in HYPERPARAMETERS}
+    return {name: value for name, value in values.items() if value is not None} | deepcopy(dict(hyperparameters.extra))
 
 
 def _method_out(method: Method, hyperparameters: Hyperparameters) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a payload's members are taken."""
+"""How the members of a payload are read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fine_tuning_store.errors import InvalidValueError
 
 
 def object_of(payload: Any, kind: str) -> Mapping[str, Any]:
-    """The payload, if it is an object and says nothing else of its kind."""
+    """Return the payload. Raises InvalidValueError if it is no object, or names another kind of object."""
     if not isinstance(payload, Mapping):
         raise InvalidValueError("payload", type(payload).__name__, "must be an object")
     if payload.get("object") not in (kind, None):
@@ -18,7 +18,7 @@ def object_of(payload: Any, kind: str) -> Mapping[str, Any]:
 
 
 def required(payload: Mapping[str, Any], name: str) -> Any:
-    """A member that must be there."""
+    """Return a member. Raises InvalidValueError if it is null or absent."""
     value = payload.get(name)
     if value is None:
         raise InvalidValueError(name, value, "is required")
@@ -26,11 +26,11 @@ def required(payload: Mapping[str, Any], name: str) -> Any:
 
 
 def given(payload: Mapping[str, Any], name: str, default: Any) -> Any:
-    """A member, or a default for null and absent."""
+    """Return a member, or a default if it is null or absent."""
     value = payload.get(name)
     return default if value is None else value
 
 
 def whole(value: Any) -> Any:
-    """A whole number as an int: other servers send 1692661014.0."""
+    """Return a whole number as an int: some servers send 1692661014.0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

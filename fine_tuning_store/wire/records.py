@@ -1,4 +1,4 @@
-"""Events, checkpoints, permissions and lists as the API's JSON, in and out."""
+"""The JSON shapes of events, checkpoints, permissions and lists, in and out."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, TypeVar
 
-from fine_tuning_store.domain.checkpoint import CheckpointPermission, FineTuningJobCheckpoint
+from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
 from fine_tuning_store.domain.event import FineTuningJobEvent
 from fine_tuning_store.domain.history_validation import (
     CHECKPOINT_MEMBERS,
     EVENT_MEMBERS,
-    validate_checkpoint_for_storage,
-    validate_event_for_storage,
+    validate_checkpoint,
+    validate_event,
 )
-from fine_tuning_store.domain.page import Identified, Page
-from fine_tuning_store.domain.validation import ID_LENGTH, integer, text
+from fine_tuning_store.domain.page import HasId, Page
+from fine_tuning_store.domain.permission import CheckpointPermission
+from fine_tuning_store.domain.validation import MAX_ID_LENGTH, check_integer, check_text
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.wire.members import given, object_of, required, whole
 
-T = TypeVar("T", bound=Identified)
+T = TypeVar("T", bound=HasId)
 
 
 def event_to_wire(event: FineTuningJobEvent) -> dict[str, Any]:
-    """The event as the API's JSON object."""
+    """Return the event as the API's JSON object."""
     return {
         "object": event.object,
         "id": event.id,
@@ -37,10 +38,9 @@ def event_to_wire(event: FineTuningJobEvent) -> dict[str, Any]:
 
 
 def event_from_wire(payload: Mapping[str, Any]) -> FineTuningJobEvent:
-    """The event that a payload describes; it belongs to no job yet. Raises InvalidValueError."""
+    """Return the event of a JSON object of the API, which does not name its job. Raises InvalidValueError."""
     members = object_of(payload, "fine_tuning.job.event")
-    return validate_event_for_storage(
-        "",
+    return validate_event(
         FineTuningJobEvent(
             id=required(members, "id"),
             created_at=whole(required(members, "created_at")),
@@ -54,7 +54,7 @@ def event_from_wire(payload: Mapping[str, Any]) -> FineTuningJobEvent:
 
 
 def checkpoint_to_wire(checkpoint: FineTuningJobCheckpoint) -> dict[str, Any]:
-    """The checkpoint as the API's JSON object."""
+    """Return the checkpoint as the API's JSON object."""
     return {
         "object": checkpoint.object,
         "id": checkpoint.id,
@@ -68,9 +68,9 @@ def checkpoint_to_wire(checkpoint: FineTuningJobCheckpoint) -> dict[str, Any]:
 
 
 def checkpoint_from_wire(payload: Mapping[str, Any]) -> FineTuningJobCheckpoint:
-    """The checkpoint that a payload describes. Raises InvalidValueError."""
+    """Return the checkpoint of a JSON object of the API. Raises InvalidValueError."""
     members = object_of(payload, "fine_tuning.job.checkpoint")
-    return validate_checkpoint_for_storage(
+    return validate_checkpoint(
         FineTuningJobCheckpoint(
             id=required(members, "id"),
             created_at=whole(required(members, "created_at")),
@@ -84,7 +84,7 @@ def checkpoint_from_wire(payload: Mapping[str, Any]) -> FineTuningJobCheckpoint:
 
 
 def permission_to_wire(permission: CheckpointPermission) -> dict[str, Any]:
-    """The permission as the API's JSON object. Its model stands only in the path of the API."""
+    """Return the permission as the API's JSON object. Its model is named by the path of the API only."""
     return {
         "object": permission.object,
         "id": permission.id,
@@ -94,17 +94,17 @@ def permission_to_wire(permission: CheckpointPermission) -> dict[str, Any]:
 
 
 def permission_from_wire(payload: Mapping[str, Any]) -> CheckpointPermission:
-    """The permission that a payload describes. Raises InvalidValueError."""
+    """Return the permission of a JSON object of the API. Raises InvalidValueError."""
     members = object_of(payload, "checkpoint.permission")
     return CheckpointPermission(
-        id=text("id", required(members, "id"), ID_LENGTH, 1),
-        created_at=integer("created_at", whole(required(members, "created_at"))),
-        project_id=text("project_id", required(members, "project_id"), ID_LENGTH, 1),
+        id=check_text("id", required(members, "id"), MAX_ID_LENGTH, 1),
+        created_at=check_integer("created_at", whole(required(members, "created_at"))),
+        project_id=check_text("project_id", required(members, "project_id"), MAX_ID_LENGTH, 1),
     )
 
 
 def page_to_wire(page: Page[T], to_wire: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
-    """A page as the API's list envelope, its rows written by `to_wire`."""
+    """Return a page as the API's list object. `to_wire` is the function that writes its rows, such as `job_to_wire`."""
     return {
         "object": "list",
         "data": [to_wire(row) for row in page.data],
@@ -115,7 +115,7 @@ def page_to_wire(page: Page[T], to_wire: Callable[[T], dict[str, Any]]) -> dict[
 
 
 def page_from_wire(payload: Mapping[str, Any], from_wire: Callable[[Mapping[str, Any]], T]) -> Page[T]:
-    """The page that a list envelope holds, its rows read by `from_wire`. Raises InvalidValueError."""
+    """Return the page of a list object of the API. `from_wire` is the function that reads its rows. Raises InvalidValueError."""
     members = object_of(payload, "list")
     rows = required(members, "data")
     if not isinstance(rows, list):

@@ -14,7 +14,7 @@ from fine_tuning_store.schema.locks import session_lock
 from fine_tuning_store.schema.settings import set_in_session
 from fine_tuning_store.schema.timeouts import LOCK_WAIT_SECONDS
 from fine_tuning_store.sql.dialects import database_named
-from fine_tuning_store.sql.tables import VERSION_TABLE
+from fine_tuning_store.sql.models import VERSION_TABLE
 
 _MARIADB: Final = database_named("mariadb")
 #: Besides errors of lost transactions: the table exists, the key is taken, the table does not exist, its definition has changed.

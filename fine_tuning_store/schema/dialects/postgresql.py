@@ -14,7 +14,7 @@ from fine_tuning_store.schema.settings import set_in_each_transaction
 from fine_tuning_store.schema.timeouts import LOCK_WAIT_SECONDS
 from fine_tuning_store.sql.dialects import database_named
 from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER
-from fine_tuning_store.sql.tables import VERSION_TABLE, jobs
+from fine_tuning_store.sql.models import VERSION_TABLE, jobs
 
 _KEY: Final = f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)"
 _HOLDER: Final = (

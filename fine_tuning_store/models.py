@@ -1,0 +1,31 @@
+"""The ORM classes of the tables, for a host's own queries, foreign keys and relationships.
+
+Their relationships are view-only and load nothing by themselves (`lazy="raise"`): name what a query needs by a loader option such as
+`selectinload(JobRow.result_files)`. Write jobs through the repositories, which keep the rules that the tables alone cannot.
+"""
+
+from fine_tuning_store.sql.models import (
+    Base,
+    CheckpointPermissionRow,
+    CheckpointRow,
+    CompatibilityRow,
+    EventRow,
+    JobErrorRow,
+    JobHyperparametersRow,
+    JobMetadataRow,
+    JobResultFileRow,
+    JobRow,
+)
+
+__all__ = [
+    "Base",
+    "CheckpointPermissionRow",
+    "CheckpointRow",
+    "CompatibilityRow",
+    "EventRow",
+    "JobErrorRow",
+    "JobHyperparametersRow",
+    "JobMetadataRow",
+    "JobResultFileRow",
+    "JobRow",
+]

@@ -1,0 +1,59 @@
+"""How jobs are read: functions of a transaction that the repositories are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.errors import CursorNotFoundError, JobNotFoundError
+from fine_tuning_store.sql.queries import job_rows
+from fine_tuning_store.sql.queries import jobs as queries
+from fine_tuning_store.sql.queries.jobs import JobQuery
+from fine_tuning_store.transactions import Transaction
+
+
+def fetch(transaction: Transaction, id: str, *, locked: bool = False) -> FineTuningJob:
+    """Return a job; with `locked`, as it is now and until the transaction ends. Raises JobNotFoundError."""
+    if locked:
+        require_job(transaction, id, locked=True)  # PostgreSQL reads only the row that it waited for again, not those joined to it
+    row = transaction.execute(queries.JOB_LOCKED if locked else queries.JOB, job_id=id).first()
+    if row is None:
+        raise JobNotFoundError(id)
+    return job_rows.job_from_row(row)
+
+
+def require_job(transaction: Transaction, id: str, *, locked: bool = False) -> None:
+    """Raise JobNotFoundError if there is no such job. With `locked`, it cannot be deleted until the transaction ends."""
+    if transaction.execute(queries.JOB_EXISTS_LOCKED if locked else queries.JOB_EXISTS, job_id=id).first() is None:
+        raise JobNotFoundError(id)
+
+
+def fetch_many(transaction: Transaction, ids: list[str]) -> tuple[FineTuningJob, ...]:
+    """Return the jobs with these ids in their order. Raises JobNotFoundError for the first unknown id."""
+    found = {row[0]: row for row in transaction.execute(queries.JOBS_BY_IDS, job_ids=ids)} if ids else {}
+    for id in ids:
+        if id not in found:
+            raise JobNotFoundError(id)
+    return tuple(job_rows.job_from_row(found[id]) for id in ids)
+
+
+def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
+    """Return the jobs of a page of at most `rows` rows."""
+    result = transaction.execute(queries.page(query), **parameters, row_limit=rows)
+    return tuple([job_rows.job_from_row(row) for row in result])
+
+
+def fetch_cursor(transaction: Transaction, id: str, organization_id: str | None) -> dict[str, Any]:
+    """Return the sort key of the job `after`, as parameters of a page. Raises CursorNotFoundError."""
+    if organization_id is None:
+        row = transaction.execute(queries.CURSOR, job_id=id).one_or_none()
+    else:
+        row = transaction.execute(queries.CURSOR_IN_ORGANIZATION, job_id=id, organization_id=organization_id).one_or_none()
+    if row is None:
+        raise CursorNotFoundError(id)
+    return cursor_of(row)
+
+
+def cursor_of(job: Any) -> dict[str, Any]:
+    """Return the sort key of a job, or of its row, as parameters of the page after it."""
+    return {"after_created_at": job.created_at, "after_id": job.id}

@@ -1,0 +1,204 @@
+"""The transitions of jobs: each changes the status of a job by one guarded UPDATE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fine_tuning_store.domain.event import FineTuningJobEvent
+from fine_tuning_store.domain.hyperparameters import validate_hyperparameters
+from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError
+from fine_tuning_store.domain.job_validation import check_id, check_result_files
+from fine_tuning_store.domain.lifecycle import ENDED, TRANSITIONS, JobStatus
+from fine_tuning_store.domain.member_validation import check_error
+from fine_tuning_store.domain.validation import check_name, check_optional_integer
+from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError
+from fine_tuning_store.repositories.base import Repository
+from fine_tuning_store.repositories.event_writes import append_events, new_event
+from fine_tuning_store.repositories.job_reads import fetch
+from fine_tuning_store.repositories.job_writes import new_values, replace_children
+from fine_tuning_store.sql.models import job_errors, job_result_files
+from fine_tuning_store.sql.queries import job_rows
+from fine_tuning_store.sql.queries import jobs as queries
+from fine_tuning_store.transactions import Transaction
+
+
+class JobTransitions(Repository):
+    """The methods of FineTuningJobRepository that change the status of a job.
+
+    Each returns the updated job. It raises JobNotFoundError for an unknown job, and IllegalTransitionError if the status of the job does
+    not allow the transition. `message` becomes an event of the job in the same transaction.
+    """
+
+    def enqueue(self, id: str, *, message: str | None = None) -> FineTuningJob:
+        """Queue a job whose files are valid: validating_files to queued."""
+        return self._transition(id, "enqueue", message)
+
+    def start(self, id: str, *, hyperparameters: Hyperparameters | None = None, message: str | None = None) -> FineTuningJob:
+        """Start to train a job: validating_files or queued to running.
+
+        Args:
+            id: The id of the job.
+            hyperparameters: Values that replace those of the job, for example what `"auto"` was resolved to.
+            message: The text of an event.
+
+        Raises:
+            IllegalTransitionError: The status does not allow it.
+            InvalidValueError: A value cannot be stored, or the job's method does not have one of the hyperparameters.
+        """
+        if hyperparameters is None:
+            return self._transition(id, "start", message)
+        check_id(id)
+        event = self._event(message)
+        given = validate_hyperparameters(hyperparameters)
+
+        def write(transaction: Transaction) -> FineTuningJob:
+            values = resolved_values(fetch(transaction, id), given)
+            guarded_update(transaction, id, "start")
+            if values:
+                transaction.execute(queries.update_hyperparameters(frozenset(values)), updated_job_id=id, **new_values(values))
+            return append_event_and_reload(transaction, id, event)
+
+        return self._source.write(write)
+
+    def requeue(self, id: str, *, message: str | None = None) -> FineTuningJob:
+        """Return a running job to the queue, for example because its worker shuts down: running to queued."""
+        return self._transition(id, "requeue", message)
+
+    def pause(self, id: str, *, message: str | None = None) -> FineTuningJob:
+        """Pause a job for its user: queued or running to paused."""
+        return self._transition(id, "pause", message)
+
+    def resume(self, id: str, *, message: str | None = None) -> FineTuningJob:
+        """Resume a paused job for its user: paused to queued."""
+        return self._transition(id, "resume", message)
+
+    def succeed(
+        self,
+        id: str,
+        *,
+        fine_tuned_model: str,
+        trained_tokens: int | None = None,
+        result_files: Iterable[str] = (),
+        message: str | None = None,
+    ) -> FineTuningJob:
+        """End a job with a model: running to succeeded. Sets `finished_at`.
+
+        Args:
+            id: The id of the job.
+            fine_tuned_model: The name of the model, 1 to 512 characters.
+            trained_tokens: The number of tokens that were trained. None leaves the stored number.
+            result_files: At most 1000 file ids, which replace the stored ones. None at all leaves them.
+            message: The text of an event.
+
+        Raises:
+            IllegalTransitionError: The status does not allow it.
+            InvalidValueError: A value cannot be stored.
+        """
+        check_id(id)
+        values: dict[str, Any] = {"fine_tuned_model": check_name("fine_tuned_model", fine_tuned_model)}
+        if trained_tokens is not None:
+            values["trained_tokens"] = check_optional_integer("trained_tokens", trained_tokens, 0)
+        files = check_result_files(result_files)
+        event = self._event(message)
+
+        def write(transaction: Transaction) -> FineTuningJob:
+            guarded_update(transaction, id, "succeed", **values)
+            if files:
+                replace_children(transaction, id, job_result_files, job_rows.result_file_rows(id, files))
+            return append_event_and_reload(transaction, id, event)
+
+        return self._source.write(write)
+
+    def fail(self, id: str, error: JobError, *, message: str | None = None) -> FineTuningJob:
+        """End a job with an error: every open status to failed. Sets `finished_at`.
+
+        Args:
+            id: The id of the job.
+            error: The error, with at least one of its members.
+            message: The text of an event.
+
+        Raises:
+            IllegalTransitionError: The job has ended already.
+            InvalidValueError: A value cannot be stored.
+        """
+        check_id(id)
+        row = job_rows.error_row(id, check_error(error))
+        event = self._event(message)
+
+        def write(transaction: Transaction) -> FineTuningJob:
+            guarded_update(transaction, id, "fail")
+            replace_children(transaction, id, job_errors, [row])
+            return append_event_and_reload(transaction, id, event)
+
+        return self._source.write(write)
+
+    def cancel(self, id: str, *, message: str | None = None) -> FineTuningJob:
+        """End a job for its user: every open status to cancelled. Sets `finished_at`. A cancelled job is returned unchanged."""
+        check_id(id)
+        event = self._event(message)
+
+        def write(transaction: Transaction) -> FineTuningJob:
+            try:
+                return apply_transition(transaction, id, "cancel", event)
+            except IllegalTransitionError as error:
+                if error.status != JobStatus.CANCELLED:
+                    raise
+                return fetch(transaction, id)
+
+        return self._source.write(write)
+
+    def _transition(self, id: str, verb: str, message: str | None) -> FineTuningJob:
+        check_id(id)
+        event = self._event(message)
+        return self._source.write(lambda transaction: apply_transition(transaction, id, verb, event))
+
+    def _event(self, message: str | None) -> FineTuningJobEvent | None:
+        return None if message is None else new_event(self._source.clock, message)
+
+
+def apply_transition(transaction: Transaction, id: str, verb: str, event: FineTuningJobEvent | None) -> FineTuningJob:
+    """Apply the transition, append its event, and return the updated job."""
+    guarded_update(transaction, id, verb)
+    return append_event_and_reload(transaction, id, event)
+
+
+def guarded_update(transaction: Transaction, id: str, verb: str, **values: Any) -> None:
+    """Change the status of a job by one guarded UPDATE, which sets other columns to `values` too.
+
+    Raises JobNotFoundError, and IllegalTransitionError if the status does not allow the transition.
+    """
+    allowed = TRANSITIONS[verb]
+    statement = queries.transition(verb, frozenset(values))
+    parameters = {"job_id": id, **new_values(values)}
+    if allowed.target in ENDED:
+        parameters["now"] = transaction.clock.now()
+    if transaction.execute(statement, **parameters).rowcount:
+        return
+    status = fetch(transaction, id, locked=True).status  # unknown, illegal, or allowed by now: another transition came between
+    if status not in allowed.sources:
+        raise IllegalTransitionError(id, verb, status, allowed.sources)
+    transaction.execute(statement, **parameters)
+
+
+def append_event_and_reload(transaction: Transaction, id: str, event: FineTuningJobEvent | None) -> FineTuningJob:
+    """Append the event of a transition, if it has one, and return the job as it is afterwards."""
+    if event is not None:
+        append_events(transaction, id, [event])
+    return fetch(transaction, id)
+
+
+def resolved_values(job: FineTuningJob, given: Hyperparameters) -> dict[str, Any]:
+    """Return the columns for hyperparameters given at a start. A member of the same name in `extra` is removed there.
+
+    Raises InvalidValueError for a hyperparameter that the job's method does not have.
+    """
+    values = {name: value for name, value in job_rows.hyperparameter_values(given).items() if value is not None}
+    allowed = METHOD_HYPERPARAMETERS.get(job.method.type) if job.method else None
+    for name, value in values.items():
+        if allowed is not None and name not in allowed:
+            raise InvalidValueError(f"hyperparameters.{name}", value, "is not a hyperparameter of the job's method")
+    extra = {name: value for name, value in job.hyperparameters.extra.items() if name not in values} | dict(given.extra)
+    if extra != job.hyperparameters.extra:
+        values["extra"] = extra or None
+    return values

@@ -1,0 +1,279 @@
+"""The tables, as ORM classes. This is their only definition: the statements, Alembic and hosts use it.
+
+The store itself writes and reads by Core statements on the tables. The classes and their relationships are for the queries of a host, so
+the relationships are view-only and load nothing by themselves: `select(JobRow).options(selectinload(JobRow.result_files))`.
+
+Every constraint and index has a name, by which a migration can find it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, cast
+
+from sqlalchemy import BigInteger, CheckConstraint, Double, ForeignKey, Index, MetaData, SmallInteger, Table, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
+from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
+from fine_tuning_store.domain.validation import (
+    MAX_ID_LENGTH,
+    MAX_METADATA_KEY_LENGTH,
+    MAX_METADATA_VALUE_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_ORGANIZATION_LENGTH,
+    MAX_WORD_LENGTH,
+)
+from fine_tuning_store.sql.types import Json, identifier, long_text
+
+#: The table in which Alembic keeps the store's revision.
+VERSION_TABLE: Final = "fine_tuning_store_version"
+
+Id = Annotated[str, mapped_column(identifier(MAX_ID_LENGTH))]
+JobId = Annotated[str, mapped_column(identifier(MAX_ID_LENGTH), ForeignKey("fine_tuning_jobs.id", ondelete="CASCADE"))]
+OrganizationId = Annotated[str, mapped_column(identifier(MAX_ORGANIZATION_LENGTH))]
+Name = Annotated[str, mapped_column(identifier(MAX_NAME_LENGTH))]  # of a model or a file
+Word = Annotated[str, mapped_column(identifier(MAX_WORD_LENGTH))]
+LongText = Annotated[str, mapped_column(long_text())]
+Integer = Annotated[int, mapped_column(BigInteger)]  # Unix seconds, numbers of tokens, seeds
+Number = Annotated[float, mapped_column(Double)]
+JsonValue = Annotated[Any, mapped_column(Json)]
+
+
+def _quoted(words: tuple[str, ...]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+def _index(name: str, *columns: str, unique: bool = False) -> Index:
+    """Return an index. MariaDB limits one to 3072 bytes, 4 a character: of a name it holds as much as leaves room for an id."""
+    prefixes = {column: 255 for column in columns if column in ("model", "fine_tuned_model", "training_file")}
+    return Index(name, *columns, unique=unique, mysql_length=prefixes, mariadb_length=prefixes)
+
+
+class Base(DeclarativeBase):
+    """The base class of the store's rows, with a MetaData of its own."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class JobRow(Base):
+    """A job. Its error, hyperparameters, result files and metadata are in tables of their own."""
+
+    __tablename__ = "fine_tuning_jobs"
+    __table_args__ = (
+        CheckConstraint(f"status IN ({_quoted(tuple(JobStatus))})", name="status"),
+        CheckConstraint(f"finished_at IS NULL OR status IN ({_quoted(ENDED)})", name="finished_at"),
+        # Each of these returns a page in its order without a sort: the filtered columns, then the time, then the id.
+        _index("ix_fine_tuning_jobs_created_at", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_status", "status", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_model", "model", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_method_type", "method_type", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_fine_tuned_model", "fine_tuned_model", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_training_file", "training_file", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_organization", "organization_id", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_organization_status", "organization_id", "status", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_organization_model", "organization_id", "model", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_organization_method_type", "organization_id", "method_type", "created_at", "id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    organization_id: Mapped[OrganizationId]
+    created_at: Mapped[Integer]
+    status: Mapped[str] = mapped_column(identifier(32))
+    finished_at: Mapped[Integer | None]
+    model: Mapped[Name]
+    fine_tuned_model: Mapped[Name | None]
+    training_file: Mapped[Name]
+    validation_file: Mapped[Name | None]
+    trained_tokens: Mapped[Integer | None]
+    seed: Mapped[Integer | None]
+    suffix: Mapped[Name | None]
+    estimated_finish: Mapped[Integer | None]
+    shared_with_openai: Mapped[bool | None]
+    eval_id: Mapped[Id | None]
+    method_type: Mapped[Word | None]
+    method_grader: Mapped[JsonValue | None]
+    method_response_format: Mapped[JsonValue | None]
+    method_extra: Mapped[JsonValue | None]
+    integrations: Mapped[JsonValue | None]
+    usage_metrics: Mapped[JsonValue | None]
+    extra: Mapped[JsonValue | None]
+    event_count: Mapped[Integer] = mapped_column(server_default=text("0"))  # also the position of the newest event
+
+    error: Mapped[JobErrorRow | None] = relationship(back_populates="job", viewonly=True, lazy="raise")
+    hyperparameters: Mapped[JobHyperparametersRow] = relationship(back_populates="job", viewonly=True, lazy="raise")
+    result_files: Mapped[list[JobResultFileRow]] = relationship(
+        back_populates="job", order_by="JobResultFileRow.position", viewonly=True, lazy="raise"
+    )
+    metadata_pairs: Mapped[list[JobMetadataRow]] = relationship(back_populates="job", viewonly=True, lazy="raise")
+    events: Mapped[list[EventRow]] = relationship(back_populates="job", order_by="EventRow.position", viewonly=True, lazy="raise")
+    checkpoints: Mapped[list[CheckpointRow]] = relationship(
+        back_populates="job", order_by="CheckpointRow.step_number", viewonly=True, lazy="raise"
+    )
+    checkpoint_permissions: Mapped[list[CheckpointPermissionRow]] = relationship(back_populates="job", viewonly=True, lazy="raise")
+
+
+class JobErrorRow(Base):
+    """The error of a failed job: at most one row a job."""
+
+    __tablename__ = "fine_tuning_job_errors"
+
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
+    code: Mapped[LongText | None]
+    message: Mapped[LongText | None]
+    param: Mapped[LongText | None]
+    extra: Mapped[JsonValue | None]
+
+    job: Mapped[JobRow] = relationship(back_populates="error", viewonly=True, lazy="raise")
+
+
+class JobHyperparametersRow(Base):
+    """The hyperparameters of a job: one row a job. -1 is `"auto"`, NULL is absent."""
+
+    __tablename__ = "fine_tuning_job_hyperparameters"
+    __table_args__ = tuple(CheckConstraint(f"{name} = -1 OR {name} > 0", name=name) for name in STORABLE_RANGES)
+
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
+    n_epochs: Mapped[Integer | None]
+    batch_size: Mapped[Integer | None]
+    learning_rate_multiplier: Mapped[Number | None]
+    beta: Mapped[Number | None]
+    compute_multiplier: Mapped[Number | None]
+    eval_interval: Mapped[Integer | None]
+    eval_samples: Mapped[Integer | None]
+    reasoning_effort: Mapped[Word | None]
+    extra: Mapped[JsonValue | None]
+
+    job: Mapped[JobRow] = relationship(back_populates="hyperparameters", viewonly=True, lazy="raise")
+
+
+class JobResultFileRow(Base):
+    """A result file of a job. `position` counts from 0."""
+
+    __tablename__ = "fine_tuning_job_result_files"
+
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
+    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False)
+    file_id: Mapped[Name]
+
+    job: Mapped[JobRow] = relationship(back_populates="result_files", viewonly=True, lazy="raise")
+
+
+class JobMetadataRow(Base):
+    """A metadata pair of a job.
+
+    It repeats the job's organization and creation time, which never change, so that one index returns the jobs of a pair newest first.
+    In the index a 64-bit digest stands for the pair, which can be too long for one.
+    """
+
+    __tablename__ = "fine_tuning_job_metadata"
+    __table_args__ = (
+        _index("ix_fine_tuning_job_metadata_pair", "digest", "created_at", "job_id"),
+        _index("ix_fine_tuning_job_metadata_organization_pair", "organization_id", "digest", "created_at", "job_id"),
+    )
+
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(identifier(MAX_METADATA_KEY_LENGTH), primary_key=True)
+    value: Mapped[str] = mapped_column(identifier(MAX_METADATA_VALUE_LENGTH))
+    digest: Mapped[Integer]
+    organization_id: Mapped[OrganizationId]
+    created_at: Mapped[Integer]
+
+    job: Mapped[JobRow] = relationship(back_populates="metadata_pairs", viewonly=True, lazy="raise")
+
+
+class EventRow(Base):
+    """An event of a job, at its position in the order of commits. `position` counts from 1."""
+
+    __tablename__ = "fine_tuning_job_events"
+    __table_args__ = (_index("uq_fine_tuning_job_events_id", "job_id", "id", unique=True),)
+
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
+    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False)
+    id: Mapped[Id]
+    created_at: Mapped[Integer]
+    level: Mapped[Word]
+    type: Mapped[Word | None]
+    message: Mapped[LongText]
+    data: Mapped[JsonValue | None]
+    extra: Mapped[JsonValue | None]
+
+    job: Mapped[JobRow] = relationship(back_populates="events", viewonly=True, lazy="raise")
+
+
+class CheckpointRow(Base):
+    """A checkpoint of a job. `model` is its `fine_tuned_model_checkpoint`."""
+
+    __tablename__ = "fine_tuning_job_checkpoints"
+    __table_args__ = (
+        _index("ix_fine_tuning_job_checkpoints_step", "job_id", "step_number", "id"),
+        _index("ix_fine_tuning_job_checkpoints_model", "model"),
+    )
+
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    step_number: Mapped[Integer]
+    created_at: Mapped[Integer]
+    model: Mapped[Name]
+    metrics: Mapped[JsonValue | None]
+    extra: Mapped[JsonValue | None]
+
+    job: Mapped[JobRow] = relationship(back_populates="checkpoints", viewonly=True, lazy="raise")
+
+
+class CheckpointPermissionRow(Base):
+    """The permission of a project to use a model. In the indexes a SHA-256 digest stands for the name of the model."""
+
+    __tablename__ = "fine_tuning_checkpoint_permissions"
+    __table_args__ = (
+        _index("uq_fine_tuning_checkpoint_permissions_project", "organization_id", "digest", "project_id", unique=True),
+        _index("ix_fine_tuning_checkpoint_permissions_model", "digest", "created_at", "id"),
+        _index("ix_fine_tuning_checkpoint_permissions_job", "job_id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    job_id: Mapped[JobId]
+    organization_id: Mapped[OrganizationId]
+    created_at: Mapped[Integer]
+    project_id: Mapped[Id]
+    model: Mapped[Name]
+    digest: Mapped[str] = mapped_column(identifier(64))
+
+    job: Mapped[JobRow] = relationship(back_populates="checkpoint_permissions", viewonly=True, lazy="raise")
+
+
+class CompatibilityRow(Base):
+    """The one row that names the number of the schema and the oldest code number that may use it. Each migration updates it."""
+
+    __tablename__ = "fine_tuning_store_compatibility"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    schema_number: Mapped[int] = mapped_column(SmallInteger)
+    oldest_code_number: Mapped[int] = mapped_column(SmallInteger)
+
+
+METADATA: Final = Base.metadata
+
+
+def _table(row: type[Base]) -> Table:
+    return cast("Table", row.__table__)
+
+
+#: The tables of the classes above, for Core statements.
+jobs = _table(JobRow)
+job_errors = _table(JobErrorRow)
+job_hyperparameters = _table(JobHyperparametersRow)
+job_result_files = _table(JobResultFileRow)
+job_metadata = _table(JobMetadataRow)
+events = _table(EventRow)
+checkpoints = _table(CheckpointRow)
+checkpoint_permissions = _table(CheckpointPermissionRow)
+compatibility = _table(CompatibilityRow)
+#: The tables whose rows belong to a job and are deleted with it.
+JOB_CHILDREN: Final = tuple(table for table in METADATA.sorted_tables if "job_id" in table.columns)

@@ -1,0 +1,217 @@
+"""The statements of jobs."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Delete,
+    Insert,
+    Integer,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
+
+from fine_tuning_store.domain.lifecycle import ENDED, OPEN, TRANSITIONS, JobStatus
+from fine_tuning_store.sql.models import (
+    JOB_CHILDREN,
+    compatibility,
+    job_errors,
+    job_hyperparameters,
+    job_metadata,
+    jobs,
+)
+from fine_tuning_store.sql.queries.job_rows import JOB_COLUMNS
+from fine_tuning_store.sql.query_tags import tagged
+
+JOB_ID: BindParameter[str] = bindparam("job_id")
+_JOB_IDS: BindParameter[str] = bindparam("job_ids", expanding=True)
+_IS_THE_JOB = jobs.c.id == JOB_ID
+
+
+def _constant(word: str) -> ColumnElement[str]:
+    """Return a status as a literal: a bound list would be expanded anew at each execution."""
+    return literal_column(f"'{word}'")
+
+
+def _status_in(statuses: tuple[JobStatus, ...]) -> ColumnElement[bool]:
+    if len(statuses) == 1:
+        return jobs.c.status == _constant(statuses[0])
+    return jobs.c.status.in_([_constant(status) for status in statuses])
+
+
+@lru_cache(maxsize=1024)
+def within_organization(statement: Select[Any] | Update | Delete) -> Any:
+    """Return the statement, restricted to the jobs of one organization or, on a child table, to the children of such jobs."""
+    organization_id: BindParameter[str] = bindparam("within_organization")
+    if isinstance(statement, Select) or statement.table is jobs:
+        return statement.where(jobs.c.organization_id == organization_id)
+    jobs_of_organization = select(jobs.c.id).where(jobs.c.organization_id == organization_id)
+    return statement.where(statement.table.c.job_id.in_(jobs_of_organization))
+
+
+# Reads
+
+_READ = select(*JOB_COLUMNS).select_from(
+    jobs.outerjoin(job_errors, job_errors.c.job_id == jobs.c.id).outerjoin(job_hyperparameters, job_hyperparameters.c.job_id == jobs.c.id)
+)
+JOB = tagged("job", _READ.where(_IS_THE_JOB))
+#: The job as it is now, whatever the transaction saw before, locked until the transaction ends.
+JOB_LOCKED = tagged("job_locked", _READ.where(_IS_THE_JOB).with_for_update(of=jobs))
+JOB_EXISTS = tagged("job_exists", select(jobs.c.id).where(_IS_THE_JOB))
+#: The same, and the job cannot be deleted until the transaction ends.
+JOB_EXISTS_LOCKED = tagged("job_exists_locked", select(jobs.c.id).where(_IS_THE_JOB).with_for_update())
+#: Several jobs, in no order.
+JOBS_BY_IDS = tagged("jobs_by_ids", _READ.where(jobs.c.id.in_(_JOB_IDS)))
+#: The first of some ids that a job of any organization has, as of now.
+TAKEN_ID = tagged("taken_id", select(jobs.c.id).where(jobs.c.id.in_(_JOB_IDS)).order_by(jobs.c.id).limit(1).with_for_update())
+#: The sort key of the job that a page begins after.
+CURSOR = tagged("cursor", select(jobs.c.created_at, jobs.c.id).where(_IS_THE_JOB))
+CURSOR_IN_ORGANIZATION = CURSOR.where(jobs.c.organization_id == bindparam("organization_id"))
+COMPATIBILITY = tagged("compatibility", select(compatibility.c.schema_number, compatibility.c.oldest_code_number))
+
+
+class JobQuery(NamedTuple):
+    """The filters of a page of jobs. Their values are bound under the same names."""
+
+    equal: frozenset[str] = frozenset()
+    """Columns of `fine_tuning_jobs` that equal a value."""
+    statuses: tuple[JobStatus, ...] = ()
+    pairs: int = 0
+    """The number of metadata pairs, bound as key_0, value_0, key_1 ..."""
+    has_metadata: bool | None = None
+    since: bool = False
+    until: bool = False
+    after: bool = False
+    """True if the page begins after the row (after_created_at, after_id)."""
+    descending: bool = True
+
+
+@lru_cache(maxsize=512)
+def page(query: JobQuery) -> Select[Any]:
+    """Return the statement of a page of jobs in the order of (created_at, id), of at most `row_limit` rows.
+
+    With a metadata filter it starts from the first pair, whose index has the jobs of that pair in the order of the page.
+    """
+    statement = tagged("page", _READ)
+    created_at: Column[int] = jobs.c.created_at
+    id: Column[str] = jobs.c.id
+    if query.pairs:
+        first = job_metadata.alias("pair_0")
+        statement = statement.join(first, first.c.job_id == jobs.c.id).where(first.c.digest == bindparam("digest_0"), _is_pair(first, 0))
+        if "organization_id" in query.equal:
+            statement = statement.where(first.c.organization_id == bindparam("organization_id"))
+        created_at, id = first.c.created_at, first.c.job_id
+    for position in range(1, query.pairs):
+        other = job_metadata.alias(f"pair_{position}")
+        statement = statement.where(exists().where(other.c.job_id == jobs.c.id, _is_pair(other, position)))
+    statement = statement.where(*(jobs.c[name] == bindparam(name) for name in sorted(query.equal)))
+    if query.statuses:
+        statement = statement.where(_status_in(query.statuses))
+    if query.has_metadata is not None:
+        any_pair = exists().where(job_metadata.c.job_id == jobs.c.id)
+        statement = statement.where(any_pair if query.has_metadata else ~any_pair)
+    if query.since:
+        statement = statement.where(created_at >= bindparam("created_since"))
+    if query.until:
+        statement = statement.where(created_at < bindparam("created_until"))
+    if query.after:
+        statement = statement.where(*after_key(created_at, id, descending=query.descending))
+    return statement.order_by(*key_order(created_at, id, descending=query.descending)).limit(bindparam("row_limit", type_=Integer))
+
+
+def _is_pair(pairs: Any, position: int) -> ColumnElement[bool]:
+    return and_(pairs.c.key == bindparam(f"key_{position}"), pairs.c.value == bindparam(f"value_{position}"))
+
+
+def after_key(created_at: Column[int], id: Column[str], *, descending: bool) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition of the rows after a sort key.
+
+    In this form each database seeks in the index; with a row value or a plain OR one of them scans it.
+    """
+    time: BindParameter[int] = bindparam("after_created_at")
+    tie: BindParameter[str] = bindparam("after_id")
+    if descending:
+        return created_at <= time, (created_at < time) | (id < tie)
+    return created_at >= time, (created_at > time) | (id > tie)
+
+
+def key_order(created_at: Column[int], id: Column[str], *, descending: bool) -> tuple[ColumnElement[Any], ...]:
+    """Return the order of a sort key."""
+    return (created_at.desc(), id.desc()) if descending else (created_at, id)
+
+
+# Writes
+
+
+@cache
+def transition(verb: str, columns: frozenset[str] = frozenset()) -> Update:
+    """Return the guarded UPDATE of a transition, which takes effect only from its sources. `columns` are set to `new_` parameters too."""
+    allowed = TRANSITIONS[verb]
+    values: dict[str, Any] = {"status": _constant(allowed.target), **_new_values(columns)}
+    if allowed.target in ENDED:
+        # Not before the job was created: the clock of this process may be behind that of the one that created it.
+        values["finished_at"] = case((jobs.c.created_at > bindparam("now"), jobs.c.created_at), else_=bindparam("now"))
+    return tagged(verb, update(jobs).where(_IS_THE_JOB, _status_in(allowed.sources)).values(values))
+
+
+@cache
+def update_open_job(columns: frozenset[str]) -> Update:
+    """Return the UPDATE of columns of a job that has not ended."""
+    return tagged("update_open_job", update(jobs).where(_IS_THE_JOB, _status_in(OPEN)).values(_new_values(columns)))
+
+
+@cache
+def update_hyperparameters(columns: frozenset[str]) -> Update:
+    """Return the UPDATE of some hyperparameters of a job, whose id is bound as `updated_job_id`: SQLAlchemy reserves the column's name."""
+    is_of_the_job = job_hyperparameters.c.job_id == bindparam("updated_job_id")
+    statement = update(job_hyperparameters).where(is_of_the_job).values(_new_values(columns))
+    return tagged("update_hyperparameters", statement)
+
+
+def _new_values(columns: frozenset[str]) -> dict[str, Any]:
+    return {name: bindparam(f"new_{name}") for name in sorted(columns)}
+
+
+#: The INSERT of a row of a child table, and the DELETE of those of a job.
+INSERT_CHILD = {table: tagged(f"insert_{table.name}", insert(table)) for table in JOB_CHILDREN}
+DELETE_CHILDREN = {table: tagged(f"delete_{table.name}", delete(table).where(table.c.job_id == JOB_ID)) for table in JOB_CHILDREN}
+
+
+@cache
+def insert_hyperparameters_and_metadata(pairs: int) -> Insert:
+    """Return the INSERT of a job's hyperparameters and metadata pairs, bound as key_0, value_0, digest_0, key_1 ..., in one round trip.
+
+    psycopg would run several rows of parameters as a pipeline, which takes longer than all the rest of a create.
+    """
+    columns = job_metadata.columns.keys()
+    rows = (
+        select(
+            *(
+                bindparam(f"{name}_{row}" if name in ("key", "value", "digest") else name, type_=job_metadata.c[name].type)
+                for name in columns
+            )
+        )
+        for row in range(pairs)
+    )
+    inserted = insert(job_metadata).from_select(columns, union_all(*rows)).cte("inserted")
+    values: dict[str, Any] = {column.name: bindparam(column.name) for column in job_hyperparameters.columns}
+    return tagged("insert_hyperparameters_and_metadata", insert(job_hyperparameters).values(values).add_cte(inserted))
+
+
+DELETE_ENDED_JOB = tagged("delete_ended_job", delete(jobs).where(_IS_THE_JOB, _status_in(ENDED)))
+DELETE_JOBS = tagged("delete_jobs", delete(jobs).where(jobs.c.id.in_(_JOB_IDS)))

@@ -1,0 +1,346 @@
+"""What only an async store can do wrong: cancelled tasks, a blocked event loop, tasks that meet in one store."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
+from sqlalchemy.pool import QueuePool
+
+from fine_tuning_store import (
+    AsyncFineTuningJobRepository,
+    AsyncFineTuningStore,
+    AsyncUnitOfWork,
+    FineTuningJob,
+    FineTuningStore,
+    JobAlreadyExistsError,
+    JobNotFoundError,
+    JobStatus,
+    SchemaLockTimeoutError,
+    UnitAlreadyOpenError,
+    UnsupportedDatabaseError,
+)
+from fine_tuning_store.schema.dialects import support_for
+from tests.support.databases import Database, with_driver
+from tests.support.factories import a_job
+
+pytestmark = pytest.mark.async_drivers
+
+T = TypeVar("T")
+
+
+def on(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]]) -> T:
+    """What a coroutine on a store answers. No connection may be out after it, and no warning may come of what it leaves behind."""
+
+    async def main() -> T:
+        async with AsyncFineTuningStore.from_url(url) as store:
+            answer = await work(store)
+            assert checked_out(store) == 0
+            return answer
+
+    answer = asyncio.run(main())
+    gc.collect()
+    return answer
+
+
+def checked_out(store: AsyncFineTuningStore) -> int:
+    pool = store.engine.pool
+    assert isinstance(pool, QueuePool)
+    return pool.checkedout()
+
+
+async def created(store: AsyncFineTuningStore | AsyncUnitOfWork) -> FineTuningJob:
+    return await store.jobs.create(organization_id="org-1", model="m", training_file="f", metadata={"a": "b"})
+
+
+class CancelledAt:
+    """A coroutine whose task is cancelled at its nth wait, as `task.cancel()` from outside would."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], wait: int) -> None:
+        self.work = work
+        self.wait = wait
+        self.waits = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        inner = self.work.__await__()
+        go_on: Callable[[], Any] = partial(next, inner)
+        while True:
+            try:
+                waited_for = go_on()
+            except StopIteration as end:
+                return end.value
+            self.waits += 1
+            if self.waits == self.wait:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            try:
+                answer = yield waited_for
+            except BaseException as error:  # noqa: BLE001 - passed on to where it belongs
+                go_on = partial(inner.throw, error)
+            else:
+                go_on = partial(inner.send, answer)
+
+
+async def a_whole_unit(store: AsyncFineTuningStore) -> None:
+    async with store.begin() as unit:
+        job = await created(unit)
+        await unit.jobs.start(job.id, message="It starts.")
+        await unit.jobs.list(metadata={"a": "b"})
+        await unit.jobs.succeed(job.id, fine_tuned_model="ft:m", result_files=["file-1"])
+
+
+async def single_calls(store: AsyncFineTuningStore) -> None:
+    job = await created(store)
+    await store.jobs.cancel(job.id)
+    async for each in store.jobs.iterate(page_size=1):
+        await store.jobs.get(each.id)
+
+
+@pytest.mark.parametrize("work", [a_whole_unit, single_calls])
+def test_a_task_that_is_cancelled_at_any_wait_leaves_nothing_behind(
+    async_url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, None]]
+) -> None:
+    async def cancel_everywhere(store: AsyncFineTuningStore) -> int:
+        await store.jobs.list()
+        wait = 0
+        while True:
+            wait += 1
+            attempt = CancelledAt(work(store), wait)
+            task = asyncio.ensure_future(_awaited(attempt))
+            await asyncio.wait([task])
+            assert checked_out(store) == 0
+            for job in (await store.jobs.list()).data:
+                assert job.metadata == {"a": "b"}
+                if work is a_whole_unit:
+                    assert (job.status, job.result_files) == (JobStatus.SUCCEEDED, ("file-1",))
+                    assert [event.message for event in (await store.events.list(job.id)).data] == ["It starts."]
+            async with asyncio.timeout(5):  # a lock that a cancelled task left would be waited for much longer
+                await created(store)
+                for job in (await store.jobs.list()).data:
+                    if not job.status.is_ended:
+                        await store.jobs.cancel(job.id)
+                    await store.jobs.delete(job.id)
+            if not task.cancelled():
+                await task
+                return wait
+
+    assert on(async_url, cancel_everywhere) > 8
+
+
+async def _awaited(attempt: Awaitable[Any]) -> Any:
+    return await attempt
+
+
+def test_a_block_whose_task_is_cancelled_rolls_back(async_url: str) -> None:
+    async def cancel(store: AsyncFineTuningStore) -> None:
+        inside = asyncio.Event()
+
+        async def work() -> None:
+            async with store.begin() as unit:
+                await created(unit)
+                inside.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(work())
+        await inside.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await store.jobs.list()).data == ()
+
+    on(async_url, cancel)
+
+
+def test_tasks_work_side_by_side_while_a_unit_is_open(async_url: str) -> None:
+    async def meet(store: AsyncFineTuningStore) -> None:
+        job = await created(store)
+        async with store.begin() as unit:
+            await unit.jobs.start(job.id)
+            (seen,) = await asyncio.gather(store.jobs.get(job.id))
+            assert seen.status is JobStatus.VALIDATING_FILES
+            with pytest.raises(UnitAlreadyOpenError):
+                await store.jobs.get(job.id)
+        assert [each.status for each in await asyncio.gather(*[store.jobs.get(job.id) for _ in range(20)])] == [JobStatus.RUNNING] * 20
+
+    on(async_url, meet)
+
+
+def test_a_function_is_awaited_again_whole_when_its_transaction_lost(async_url: str, database: Database) -> None:
+    async def meet(store: AsyncFineTuningStore) -> None:
+        first, second = await created(store), await created(store)
+        runs: list[str] = []
+        met = asyncio.Barrier(2)
+
+        async def crosswise(name: str, one: str, other: str) -> None:
+            async def work(unit: AsyncUnitOfWork) -> None:
+                runs.append(name)
+                await unit.jobs.update(one, trained_tokens=len(runs))
+                if runs.count(name) == 1 and database.name != "sqlite":  # SQLite lets one writer in at a time
+                    await met.wait()
+                await unit.jobs.update(other, metadata={"by": name})
+
+            await store.run_in_transaction(work)
+
+        await asyncio.gather(crosswise("a", first.id, second.id), crosswise("b", second.id, first.id))
+        assert len(runs) == (2 if database.name == "sqlite" else 3)
+        assert {job.metadata["by"] async for job in store.jobs.iterate() if job.metadata} == {"a", "b"}
+
+    on(async_url, meet)
+
+
+def test_two_tasks_and_two_stores_that_migrate_at_once_all_succeed(empty_url: str, driver: str) -> None:
+    url = with_driver(empty_url, driver)
+
+    async def migrate(store: AsyncFineTuningStore) -> None:
+        async with AsyncFineTuningStore.from_url(url) as other:
+            await asyncio.gather(store.schema.upgrade(), other.schema.upgrade(), store.schema.upgrade())
+            assert await other.schema.check() == ()
+            assert await store.schema.current() == await store.schema.head()
+            await store.schema.downgrade("base")
+
+    on(url, migrate)
+
+
+def test_who_waits_for_the_migration_lock_leaves_the_event_loop_free(empty_url: str, driver: str) -> None:
+    async def wait(store: AsyncFineTuningStore) -> None:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.01)
+
+        ticking = asyncio.create_task(tick())
+        lock = support_for(store.engine.dialect).migration_lock
+        with FineTuningStore.from_url(empty_url) as other:
+            with other._units.engine.connect() as connection, lock(connection, 1):
+                with pytest.raises(SchemaLockTimeoutError):
+                    await store.schema.upgrade(lock_timeout=0.5)
+        ticking.cancel()
+        assert ticks > 20
+        await store.schema.upgrade()
+
+    on(with_driver(empty_url, driver), wait)
+
+
+def test_the_hosts_session_and_connection_decide_over_our_rows(async_url: str) -> None:
+    async def live_inside() -> None:
+        engine = create_async_engine(async_url)
+        known = a_job()
+        async with AsyncSession(engine) as session:
+            jobs = AsyncFineTuningJobRepository(session)
+            await jobs.add(known)
+            with pytest.raises(JobAlreadyExistsError):
+                await jobs.add(known)
+            await session.commit()
+            await jobs.start(known.id)
+            await session.rollback()
+        async with engine.connect() as connection:
+            jobs = AsyncFineTuningJobRepository(connection, organization_id=known.organization_id)
+            assert (await jobs.get(known.id)).status is JobStatus.VALIDATING_FILES
+            await jobs.start(known.id)
+            assert [job.id async for job in jobs.iterate()] == [known.id]
+            with pytest.raises(JobNotFoundError):
+                await AsyncFineTuningJobRepository(connection, organization_id="org-other").get(known.id)
+            await connection.commit()
+        store = AsyncFineTuningStore(engine)
+        assert (await store.jobs.get(known.id)).status is JobStatus.RUNNING
+        assert store.engine.sync_engine is engine.sync_engine
+        await store.close()
+        assert checked_out(store) == 0
+        assert (await store.jobs.get(known.id)).status is JobStatus.RUNNING  # the host's engine is still open
+        await engine.dispose()
+
+    asyncio.run(live_inside())
+
+
+def test_what_is_of_the_other_colour_is_refused_with_what_to_use(async_url: str, url: str) -> None:
+    engine, sync_engine = create_async_engine(async_url), create_engine(url)
+
+    for call, says in (
+        (lambda: FineTuningStore(wrong(engine)), "AsyncFineTuningStore"),
+        (lambda: AsyncFineTuningStore(wrong(sync_engine)), "FineTuningStore"),
+    ):
+        with pytest.raises(TypeError, match=says):
+            call()
+    with pytest.raises(UnsupportedDatabaseError, match="AsyncFineTuningStore"):
+        FineTuningStore(engine.sync_engine)
+    for source in (sync_engine, engine, AsyncConnection(engine), None):
+        with pytest.raises(TypeError, match="Async"):
+            AsyncFineTuningJobRepository(wrong(source))
+
+
+def wrong(value: object) -> Any:
+    return value
+
+
+def test_tasks_that_are_cancelled_at_random_lose_nothing(async_url: str, soak_seconds: float) -> None:
+    """200 tasks on 5 connections create, move and list jobs. A job is stored whole or not at all, and every answer came true."""
+
+    async def soak(store: AsyncFineTuningStore) -> int:
+        answered: dict[str, JobStatus] = {}
+        ends = asyncio.get_running_loop().time() + soak_seconds
+        loops = cancelled = 0
+
+        async def work() -> None:
+            nonlocal loops
+            while asyncio.get_running_loop().time() < ends:
+                job = await created(store)
+                answered[job.id] = job.status
+                await asyncio.sleep(0)
+                async with store.begin() as unit:
+                    started = await unit.jobs.start(job.id, message="It starts.")
+                    await unit.events.append(job.id, "Step 1")
+                answered[job.id] = started.status
+                await store.jobs.list(limit=5, status="running")
+                answered[job.id] = (await store.jobs.cancel(job.id)).status
+                loops += 1
+
+        async def worker() -> None:
+            nonlocal cancelled
+            while asyncio.get_running_loop().time() < ends:
+                task = asyncio.create_task(work())
+                await asyncio.wait([task], timeout=random.expovariate(1))
+                task.cancel()
+                await asyncio.wait([task])
+                if task.cancelled():
+                    cancelled += 1
+                else:
+                    task.result()
+
+        await asyncio.gather(*(worker() for _ in range(200)))
+        assert checked_out(store) == 0
+        kept = {job.id: job async for job in store.jobs.iterate(page_size=1000)}
+        order = [JobStatus.VALIDATING_FILES, JobStatus.RUNNING, JobStatus.CANCELLED]
+        for id, status in answered.items():
+            assert order.index(kept[id].status) >= order.index(status)
+        for job in kept.values():
+            assert job.metadata == {"a": "b"}
+            events = [event.message for event in (await store.events.list(job.id)).data]
+            assert events == ([] if not events else ["Step 1", "It starts."])
+            assert bool(events) or job.status is not JobStatus.RUNNING
+        logging.getLogger(__name__).info("%d jobs, %d whole lives, %d tasks cancelled", len(kept), loops, cancelled)
+        return min(loops, cancelled)
+
+    assert on_five_connections(async_url, soak) > 0
+
+
+def on_five_connections(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]]) -> T:
+    async def main() -> T:
+        async with AsyncFineTuningStore.from_url(url) as store:
+            store.engine.pool._max_overflow = 0  # type: ignore[attr-defined]
+            return await work(store)
+
+    answer = asyncio.run(main())
+    gc.collect()
+    return answer

@@ -1,0 +1,241 @@
+"""What a hostile reviewer tried once, and what must stay refused or right."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.config import Config
+from sqlalchemy import create_engine, event, inspect, text
+
+from fine_tuning_store import (
+    EngineConfigurationError,
+    FineTuningJobRepository,
+    FineTuningStore,
+    Hyperparameters,
+    InvalidValueError,
+    JobAlreadyExistsError,
+    JobError,
+    Method,
+    SchemaConflictError,
+)
+from fine_tuning_store.schema import migrations_path
+from tests.contract.test_units import lost
+from tests.support.databases import Database
+from tests.support.factories import a_job, stored
+
+HOST_ENV = """
+from alembic import context
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()
+connection.commit()
+"""
+
+
+def host_alembic(folder: Path, connection: Any) -> Config:
+    """A host's own Alembic with our revisions among its version_locations."""
+    folder.mkdir(exist_ok=True)
+    (folder / "env.py").write_text(HOST_ENV)
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", str(migrations_path() / "versions"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def test_a_hosts_alembic_neither_adopts_nor_drops_a_table_of_our_name(database: Database, tmp_path: Path) -> None:
+    from alembic import command
+
+    with database.empty() as url:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE fine_tuning_jobs (id INTEGER, theirs INTEGER)"))
+            connection.execute(text("INSERT INTO fine_tuning_jobs VALUES (1, 2)"))
+        with engine.connect() as connection, pytest.raises(RuntimeError, match="fine_tuning_jobs"):
+            command.upgrade(host_alembic(tmp_path / "host", connection), "heads")
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT * FROM fine_tuning_jobs")).all() == [(1, 2)]
+        engine.dispose()
+
+
+def test_migrating_again_after_a_hosts_alembic_did_lowers_no_compatibility(database: Database, tmp_path: Path) -> None:
+    from alembic import command
+
+    with database.empty() as url, FineTuningStore.from_url(url) as store:
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            command.upgrade(host_alembic(tmp_path / "host", connection), "heads")
+        assert store.schema.check() == ()
+        job = stored(store)
+        with engine.connect() as connection:
+            row = connection.execute(text("SELECT schema_number, oldest_code_number FROM fine_tuning_store_compatibility")).one()
+            command.downgrade(host_alembic(tmp_path / "host", connection), "fine_tuning_store_0001")
+            command.upgrade(host_alembic(tmp_path / "host", connection), "heads")
+            again = connection.execute(text("SELECT schema_number, oldest_code_number FROM fine_tuning_store_compatibility")).one()
+        assert again == row
+        assert store.jobs.get(job.id) == job
+        engine.dispose()
+
+
+def test_a_downgrade_that_was_cut_off_is_told_and_can_be_finished(empty_url: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store:
+        store.schema.upgrade()
+        with store.engine.begin() as connection:
+            for name in ("metadata", "result_files", "hyperparameters", "errors"):
+                connection.execute(text(f"DROP TABLE fine_tuning_job_{name}"))
+            connection.execute(text("DROP TABLE fine_tuning_store_compatibility"))
+
+        with pytest.raises(SchemaConflictError, match="a downgrade to 'base'"):
+            store.schema.upgrade()
+
+
+def test_an_iterator_is_found_whole_by_a_second_run(store: FineTuningStore) -> None:
+    job = stored(store, status="running")
+    failures: list[int] = []
+
+    def lose_once(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT /* fine_tuning_store.insert_fine_tuning_job_result_files */") and not failures:
+            failures.append(1)
+            raise lost()
+
+    event.listen(store._units.engine, "before_cursor_execute", lose_once)
+
+    done = store.jobs.succeed(job.id, fine_tuned_model="m", result_files=(f"file-{number}" for number in range(3)))
+
+    assert failures
+    assert done.result_files == ("file-0", "file-1", "file-2")
+
+
+def test_a_refused_import_leaves_nothing_in_a_hosts_transaction_however_its_engine_splits_it(url: str, store: FineTuningStore) -> None:
+    stored(store, id="z-05")
+    engine = create_engine(url, insertmanyvalues_page_size=2)
+
+    with engine.begin() as connection, pytest.raises(JobAlreadyExistsError, match="z-05"):
+        FineTuningJobRepository(connection).add_many(a_job(id=f"z-0{number}") for number in range(1, 8))
+    engine.dispose()
+
+    assert [job.id for job in store.jobs.iterate()] == ["z-05"]
+
+
+def test_an_engine_that_commits_each_statement_is_refused(url: str, database: Database) -> None:
+    if database.name == "sqlite":  # where BEGIN IMMEDIATE makes a transaction all the same
+        return
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+
+    with pytest.raises(EngineConfigurationError, match="AUTOCOMMIT"):
+        FineTuningStore(engine).jobs.list()
+    engine.dispose()
+
+
+def test_an_update_that_waited_for_an_end_answers_the_whole_end(store: FineTuningStore, url: str, database: Database) -> None:
+    job = stored(store, status="running")
+    answers = []
+    with store.begin() as unit:
+        unit.jobs.fail(job.id, JobError(code="broken"))
+
+        def wait() -> None:
+            with FineTuningStore.from_url(url) as other:
+                answers.append(other.jobs.update(job.id, metadata={"late": "yes"}))
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        waiter.join(0.5)  # until it waits for the row; a shorter wait would only make the test weaker
+    waiter.join()
+
+    assert answers == [store.jobs.get(job.id)]
+    assert answers[0].error == JobError(code="broken")
+
+
+def test_a_start_resolves_what_an_import_kept_aside(store: FineTuningStore) -> None:
+    job = stored(store, status="queued", hyperparameters=Hyperparameters(extra={"n_epochs": 2.5, "warmup": 1}))
+
+    started = store.jobs.start(job.id, hyperparameters=Hyperparameters(n_epochs=3, extra={"schedule": "cosine"}))
+
+    assert started.hyperparameters == Hyperparameters(n_epochs=3, extra={"warmup": 1, "schedule": "cosine"})
+    assert store.jobs.add(replace(started, id="ftjob-again")).hyperparameters == started.hyperparameters
+
+
+def test_a_start_takes_no_hyperparameter_of_another_method(store: FineTuningStore) -> None:
+    job = stored(store, status="queued", method=Method())
+
+    with pytest.raises(InvalidValueError, match=r"hyperparameters\.beta"):
+        store.jobs.start(job.id, hyperparameters=Hyperparameters(beta=0.1))
+
+    assert store.jobs.get(job.id) == job
+
+
+def test_a_repository_of_a_unit_cannot_be_turned_to_an_organization(store: FineTuningStore) -> None:
+    with store.begin() as unit, pytest.raises(TypeError):
+        FineTuningJobRepository(unit, organization_id="org-1")
+    with store.begin() as unit, pytest.raises(InvalidValueError, match="organization_id"):
+        FineTuningJobRepository(unit.connection, organization_id="")
+
+
+def test_a_hosts_listeners_hold_for_reads_as_for_writes(url: str, store: FineTuningStore) -> None:
+    engine = create_engine(url)
+    begun: list[int] = []
+    event.listen(engine, "begin", lambda _: begun.append(1))
+    job = stored(store)
+
+    FineTuningStore(engine).jobs.get(job.id)
+
+    assert begun
+    engine.dispose()
+
+
+def test_blocks_of_two_stores_may_end_out_of_order(tmp_path: Path) -> None:
+    stores = [FineTuningStore.from_url(f"sqlite:///{tmp_path}/{name}.db") for name in "ab"]
+    for store in stores:
+        store.schema.upgrade()
+    first, second = (store.begin() for store in stores)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+
+    for store in stores:
+        assert store.jobs.list().data == ()
+        store.close()
+
+
+def test_a_hosts_patience_with_locks_is_as_it_was_after_a_migration(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/jobs.db", connect_args={"timeout": 3}, pool_size=1)
+
+    FineTuningStore(engine).schema.upgrade()
+
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 3000
+        assert inspect(connection).has_table("fine_tuning_jobs")
+    engine.dispose()
+
+
+def test_no_secret_is_shown(sqlite_store: FineTuningStore) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        sqlite_store.jobs.create(
+            organization_id="o",
+            model="m",
+            training_file="f",
+            integrations={"type": "wandb", "wandb": {"project": "p", "api_key": "SECRET"}},  # type: ignore[arg-type]
+        )
+
+    assert "SECRET" not in f"{caught.value} {vars(caught.value)}"
+    assert "SECRET" not in repr(FineTuningStore.from_url("postgresql://127.0.0.1/db?user=u&password=SECRET"))
+
+
+@pytest.mark.parametrize("revision", [None, 5, ""])
+def test_a_revision_that_is_no_text_is_refused(sqlite_store: FineTuningStore, revision: Any) -> None:
+    with pytest.raises(InvalidValueError, match="revision"):
+        sqlite_store.schema.upgrade(revision)
+
+
+def test_a_wait_that_is_no_number_of_seconds_is_refused(sqlite_store: FineTuningStore) -> None:
+    for seconds in ("x", None, -1, True):
+        with pytest.raises(InvalidValueError, match="lock_timeout"):
+            sqlite_store.schema.downgrade("base", lock_timeout=seconds)  # type: ignore[arg-type]

@@ -1,0 +1,522 @@
+"""Events of jobs: positions without gaps, pages in both directions, imports, moves that tell, and readers beside writers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fine_tuning_store import (
+    CursorNotFoundError,
+    FineTuningJobEvent,
+    FineTuningStore,
+    FineTuningStoreError,
+    IllegalTransitionError,
+    InvalidValueError,
+    JobError,
+    JobNotFoundError,
+    JobStatus,
+)
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
+from tests.support.factories import in_status, stored
+from tests.support.parallel import at_once
+
+pytestmark = pytest.mark.every_driver
+
+NOW = 1_800_000_000
+CALLS: dict[str, Callable[[FineTuningStore, str], object]] = {
+    "append": lambda store, id: store.events.append(id, "hello"),
+    "append_many": lambda store, id: store.events.import_many(id, [an_event(1)]),
+    "append_many of none": lambda store, id: store.events.import_many(id, []),
+    "list": lambda store, id: store.events.list(id),
+    "list after": lambda store, id: store.events.list(id, after="ftevent-1"),
+    "tail": lambda store, id: store.events.tail(id),
+    "tail behind": lambda store, id: store.events.tail(id, 5),
+}
+MOVES_WITH: dict[str, Callable[..., object]] = {
+    "enqueue": lambda store, id, **told: store.jobs.enqueue(id, **told),
+    "start": lambda store, id, **told: store.jobs.start(id, **told),
+    "requeue": lambda store, id, **told: store.jobs.requeue(id, **told),
+    "pause": lambda store, id, **told: store.jobs.pause(id, **told),
+    "resume": lambda store, id, **told: store.jobs.resume(id, **told),
+    "succeed": lambda store, id, **told: store.jobs.succeed(id, fine_tuned_model="ft:m", result_files=["file-r"], **told),
+    "fail": lambda store, id, **told: store.jobs.fail(id, JobError(code="broken"), **told),
+    "cancel": lambda store, id, **told: store.jobs.cancel(id, **told),
+}
+
+
+def an_event(number: int, **members: Any) -> FineTuningJobEvent:
+    return FineTuningJobEvent(
+        **{"id": f"ftevent-{number:04d}", "created_at": 1_700_000_000 - number, "message": f"event {number}", **members}
+    )
+
+
+def all_of(store: FineTuningStore, job_id: str) -> tuple[FineTuningJobEvent, ...]:
+    page = store.events.tail(job_id, limit=1000)
+    assert not page.has_more
+    assert [event.position for event in page] == list(range(1, len(page) + 1))
+    return page.data
+
+
+def messages(store: FineTuningStore, job_id: str) -> list[str]:
+    return [event.message for event in all_of(store, job_id)]
+
+
+# Appending
+
+
+def test_an_appended_event_is_answered_as_it_is_stored(url: str) -> None:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
+        job = stored(store)
+        event = store.events.append(job.id, "Step 1/2", level="warn", type="metrics", data={"step": 1})
+
+        assert event.id.startswith("ftevent-")
+        assert event == FineTuningJobEvent(
+            id=event.id, created_at=NOW, message="Step 1/2", level="warn", type="metrics", data={"step": 1}, job_id=job.id, position=1
+        )
+        assert event.object == "fine_tuning.job.event"
+        assert store.events.list(job.id).data == (event,)
+
+
+def test_an_event_is_an_info_message_without_data_unless_it_says_more(store: FineTuningStore) -> None:
+    event = store.events.append(stored(store).id, "hello")
+
+    assert (event.level, event.type, event.data, event.extra) == ("info", "message", None, {})
+
+
+def test_positions_count_each_jobs_events_from_one(store: FineTuningStore) -> None:
+    one, other = stored(store), stored(store)
+    for number in range(3):
+        store.events.append(one.id, f"one {number}")
+        store.events.append(other.id, f"other {number}")
+
+    assert messages(store, one.id) == ["one 0", "one 1", "one 2"]
+    assert messages(store, other.id) == ["other 0", "other 1", "other 2"]
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, [], 0, False, "", {"a": None}, {"a": {"b": [1, 2.5, None, {"c": "\U0001f600"}]}}, [None], 1e-300]
+)
+def test_data_comes_back_as_it_was_given(store: FineTuningStore, data: Any) -> None:
+    job = stored(store)
+    event = store.events.append(job.id, "hello", data=data)
+
+    found = store.events.list(job.id).data[0]
+    assert (found, repr(found.data)) == (event, repr(data))
+
+
+@pytest.mark.parametrize(("level", "type"), [("", None), ("warning", ""), ("Fatal \U0001f600", "moderation_checks"), ("a" * 64, "b" * 64)])
+def test_levels_and_types_are_kept_as_they_came(store: FineTuningStore, level: str, type: str | None) -> None:
+    job = stored(store)
+    event = store.events.append(job.id, "", level=level, type=type)
+
+    assert (event.message, event.level, event.type) == ("", level, type)
+    assert all_of(store, job.id) == (event,)
+
+
+def test_a_long_message_is_kept(store: FineTuningStore) -> None:
+    job = stored(store)
+    event = store.events.append(job.id, "\U0001f600" * 100_000)
+
+    assert all_of(store, job.id) == (event,)
+
+
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_a_job_of_any_status_takes_events(store: FineTuningStore, status: JobStatus) -> None:
+    job = in_status(store, status)
+    store.events.append(job.id, "Training tokens billed: 5000")
+
+    assert messages(store, job.id) == ["Training tokens billed: 5000"]
+    assert store.jobs.get(job.id) == job
+
+
+# Importing
+
+
+def test_imported_events_keep_their_ids_and_times_in_the_order_given(store: FineTuningStore) -> None:
+    job = stored(store)
+    store.events.append(job.id, "before")
+    given = [an_event(2, extra={"new": {"a": [1]}}), an_event(1, type=None, data=[1], position=77, job_id="ftjob-other"), an_event(3)]
+
+    kept = store.events.import_many(job.id, iter(given))
+
+    assert kept == tuple(replace(event, job_id=job.id, position=position) for position, event in enumerate(given, 2))
+    assert all_of(store, job.id)[1:] == kept
+    assert store.events.append(job.id, "after").position == 5
+
+
+def test_no_events_at_all_are_imported_without_a_trace(store: FineTuningStore) -> None:
+    job = stored(store)
+
+    assert store.events.import_many(job.id, []) == ()
+    assert store.events.append(job.id, "hello").position == 1
+
+
+def test_an_import_may_be_as_long_as_ten_thousand_events(store: FineTuningStore) -> None:
+    job = stored(store)
+
+    kept = store.events.import_many(job.id, (an_event(number) for number in range(10_000)))
+
+    assert [event.position for event in kept] == list(range(1, 10_001))
+    assert store.events.list(job.id, limit=1).data == kept[-1:]
+    with pytest.raises(InvalidValueError) as caught:
+        store.events.import_many(job.id, [an_event(10_000 + number) for number in range(10_001)])
+    assert caught.value.field == "events"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 1500])
+def test_an_import_of_an_id_that_the_job_has_writes_nothing(store: FineTuningStore, place: int) -> None:
+    job = stored(store)
+    store.events.import_many(job.id, [an_event(7)])
+    given = [an_event(100 + number) for number in range(place + 2)]
+    given[place] = an_event(7, message="again")
+
+    with pytest.raises(InvalidValueError) as caught:
+        store.events.import_many(job.id, given)
+
+    assert (caught.value.field, caught.value.value) == (f"events[{place}].id", "ftevent-0007")
+    assert messages(store, job.id) == ["event 7"]
+    assert store.events.append(job.id, "next").position == 2
+
+
+def test_an_import_that_is_refused_leaves_a_unit_usable(store: FineTuningStore) -> None:
+    job = stored(store)
+    with store.begin() as unit:
+        unit.events.import_many(job.id, [an_event(1)])
+        with pytest.raises(InvalidValueError, match="new to its job"):
+            unit.events.import_many(job.id, [an_event(2), an_event(1)])
+        unit.events.append(job.id, "last")
+
+    assert messages(store, job.id) == ["event 1", "last"]
+
+
+def test_an_id_twice_in_one_import_is_refused(store: FineTuningStore) -> None:
+    job = stored(store)
+
+    with pytest.raises(InvalidValueError) as caught:
+        store.events.import_many(job.id, [an_event(1), an_event(2), an_event(1)])
+
+    assert caught.value.field == "events[2].id"
+    assert all_of(store, job.id) == ()
+
+
+def test_two_jobs_may_have_events_of_one_id(store: FineTuningStore) -> None:
+    one, other = stored(store), stored(store)
+    store.events.import_many(one.id, [an_event(1), an_event(2)])
+    store.events.import_many(other.id, [an_event(2)])
+
+    assert [event.id for event in store.events.list(other.id)] == ["ftevent-0002"]
+    with pytest.raises(CursorNotFoundError):
+        store.events.list(other.id, after="ftevent-0001")
+
+
+def test_ids_of_events_compare_bytewise(store: FineTuningStore) -> None:
+    job = stored(store)
+    ids = ["ev", "EV", "ev ", "év", "e\u0301v"]
+    store.events.import_many(job.id, [an_event(1, id=id) for id in ids])
+
+    assert [event.id for event in all_of(store, job.id)] == ids
+    assert [event.id for event in store.events.list(job.id, after="EV")] == ["ev"]
+
+
+# Reading
+
+
+def test_a_list_is_newest_first_by_position_whatever_the_times_and_ids_say(store: FineTuningStore) -> None:
+    job = stored(store)
+    kept = store.events.import_many(job.id, [an_event(5), an_event(1), an_event(9), an_event(3)])
+
+    page = store.events.list(job.id)
+
+    assert page.data == kept[::-1]
+    assert (page.first_id, page.last_id, page.has_more) == ("ftevent-0003", "ftevent-0005", False)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 1000])
+def test_pages_show_every_event_once_and_know_whether_more_follow(store: FineTuningStore, limit: int) -> None:
+    job = stored(store)
+    kept = store.events.import_many(job.id, [an_event(number) for number in range(6)])[::-1]
+    after, begin = None, 0
+    while True:
+        page = store.events.list(job.id, after=after, limit=limit)
+        assert page.data == kept[begin : begin + limit]
+        assert page.has_more == (begin + limit < 6)
+        assert (page.first_id, page.last_id) == (page.data[0].id, page.data[-1].id)
+        after, begin = page.last_id, begin + limit
+        if not page.has_more:
+            break
+    last = store.events.list(job.id, after=after, limit=limit)
+    assert (last.data, last.has_more, last.first_id, last.last_id) == ((), False, None, None)
+
+
+def test_a_list_has_twenty_events_and_a_tail_a_hundred_unless_told(store: FineTuningStore) -> None:
+    job = stored(store)
+    store.events.import_many(job.id, [an_event(number) for number in range(101)])
+
+    assert (len(store.events.list(job.id)), len(store.events.tail(job.id))) == (20, 100)
+    assert store.events.list(job.id).has_more
+    assert store.events.tail(job.id).has_more
+
+
+@pytest.mark.parametrize("limit", [1, 4, 5, 6])
+def test_a_tail_is_oldest_first_behind_a_position(store: FineTuningStore, limit: int) -> None:
+    job = stored(store)
+    kept = store.events.import_many(job.id, [an_event(number) for number in range(5)])
+
+    for position in range(7):
+        page = store.events.tail(job.id, position, limit=limit)
+        assert page.data == kept[position : position + limit]
+        assert page.has_more == (position + limit < 5)
+
+
+def test_a_job_without_events_has_empty_pages(store: FineTuningStore) -> None:
+    job = stored(store)
+
+    for page in (store.events.list(job.id), store.events.tail(job.id), store.events.tail(job.id, 2**63 - 1)):
+        assert (page.data, page.has_more, page.first_id, page.last_id) == ((), False, None, None)
+
+
+@pytest.mark.parametrize("after", ["ftevent-none", "ftevent-0001 ", "FTEVENT-0001", "\U0001f600"])
+def test_a_cursor_that_is_no_event_of_the_job_is_refused(store: FineTuningStore, after: str) -> None:
+    job = stored(store)
+    store.events.import_many(job.id, [an_event(1)])
+
+    with pytest.raises(CursorNotFoundError) as caught:
+        store.events.list(job.id, after=after)
+    assert caught.value.after == after
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("id", ["ftjob-unknown", "\U0001f600"])
+def test_every_method_refuses_an_unknown_job(store: FineTuningStore, call: str, id: str) -> None:
+    with pytest.raises(JobNotFoundError) as caught:
+        CALLS[call](store, id)
+    assert caught.value.job_id == id
+
+
+def test_events_end_with_their_job(store: FineTuningStore) -> None:
+    job, other = stored(store, status="failed"), stored(store, status="failed")
+    for id in (job.id, other.id):
+        store.events.import_many(id, [an_event(1), an_event(2)])
+
+    store.jobs.delete(job.id)
+
+    with pytest.raises(JobNotFoundError):
+        store.events.list(job.id)
+    assert len(all_of(store, other.id)) == 2
+    stored(store, id=job.id)
+    assert all_of(store, job.id) == ()
+    assert store.events.append(job.id, "first").position == 1
+
+
+# Units
+
+
+def test_events_of_a_unit_that_is_rolled_back_leave_no_gap(store: FineTuningStore) -> None:
+    job = stored(store)
+    store.events.append(job.id, "first")
+    with pytest.raises(RuntimeError), store.begin() as unit:
+        assert unit.events.append(job.id, "lost").position == 2
+        unit.events.import_many(job.id, [an_event(1), an_event(2)])
+        raise RuntimeError
+
+    assert store.events.append(job.id, "second").position == 2
+    assert store.events.import_many(job.id, [an_event(1)])[0].position == 3
+    assert messages(store, job.id) == ["first", "second", "event 1"]
+
+
+def test_a_unit_sees_its_own_events_and_commits_them_with_its_moves(store: FineTuningStore) -> None:
+    job = stored(store)
+    with store.begin() as unit:
+        unit.events.append(job.id, "one")
+        unit.jobs.start(job.id, message="two")
+        unit.events.append(job.id, "three")
+        assert [event.message for event in unit.events.tail(job.id)] == ["one", "two", "three"]
+
+    assert messages(store, job.id) == ["one", "two", "three"]
+
+
+# Moves that tell
+
+
+def test_every_move_can_tell() -> None:
+    assert list(MOVES_WITH) == list(TRANSITIONS)
+
+
+@pytest.mark.parametrize("verb", TRANSITIONS)
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_a_move_tells_when_it_is_made_and_only_then(store: FineTuningStore, verb: str, status: JobStatus) -> None:
+    job = in_status(store, status)
+    store.events.append(job.id, "before")
+    if status in TRANSITIONS[verb].sources:
+        moved = MOVES_WITH[verb](store, job.id, message="It moved.")
+        event = all_of(store, job.id)[1]
+        assert (event.message, event.level, event.type, event.data) == ("It moved.", "info", "message", None)
+        assert store.jobs.get(job.id) == moved
+    elif verb == "cancel" and status is JobStatus.CANCELLED:
+        assert MOVES_WITH[verb](store, job.id, message="It moved.") == job
+        assert messages(store, job.id) == ["before"]
+    else:
+        with pytest.raises(IllegalTransitionError):
+            MOVES_WITH[verb](store, job.id, message="It moved.")
+        assert messages(store, job.id) == ["before"]
+
+
+def test_a_move_without_a_message_writes_no_event(store: FineTuningStore) -> None:
+    job = stored(store)
+    store.jobs.enqueue(job.id)
+
+    assert all_of(store, job.id) == ()
+
+
+def test_a_move_and_its_event_are_rolled_back_together(store: FineTuningStore) -> None:
+    job = stored(store)
+    with pytest.raises(RuntimeError), store.begin() as unit:
+        unit.jobs.enqueue(job.id, message="lost")
+        raise RuntimeError
+
+    assert store.jobs.get(job.id) == job
+    assert all_of(store, job.id) == ()
+
+
+@pytest.mark.parametrize("verb", TRANSITIONS)
+@pytest.mark.parametrize("message", [5, b"bytes", "\0", "\ud800", "a" * 1_000_001, ["hello"]])
+def test_a_move_with_a_wrong_message_is_not_made(store: FineTuningStore, verb: str, message: Any) -> None:
+    job = in_status(store, TRANSITIONS[verb].sources[0])
+    with pytest.raises(InvalidValueError) as caught:
+        MOVES_WITH[verb](store, job.id, message=message)
+
+    assert caught.value.field == "message"
+    assert store.jobs.get(job.id) == job
+
+
+@pytest.mark.parametrize("verb", TRANSITIONS)
+def test_a_move_with_a_wrong_message_leaves_no_trace_in_a_unit(store: FineTuningStore, verb: str) -> None:
+    job = in_status(store, TRANSITIONS[verb].sources[0])
+    with store.begin() as unit:
+        with pytest.raises(InvalidValueError, match="message"):
+            MOVES_WITH[verb](unit, job.id, message="\0")
+
+    assert store.jobs.get(job.id) == job
+
+
+# Wrong input
+
+NO_WORDS = [None, 5, b"x", "a" * 65, "\0", "\ud800", ["info"]]
+NO_IDS = [None, 5, "", "a" * 256, "\0", "\ud800"]
+NO_LIMITS = [0, -1, 1001, None, "5", 5.0, True]
+NO_JSON = [float("nan"), float("inf"), {1: 2}, {"a": b"x"}, [object()], 2**63, "\0", {"\ud800": 1}, {1, 2}]
+
+
+def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901 - a table, written as loops
+    value: Any
+    for value in NO_IDS:
+        yield "job_id", lambda store, _, value=value: store.events.append(value, "hello")
+        yield "job_id", lambda store, _, value=value: store.events.import_many(value, [])
+        yield "job_id", lambda store, _, value=value: store.events.list(value)
+        yield "job_id", lambda store, _, value=value: store.events.list(value, after="e")
+        yield "job_id", lambda store, _, value=value: store.events.tail(value)
+        yield "events[1].id", lambda store, id, value=value: store.events.import_many(id, [an_event(1), an_event(2, id=value)])
+        if value is not None:
+            yield "after", lambda store, id, value=value: store.events.list(id, after=value)
+    for value in NO_LIMITS:
+        yield "limit", lambda store, id, value=value: store.events.list(id, limit=value)
+        yield "limit", lambda store, id, value=value: store.events.tail(id, limit=value)
+    for value in (-1, None, "0", 0.0, False, 2**63):
+        yield "after_position", lambda store, id, value=value: store.events.tail(id, value)
+    for value in NO_WORDS:
+        yield "level", lambda store, id, value=value: store.events.append(id, "hello", level=value)
+        yield "events[0].level", lambda store, id, value=value: store.events.import_many(id, [an_event(1, level=value)])
+        if value is not None:
+            yield "type", lambda store, id, value=value: store.events.append(id, "hello", type=value)
+            yield "events[0].type", lambda store, id, value=value: store.events.import_many(id, [an_event(1, type=value)])
+    for value in (None, 5, b"x", "a" * 1_000_001, "\0", "\ud800"):
+        yield "message", lambda store, id, value=value: store.events.append(id, value)
+        yield "events[0].message", lambda store, id, value=value: store.events.import_many(id, [an_event(1, message=value)])
+    for value in NO_JSON:
+        yield "data", lambda store, id, value=value: store.events.append(id, "hello", data=value)
+        yield "events[0].data", lambda store, id, value=value: store.events.import_many(id, [an_event(1, data=value)])
+        yield "events[0].extra", lambda store, id, value=value: store.events.import_many(id, [an_event(1, extra={"a": value})])
+    for value in (None, "1", 1.0, True, 2**63, -(2**63) - 1):
+        yield "events[0].created_at", lambda store, id, value=value: store.events.import_many(id, [an_event(1, created_at=value)])
+    for member in ("object", "id", "created_at", "message", "level", "type", "data"):
+        yield f"events[0].extra.{member}", lambda store, id, member=member: store.events.import_many(id, [an_event(1, extra={member: 1})])
+    for value in (None, 5, "events", an_event(1)):
+        yield "events", lambda store, id, value=value: store.events.import_many(id, value)
+    for value in (None, {}, "event"):
+        yield "events[0]", lambda store, id, value=value: store.events.import_many(id, [value])
+
+
+WRONG = list(wrong_calls())
+
+
+def test_wrong_input_is_refused_by_the_name_of_its_argument(store: FineTuningStore) -> None:
+    job = stored(store)
+    for number, (field, call) in enumerate(WRONG):
+        with pytest.raises(FineTuningStoreError) as caught:
+            call(store, job.id)
+        assert isinstance(caught.value, InvalidValueError), (number, field, caught.value)
+        assert caught.value.field == field or caught.value.field.startswith((f"{field}.", f"{field}[", f"{field} (")), (number, field)
+    assert all_of(store, job.id) == ()
+
+
+# Processes
+
+
+def append_in(wait: Callable[[], object], url: str, job_id: str, name: str, number: int) -> list[int | None]:
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        positions = []
+        for step in range(number):
+            if step % 5 == 4:
+                positions += [event.position for event in store.events.import_many(job_id, [an_event(step, id=f"{name}-{step}")])]
+            else:
+                positions.append(store.events.append(job_id, f"{name} {step}").position)
+        return positions
+
+
+def follow(wait: Callable[[], object], url: str, job_id: str, number: int) -> list[int | None]:
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        seen: list[int | None] = []
+        while len(seen) < number:
+            seen += [event.position for event in store.events.tail(job_id, seen[-1] or 0 if seen else 0, limit=7)]
+        return seen
+
+
+def test_a_reader_who_follows_two_writers_misses_no_event(store: FineTuningStore, url: str, rounds: int) -> None:
+    job, each = stored(store), 30 * rounds
+
+    (one, one_error), (other, other_error), (seen, reader_error) = at_once(
+        (append_in, (url, job.id, "one", each)), (append_in, (url, job.id, "other", each)), (follow, (url, job.id, 2 * each))
+    )
+
+    assert (one_error, other_error, reader_error) == (None, None, None)
+    assert sorted(one + other) == seen == list(range(1, 2 * each + 1))
+    assert one == sorted(one)
+    assert len({event.id for event in all_of(store, job.id)}) == 2 * each
+
+
+def import_in(wait: Callable[[], object], url: str, job_id: str) -> str:
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        try:
+            store.events.import_many(job_id, [an_event(number) for number in range(50)])
+        except InvalidValueError as error:
+            return error.field
+        return "imported"
+
+
+def test_of_two_imports_of_the_same_events_one_is_refused(store: FineTuningStore, url: str) -> None:
+    job = stored(store)
+
+    results = at_once(*[(import_in, (url, job.id))] * 2)
+
+    assert [error for _, error in results] == [None, None]
+    assert sorted(answer for answer, _ in results) == ["events[0].id", "imported"]
+    assert len(all_of(store, job.id)) == 50

@@ -1,0 +1,361 @@
+"""Permissions: projects that may use a model, given once each, listed both ways, taken away, and gone with their job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from fine_tuning_store import (
+    CheckpointNotFoundError,
+    CheckpointPermission,
+    CheckpointPermissionNotFoundError,
+    CursorNotFoundError,
+    FineTuningJob,
+    FineTuningStore,
+    InvalidValueError,
+)
+from tests.support.factories import stored
+from tests.support.parallel import at_once
+
+pytestmark = pytest.mark.every_driver
+
+NOW = 1_800_000_000
+MODEL = "ft:gpt-4o-mini:org 1/2::abc:ckpt-step-10"
+FINAL = "ft:gpt-4o-mini:org::abc"
+
+
+def with_models(store: FineTuningStore, checkpoint: str = MODEL, final: str | None = FINAL, **members: Any) -> FineTuningJob:
+    job = stored(store, **{"fine_tuned_model": final, "status": "succeeded", **members})
+    store.checkpoints.create(job.id, step_number=10, fine_tuned_model_checkpoint=checkpoint)
+    return job
+
+
+@pytest.mark.parametrize("model", [MODEL, FINAL])
+def test_a_permission_belongs_to_the_job_and_the_organization_of_its_model(url: str, model: str) -> None:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
+        job = with_models(store)
+        (permission,) = store.checkpoint_permissions.create(model, ["proj_1"])
+
+        assert permission.id.startswith("cp_")
+        assert permission == CheckpointPermission(
+            id=permission.id,
+            created_at=NOW,
+            project_id="proj_1",
+            fine_tuned_model_checkpoint=model,
+            organization_id=job.organization_id,
+            job_id=job.id,
+        )
+        assert permission.object == "checkpoint.permission"
+        assert store.checkpoint_permissions.list(model).data == (permission,)
+
+
+def test_permissions_are_answered_in_the_order_of_the_projects_each_once(store: FineTuningStore) -> None:
+    with_models(store)
+
+    given = store.checkpoint_permissions.create(MODEL, iter(["proj_b", "proj_a", "proj_b", "proj_c", "PROJ_A", "proj_a "]))
+
+    assert [permission.project_id for permission in given] == ["proj_b", "proj_a", "proj_c", "PROJ_A", "proj_a "]
+    assert len({permission.id for permission in given}) == 5
+
+
+def test_a_project_that_has_leave_already_keeps_its_permission(store: FineTuningStore) -> None:
+    with_models(store)
+    first = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2"])
+
+    second = store.checkpoint_permissions.create(MODEL, ["proj_3", "proj_2", "proj_1"])
+
+    assert second[1:] == first[::-1]
+    assert set(store.checkpoint_permissions.list(MODEL)) == {*first, second[0]}
+
+
+def test_models_are_told_apart_bytewise(store: FineTuningStore) -> None:
+    with_models(store, "ft:m", "ft:M")
+    with_models(store, "ft:m ", "ft:\U0001f600" + "\U0001f600" * 200)
+    for model in ("ft:m", "ft:M", "ft:m ", "ft:\U0001f600" + "\U0001f600" * 200):
+        (permission,) = store.checkpoint_permissions.create(model, ["proj_1"])
+        assert store.checkpoint_permissions.list(model).data == (permission,)
+
+
+@pytest.mark.parametrize("model", ["ft:none", MODEL.upper(), f"{MODEL} ", "\U0001f600"])
+def test_an_unknown_model_is_refused(store: FineTuningStore, model: str) -> None:
+    with_models(store)
+    calls: list[Callable[[], object]] = [
+        lambda: store.checkpoint_permissions.create(model, ["proj_1"]),
+        lambda: store.checkpoint_permissions.list(model),
+        lambda: store.checkpoint_permissions.list(model, project_id="proj_1"),
+        lambda: store.checkpoint_permissions.list(model, after="cp_1"),
+    ]
+    for call in calls:
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            call()
+        assert caught.value.fine_tuned_model_checkpoint == model
+
+
+def test_the_newest_of_several_jobs_of_one_model_has_the_permission(store: FineTuningStore) -> None:
+    with_models(store, created_at=5)
+    newest = with_models(store, created_at=7)
+    with_models(store, created_at=6)
+
+    assert store.checkpoint_permissions.create(MODEL, ["proj_1"])[0].job_id == newest.id
+
+
+# Lists
+
+
+def in_pages(store: FineTuningStore, limit: int, **filters: Any) -> list[CheckpointPermission]:
+    found: list[CheckpointPermission] = []
+    after = None
+    while True:
+        page = store.checkpoint_permissions.list(MODEL, after=after, limit=limit, **filters)
+        assert (page.first_id, page.last_id) == ((page.data[0].id, page.data[-1].id) if page.data else (None, None))
+        assert len(page) == limit or not page.has_more
+        found += page
+        after = page.last_id
+        if not page.has_more:
+            return found
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 1000])
+def test_pages_show_every_permission_once_in_either_order(url: str, limit: int) -> None:
+    times = iter([9.0, 9.0, 5.0, 5.0, 7.0, 9.0, *[1.0] * 9])
+    with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:
+        job = stored(store)
+        store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=MODEL)
+        for number in range(6):
+            store.checkpoint_permissions.create(MODEL, [f"proj_{number}"])
+        expected = sorted(
+            store.checkpoint_permissions.list(MODEL, limit=1000), key=lambda permission: (permission.created_at, permission.id)
+        )
+
+        assert len(expected) == 6
+        assert in_pages(store, limit, order="asc") == expected
+        assert in_pages(store, limit) == in_pages(store, limit, order="desc") == expected[::-1]
+        last = store.checkpoint_permissions.list(MODEL, after=expected[0].id, limit=limit)
+        assert (last.data, last.has_more) == ((), False)
+
+
+def test_a_list_has_ten_permissions_unless_told(store: FineTuningStore) -> None:
+    with_models(store)
+    given = store.checkpoint_permissions.create(MODEL, [f"proj_{number}" for number in range(11)])
+
+    page = store.checkpoint_permissions.list(MODEL)
+    assert (page.data, page.has_more) == (given[:0:-1], True)
+
+
+def test_a_list_can_be_of_one_project(store: FineTuningStore) -> None:
+    with_models(store)
+    given = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2", "proj_3"])
+
+    for permission in given:
+        assert store.checkpoint_permissions.list(MODEL, project_id=permission.project_id).data == (permission,)
+    assert store.checkpoint_permissions.list(MODEL, project_id="proj_1", after=given[2].id).data == (given[0],)
+    assert store.checkpoint_permissions.list(MODEL, project_id="proj_1", after=given[0].id).data == ()
+    assert store.checkpoint_permissions.list(MODEL, project_id="proj_3", after=given[0].id, order="asc").data == (given[2],)
+    assert store.checkpoint_permissions.list(MODEL, project_id="PROJ_1").data == ()
+
+
+def test_a_model_without_permissions_has_an_empty_page(store: FineTuningStore) -> None:
+    with_models(store)
+
+    page = store.checkpoint_permissions.list(MODEL)
+    assert (page.data, page.has_more, page.first_id, page.last_id) == ((), False, None, None)
+
+
+def test_a_cursor_that_is_no_permission_of_the_model_is_refused(store: FineTuningStore) -> None:
+    with_models(store)
+    store.checkpoint_permissions.create(MODEL, ["proj_1"])
+    (other,) = store.checkpoint_permissions.create(FINAL, ["proj_1"])
+
+    for after in (other.id, "cp_none", "\U0001f600"):
+        with pytest.raises(CursorNotFoundError) as caught:
+            store.checkpoint_permissions.list(MODEL, after=after)
+        assert caught.value.after == after
+
+
+# Deleting
+
+
+def test_a_permission_is_taken_away_once(store: FineTuningStore) -> None:
+    with_models(store)
+    one, other = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2"])
+
+    store.checkpoint_permissions.delete(one.id)
+
+    assert store.checkpoint_permissions.list(MODEL).data == (other,)
+    for id in (one.id, "cp_none", other.id.upper()):
+        with pytest.raises(CheckpointPermissionNotFoundError) as caught:
+            store.checkpoint_permissions.delete(id)
+        assert caught.value.permission_id == id
+    (again,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
+    assert again.id != one.id
+
+
+def test_a_permission_is_taken_away_of_its_own_model_only(store: FineTuningStore) -> None:
+    with_models(store)
+    (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
+
+    for model in (FINAL, "ft:none"):
+        with pytest.raises(CheckpointPermissionNotFoundError):
+            store.checkpoint_permissions.delete(permission.id, fine_tuned_model_checkpoint=model)
+    assert store.checkpoint_permissions.list(MODEL).data == (permission,)
+    store.checkpoint_permissions.delete(permission.id, fine_tuned_model_checkpoint=MODEL)
+    assert store.checkpoint_permissions.list(MODEL).data == ()
+
+
+def test_permissions_end_with_their_job(store: FineTuningStore) -> None:
+    job = with_models(store)
+    (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
+    store.checkpoint_permissions.create(FINAL, ["proj_1"])
+
+    store.jobs.delete(job.id)
+
+    with pytest.raises(CheckpointNotFoundError):
+        store.checkpoint_permissions.list(MODEL)
+    with pytest.raises(CheckpointPermissionNotFoundError):
+        store.checkpoint_permissions.delete(permission.id)
+    with_models(store)
+    assert store.checkpoint_permissions.list(MODEL).data == store.checkpoint_permissions.list(FINAL).data == ()
+
+
+def test_permissions_of_a_unit_that_is_rolled_back_are_gone(store: FineTuningStore) -> None:
+    with_models(store)
+    (kept,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
+    with pytest.raises(RuntimeError), store.begin() as unit:
+        unit.checkpoint_permissions.create(MODEL, ["proj_2"])
+        unit.checkpoint_permissions.delete(kept.id)
+        assert [permission.project_id for permission in unit.checkpoint_permissions.list(MODEL)] == ["proj_2"]
+        raise RuntimeError
+
+    assert store.checkpoint_permissions.list(MODEL).data == (kept,)
+
+
+# Organizations
+
+
+def test_a_model_of_several_organizations_needs_the_name_of_one(store: FineTuningStore) -> None:
+    jobs = {name: with_models(store, organization_id=name) for name in ("org-a", "org-b")}
+    calls: list[Callable[[], object]] = [
+        lambda: store.checkpoint_permissions.create(MODEL, ["proj_1"]),
+        lambda: store.checkpoint_permissions.list(MODEL),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidValueError) as caught:
+            call()
+        assert caught.value.field == "organization_id"
+
+    for name, job in jobs.items():
+        (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"], organization_id=name)
+        assert (permission.organization_id, permission.job_id) == (name, job.id)
+        assert store.checkpoint_permissions.list(MODEL, organization_id=name).data == (permission,)
+        assert store.for_organization(name).checkpoint_permissions.list(MODEL).data == (permission,)
+        assert store.for_organization(name).checkpoint_permissions.create(MODEL, ["proj_1"]) == (permission,)
+    with pytest.raises(CheckpointNotFoundError):
+        store.checkpoint_permissions.create(MODEL, ["proj_1"], organization_id="org-c")
+    with pytest.raises(CheckpointNotFoundError):
+        store.checkpoint_permissions.list(MODEL, organization_id="org-c")
+
+
+def test_a_list_of_a_model_of_several_organizations_needs_a_name_also_where_there_are_permissions(store: FineTuningStore) -> None:
+    for name in ("org-a", "org-b"):
+        with_models(store, organization_id=name)
+        store.checkpoint_permissions.create(MODEL, ["proj_1"], organization_id=name)
+
+    with pytest.raises(InvalidValueError, match="organization_id"):
+        store.checkpoint_permissions.list(MODEL)
+
+
+def test_a_cursor_of_another_organization_than_the_one_asked_for_is_refused(store: FineTuningStore) -> None:
+    given: list[CheckpointPermission] = []
+    for name in ("org-a", "org-b"):
+        with_models(store, organization_id=name)
+        given += store.checkpoint_permissions.create(MODEL, ["proj_1"], organization_id=name)
+
+    with pytest.raises(CursorNotFoundError):
+        store.checkpoint_permissions.list(MODEL, after=given[1].id, organization_id="org-a")
+
+
+def test_the_many_jobs_of_another_organization_hide_no_model(store: FineTuningStore) -> None:
+    job = with_models(store, organization_id="org-a", created_at=1)
+    for _ in range(101):
+        stored(store, organization_id="org-b", fine_tuned_model=FINAL, status="succeeded")
+
+    (permission,) = store.checkpoint_permissions.create(FINAL, ["proj_1"], organization_id="org-a")
+
+    assert permission.job_id == job.id
+    with pytest.raises(InvalidValueError, match="organization_id"):
+        store.checkpoint_permissions.create(FINAL, ["proj_1"])
+
+
+# Wrong input
+
+MODELS: list[Any] = [None, 5, "", "a" * 513, "\U0001f600" * 257, "\0", "\ud800"]
+IDS: list[Any] = [5, "", "a" * 256, "\0", "\ud800"]
+Call = Callable[[FineTuningStore, Any], object]
+WRONG: list[tuple[str, Call, Sequence[Any]]] = [
+    ("fine_tuned_model_checkpoint", lambda store, value: store.checkpoint_permissions.create(value, ["proj_1"]), MODELS),
+    ("fine_tuned_model_checkpoint", lambda store, value: store.checkpoint_permissions.list(value), MODELS),
+    (
+        "fine_tuned_model_checkpoint",
+        lambda store, value: store.checkpoint_permissions.delete("cp_1", fine_tuned_model_checkpoint=value),
+        MODELS[1:],
+    ),
+    (
+        "project_ids",
+        lambda store, value: store.checkpoint_permissions.create(MODEL, value),
+        [None, 5, "proj_1", [], [str(number) for number in range(1001)]],
+    ),
+    ("project_ids[1]", lambda store, value: store.checkpoint_permissions.create(MODEL, ["proj_1", value]), [None, *IDS]),
+    ("organization_id", lambda store, value: store.checkpoint_permissions.create(MODEL, ["p"], organization_id=value), ["", 5, "a" * 129]),
+    ("organization_id", lambda store, value: store.checkpoint_permissions.list(MODEL, organization_id=value), ["", 5, "a" * 129, "\0"]),
+    ("project_id", lambda store, value: store.checkpoint_permissions.list(MODEL, project_id=value), IDS),
+    ("after", lambda store, value: store.checkpoint_permissions.list(MODEL, after=value), IDS),
+    ("limit", lambda store, value: store.checkpoint_permissions.list(MODEL, limit=value), [0, -1, 1001, None, "5", 5.0, True]),
+    ("order", lambda store, value: store.checkpoint_permissions.list(MODEL, order=value), [None, "", "DESC", "ascending", 5]),
+    ("id", lambda store, value: store.checkpoint_permissions.delete(value), [None, *IDS]),
+]
+
+
+def test_wrong_arguments_are_refused_by_name(store: FineTuningStore) -> None:
+    with_models(store)
+    for field, call, values in WRONG:
+        for value in values:
+            with pytest.raises(InvalidValueError) as caught:
+                call(store, value)
+            assert caught.value.field == field
+    assert store.checkpoint_permissions.list(MODEL).data == ()
+
+
+def test_a_thousand_projects_may_be_named_at_once(store: FineTuningStore) -> None:
+    with_models(store)
+    wanted = [f"proj_{number}" for number in range(1000)]
+
+    assert [permission.project_id for permission in store.checkpoint_permissions.create(MODEL, wanted)] == wanted
+
+
+# Processes
+
+
+def permit(wait: Callable[[], object], url: str, rounds: int, direction: int) -> list[tuple[CheckpointPermission, ...]]:
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        answers = []
+        for number in range(rounds):
+            wanted = [f"proj_{number}_{place}" for place in range(5)][::direction]
+            answers.append(store.checkpoint_permissions.create(MODEL, wanted)[::direction])
+        return answers
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_two_processes_that_give_the_same_projects_leave_get_the_same_permissions(
+    store: FineTuningStore, url: str, rounds: int, direction: int
+) -> None:
+    with_models(store)
+
+    (one, one_error), (other, other_error) = at_once((permit, (url, 10 * rounds, 1)), (permit, (url, 10 * rounds, direction)))
+
+    assert (one_error, other_error) == (None, None)
+    assert one == other
+    assert set(store.checkpoint_permissions.list(MODEL, limit=1000)) == {permission for answer in one for permission in answer}

@@ -1,0 +1,113 @@
+"""How each list is answered at size: from an index in the order of the page, without a sort and without reading the whole table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from fine_tuning_store import FineTuningStore, JobStatus, Method
+from fine_tuning_store.repositories.job_filters import shape_of
+from fine_tuning_store.sql import statements
+from tests.support.databases import Database
+from tests.support.factories import a_job
+
+JOBS = 10_000
+STATUSES = list(JobStatus)
+METHODS = ("supervised", "supervised", "supervised", "dpo", "reinforcement")
+
+
+@pytest.fixture(scope="module")
+def filled(database: Database) -> Iterator[FineTuningStore]:
+    """A store of ten thousand jobs in fifty organizations, whose statistics are fresh."""
+    with database.empty() as url, FineTuningStore.from_url(url) as store:
+        store.schema.upgrade()
+        store.jobs.add_many(
+            a_job(
+                created_at=1_700_000_000 + number // 3,
+                organization_id=f"org-{number % 50}",
+                status=STATUSES[number % 7],
+                model=f"model-{number % 30}",
+                fine_tuned_model=f"ft:{number}",
+                training_file=f"file-{number // 4}",
+                method=Method(type=METHODS[number % 5]),
+                result_files=(f"file-{number}",),
+                metadata={"team": f"team-{number % 100}", "run": str(number)} if number % 2 else None,
+            )
+            for number in range(JOBS)
+        )
+        with store.engine.connect() as connection:
+            if database.name == "mariadb":
+                connection.execute(text("ANALYZE TABLE fine_tuning_jobs, fine_tuning_job_metadata"))
+            else:
+                connection.execute(text("ANALYZE"))
+            connection.commit()
+        yield store
+
+
+LISTS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "since": {"created_since": 1_700_001_000, "created_until": 1_700_002_000},
+    "status": {"status": "failed"},
+    "model": {"model": "model-7"},
+    "method": {"method": "dpo"},
+    "fine-tuned model": {"fine_tuned_model": "ft:77"},
+    "training file": {"training_file": "file-77"},
+    "metadata": {"metadata": {"team": "team-7"}},
+    "rare metadata": {"metadata": {"run": "77"}},
+    "without metadata": {"has_metadata": False},
+    "organization": {"organization_id": "org-7"},
+    "organization and status": {"organization_id": "org-7", "status": "failed"},
+    "organization and model": {"organization_id": "org-7", "model": "model-7"},
+    "organization and method": {"organization_id": "org-7", "method": "dpo"},
+    "organization and metadata": {"organization_id": "org-7", "metadata": {"team": "team-7"}},
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["first page", "later page"])
+@pytest.mark.parametrize("order", ["desc", "asc"])
+@pytest.mark.parametrize("name", LISTS)
+def test_a_page_is_read_from_an_index_in_its_order(filled: FineTuningStore, name: str, order: str, after: bool) -> None:
+    shape, parameters = shape_of(LISTS[name], order, LISTS[name].get("organization_id"))  # type: ignore[arg-type]
+    if after:
+        shape = shape._replace(after=True)
+        parameters |= {"after_created_at": 1_700_001_500, "after_id": "ftjob-5"}
+    statement = statements.page(shape).params(row_limit=21, **parameters)
+
+    with filled.engine.connect() as connection:
+        sql = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+        faults = FAULTS[connection.dialect.name](connection, sql)
+
+    assert faults == []
+
+
+def sqlite_faults(connection: Connection, sql: str) -> list[str]:
+    lines = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+    return [line for line in lines if line.startswith(("SCAN fine_tuning", "USE TEMP B-TREE")) and " USING INDEX " not in line]
+
+
+def postgresql_faults(connection: Connection, sql: str) -> list[str]:
+    found: list[str] = []
+
+    def visit(node: dict[str, Any]) -> None:
+        # a few rows may be sorted, if that is cheaper
+        if ("Sort" in node["Node Type"] or node["Node Type"] == "Seq Scan") and node["Plan Rows"] > 100:
+            found.append(f"{node['Node Type']} {node.get('Relation Name', node.get('Sort Key'))}")
+        for child in node.get("Plans", []):
+            visit(child)
+
+    plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}".replace("%", "%%")).scalar_one()
+    visit((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+    return found
+
+
+def mariadb_faults(connection: Connection, sql: str) -> list[str]:
+    rows = connection.exec_driver_sql(f"EXPLAIN {sql}".replace("%", "%%")).mappings().all()
+    slow = (row for row in rows if row["type"] == "ALL" or any(word in (row["Extra"] or "") for word in ("filesort", "temporary")))
+    return [str(dict(row)) for row in slow if int(row["rows"]) > 100]  # a few rows may be sorted, if that is cheaper
+
+
+FAULTS = {"sqlite": sqlite_faults, "postgresql": postgresql_faults, "mariadb": mariadb_faults}

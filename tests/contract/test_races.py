@@ -1,0 +1,177 @@
+"""Two processes want the same job at once: concurrent moves end as some serial order of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobAlreadyExistsError, JobError, JobNotFoundError, JobStatus
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
+from tests.support.factories import a_job, stored
+from tests.support.parallel import at_once
+
+JOBS_A_ROUND = 20
+
+
+def arguments_of(verb: str, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if verb == "succeed":
+        return (), {"fine_tuned_model": name, "trained_tokens": 1, "result_files": [f"file-{name}"]}
+    return ((JobError(code=name),), {}) if verb == "fail" else ((), {})
+
+
+def move_all(wait: Callable[[], object], url: str, verb: str, name: str, ids: list[str]) -> list[str]:
+    """Move each job, and say how each move ended."""
+    ended = []
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        move = getattr(store.jobs, verb)
+        positional, named = arguments_of(verb, name)
+        wait()
+        for id in ids:
+            try:
+                ended.append(move(id, *positional, **named).status.value)
+            except IllegalTransitionError as error:
+                ended.append(f"illegal from {error.status}")
+    return ended
+
+
+@pytest.mark.parametrize("verb", TRANSITIONS)
+def test_of_two_equal_moves_exactly_one_wins(store: FineTuningStore, url: str, verb: str, rounds: int) -> None:
+    target = TRANSITIONS[verb].target
+    jobs = [stored(store, status=TRANSITIONS[verb].sources[-1]) for _ in range(JOBS_A_ROUND * rounds)]
+    ids = [job.id for job in jobs]
+
+    (a, failed_a), (b, failed_b) = at_once((move_all, (url, verb, "a", ids)), (move_all, (url, verb, "b", ids)))
+
+    assert (failed_a, failed_b) == (None, None)
+    for one, other, id in zip(a, b, ids, strict=True):
+        expected = [target, target] if verb == "cancel" else [target, f"illegal from {target}"]
+        assert sorted([one, other]) == sorted(expected)
+        winner = "a" if one == target else "b"
+        job = store.jobs.get(id)
+        assert job.status is target
+        if verb == "fail":
+            assert job.error == JobError(code=winner)
+        if verb == "succeed":
+            assert (job.fine_tuned_model, job.result_files) == (winner, (f"file-{winner}",))
+
+
+def test_a_success_and_a_cancellation_that_race_leave_one_whole_end(store: FineTuningStore, url: str, rounds: int) -> None:
+    ids = [stored(store, status="running").id for _ in range(JOBS_A_ROUND * rounds)]
+
+    (done, failed_a), (cancelled, failed_b) = at_once((move_all, (url, "succeed", "a", ids)), (move_all, (url, "cancel", "b", ids)))
+
+    assert (failed_a, failed_b) == (None, None)
+    for one, other, id in zip(done, cancelled, ids, strict=True):
+        job = store.jobs.get(id)
+        if job.status is JobStatus.SUCCEEDED:
+            assert (one, other, job.result_files) == ("succeeded", "illegal from succeeded", ("file-a",))
+        else:
+            assert (one, other, job.result_files, job.fine_tuned_model) == ("illegal from cancelled", "cancelled", (), None)
+
+
+def add_all(wait: Callable[[], object], url: str, name: str, ids: list[str], at_once: bool) -> int:
+    """Add jobs one by one or all at once; answer how many were added."""
+    jobs = [a_job(id=id, model=name, metadata={"by": name}) for id in ids]
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        if at_once:
+            try:
+                return len(store.jobs.add_many(jobs))
+            except JobAlreadyExistsError:
+                return 0
+        added = 0
+        for job in jobs:
+            try:
+                store.jobs.add(job)
+                added += 1
+            except JobAlreadyExistsError:
+                pass
+        return added
+
+
+def test_of_two_jobs_with_one_id_one_is_stored_whole(store: FineTuningStore, url: str, rounds: int) -> None:
+    ids = [f"ftjob-{number}" for number in range(JOBS_A_ROUND * rounds)]
+
+    (a, failed_a), (b, failed_b) = at_once((add_all, (url, "a", ids, False)), (add_all, (url, "b", ids, False)))
+
+    assert (failed_a, failed_b) == (None, None)
+    assert a + b == len(ids)
+    by = Counter(job.model for job in store.jobs.iterate() if job.metadata == {"by": job.model})
+    assert (by["a"], by["b"]) == (a, b)
+
+
+def test_of_two_imports_that_share_ids_one_is_stored_whole_and_the_other_not_at_all(store: FineTuningStore, url: str) -> None:
+    ids = [f"ftjob-{number:04}" for number in range(1500)]
+
+    results = at_once((add_all, (url, "a", ids, True)), (add_all, (url, "b", ids[::-1], True)))
+
+    assert sorted(answer for answer, _ in results) == [0, 1500], results
+    assert len({job.model for job in store.jobs.iterate(page_size=1000)}) == 1
+    assert len(list(store.jobs.iterate(metadata={"by": "a"}))) in (0, 1500)
+
+
+def update_all(wait: Callable[[], object], url: str, name: str, ids: list[str]) -> None:
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        for number, id in enumerate(ids):
+            store.jobs.update(id, metadata={name: str(number), "both": name})
+
+
+def test_of_two_metadata_updates_the_last_one_stays_whole(store: FineTuningStore, url: str, rounds: int) -> None:
+    ids = [stored(store, metadata={"old": "yes"}).id for _ in range(JOBS_A_ROUND * rounds)]
+
+    results = at_once((update_all, (url, "a", ids)), (update_all, (url, "b", ids)))
+
+    assert [error for _, error in results] == [None, None]
+    for number, id in enumerate(ids):
+        pairs = store.jobs.get(id).metadata
+        assert pairs in ({"a": str(number), "both": "a"}, {"b": str(number), "both": "b"})
+
+
+def delete_all(wait: Callable[[], object], url: str, ids: list[str]) -> int:
+    deleted = 0
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        for id in ids:
+            try:
+                store.jobs.delete(id)
+                deleted += 1
+            except JobNotFoundError:
+                pass
+    return deleted
+
+
+def test_a_job_is_deleted_once(store: FineTuningStore, url: str, rounds: int) -> None:
+    ids = [stored(store, status="failed", metadata={"a": "b"}).id for _ in range(JOBS_A_ROUND * rounds)]
+
+    results = at_once((delete_all, (url, ids)), (delete_all, (url, ids)))
+
+    assert [error for _, error in results] == [None, None]
+    assert sum(deleted for deleted, _ in results) == len(ids)
+    assert store.jobs.list().data == ()
+
+
+def count_up(wait: Callable[[], object], url: str, id: str, times: int) -> None:
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        for _ in range(times):
+            with store.begin() as unit:
+                job = unit.jobs.update(id)  # locks the row, where the database has row locks
+                unit.jobs.update(id, trained_tokens=(job.trained_tokens or 0) + 1)
+
+
+def test_a_read_and_a_write_in_one_unit_lose_no_update(store: FineTuningStore, url: str) -> None:
+    job = stored(store)
+
+    results = at_once(*[(count_up, (url, job.id, 50))] * 4)
+
+    assert [error for _, error in results] == [None] * 4
+    assert store.jobs.get(job.id).trained_tokens == 200

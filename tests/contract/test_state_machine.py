@@ -1,0 +1,257 @@
+"""Random calls of all repositories beside a plain model: every answer and every refusal is the model's, on each database."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import text
+
+from fine_tuning_store import (
+    CheckpointNotFoundError,
+    CheckpointPermission,
+    CheckpointPermissionNotFoundError,
+    CursorNotFoundError,
+    FineTuningJob,
+    FineTuningJobCheckpoint,
+    FineTuningJobEvent,
+    FineTuningStore,
+    FineTuningStoreError,
+    IllegalTransitionError,
+    InvalidValueError,
+    JobError,
+    JobNotFoundError,
+    JobStatus,
+)
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
+from tests.support.factories import ORGANIZATION
+
+VERBS: dict[str, Callable[[FineTuningStore, str, str | None], FineTuningJob]] = {
+    "succeed": lambda store, id, message: store.jobs.succeed(id, fine_tuned_model=f"ft:{id}", message=message),
+    "fail": lambda store, id, message: store.jobs.fail(id, JobError(code="c"), message=message),
+    "enqueue": lambda store, id, message: store.jobs.enqueue(id, message=message),
+    "start": lambda store, id, message: store.jobs.start(id, message=message),
+    "requeue": lambda store, id, message: store.jobs.requeue(id, message=message),
+    "pause": lambda store, id, message: store.jobs.pause(id, message=message),
+    "resume": lambda store, id, message: store.jobs.resume(id, message=message),
+    "cancel": lambda store, id, message: store.jobs.cancel(id, message=message),
+}
+picks = st.integers(0, 5)
+limits = st.sampled_from([1, 2, 3, 1000])
+models = st.sampled_from(["ft:a", "ft:b", "ft:A"])
+projects = st.lists(st.sampled_from(["proj_1", "proj_2", "proj_3", "PROJ_1"]), min_size=1, max_size=4)
+messages = st.none() | st.sampled_from(["", "hello", "\U0001f600"])
+
+
+class Calls(RuleBasedStateMachine):
+    """Calls of a store, and what the store should hold: jobs, events and checkpoints in the order of their making."""
+
+    store: FineTuningStore
+
+    def __init__(self) -> None:
+        super().__init__()
+        with self.store.engine.begin() as connection:
+            connection.execute(text("DELETE FROM fine_tuning_jobs"))
+        self.jobs: dict[str, FineTuningJob] = {}
+        self.events: dict[str, list[FineTuningJobEvent]] = {}
+        self.checkpoints: dict[str, list[FineTuningJobCheckpoint]] = {}
+        self.permissions: dict[str, CheckpointPermission] = {}
+        self.ids = ["ftjob-none"]
+        self.numbers = itertools.count()
+
+    def job_id(self, pick: int) -> str:
+        """One of the last ids, also of a job that is deleted or never was."""
+        return self.ids[-1 - pick % min(len(self.ids), 4)]
+
+    def refused(self, call: Callable[[], object], error: type[FineTuningStoreError] | None) -> bool:
+        """Whether the call is to be refused; and see that it is, by that very error."""
+        if error is None:
+            return False
+        try:
+            call()
+        except FineTuningStoreError as caught:
+            assert type(caught) is error, (caught, error)  # noqa: PT017 - the kind is only known here
+            return True
+        raise AssertionError(error)
+
+    def owner(self, model: str) -> str | None:
+        """The newest job of a model."""
+        owners = [
+            id
+            for id, job in self.jobs.items()
+            if job.fine_tuned_model == model or any(row.fine_tuned_model_checkpoint == model for row in self.checkpoints[id])
+        ]
+        return max(owners, key=lambda id: (self.jobs[id].created_at, id), default=None)
+
+    # Jobs
+
+    @rule()
+    def create(self) -> None:
+        job = self.store.jobs.create(organization_id=ORGANIZATION, model="m", training_file="f")
+        self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
+        self.ids.append(job.id)
+
+    @rule(pick=picks, verb=st.sampled_from(sorted(TRANSITIONS)), message=messages)
+    def move(self, pick: int, verb: str, message: str | None) -> None:
+        id = self.job_id(pick)
+        before, legal = self.jobs.get(id), TRANSITIONS[verb]
+
+        def call() -> FineTuningJob:
+            return VERBS[verb](self.store, id, message)
+
+        if before is None:
+            assert self.refused(call, JobNotFoundError)
+        elif before.status in legal.sources:
+            after = call()
+            expected = replace(before, status=legal.target, finished_at=after.finished_at)
+            if verb == "succeed":
+                expected = replace(expected, fine_tuned_model=f"ft:{id}")
+            if verb == "fail":
+                expected = replace(expected, error=JobError(code="c"))
+            assert after == expected
+            assert (after.finished_at is not None) == legal.target.is_ended
+            self.jobs[id] = after
+            if message is not None:
+                (told,) = self.store.events.list(id, limit=1)
+                self.told(id, told, message=message)
+        elif before.status is legal.target is JobStatus.CANCELLED:
+            assert call() == before
+        else:
+            assert self.refused(call, IllegalTransitionError)
+
+    @rule(pick=picks)
+    def delete(self, pick: int) -> None:
+        id = self.job_id(pick)
+        job = self.jobs.get(id)
+        error = JobNotFoundError if job is None else None if job.status.is_ended else IllegalTransitionError
+        if not self.refused(lambda: self.store.jobs.delete(id), error):
+            self.store.jobs.delete(id)
+            for rows in (self.jobs, self.events, self.checkpoints):
+                del rows[id]
+            self.permissions = {key: row for key, row in self.permissions.items() if row.job_id != id}
+
+    # Events
+
+    def told(self, job_id: str, event: FineTuningJobEvent, **members: Any) -> None:
+        """Note an event that was answered, after it was compared with the one expected."""
+        expected = replace(event, job_id=job_id, position=len(self.events[job_id]) + 1, **members)
+        assert event == expected
+        self.events[job_id].append(event)
+
+    @rule(pick=picks, message=st.sampled_from(["", "hello"]), data=st.sampled_from([None, {}, [1], {"a": None}]))
+    def append(self, pick: int, message: str, data: Any) -> None:
+        id = self.job_id(pick)
+        if not self.refused(lambda: self.store.events.append(id, message, data=data), None if id in self.jobs else JobNotFoundError):
+            self.told(id, self.store.events.append(id, message, data=data), message=message, data=data)
+
+    @rule(pick=picks, names=st.lists(st.sampled_from("abcdeABC"), max_size=3))
+    def import_many(self, pick: int, names: list[str]) -> None:
+        id = self.job_id(pick)
+        given = [FineTuningJobEvent(id=name, created_at=len(name), message=name) for name in names]
+        taken = {event.id for event in self.events.get(id, [])} & set(names) or len(set(names)) < len(names)
+        repeated = len(set(names)) < len(names)
+        error = InvalidValueError if repeated else JobNotFoundError if id not in self.jobs else InvalidValueError if taken else None
+        if not self.refused(lambda: self.store.events.import_many(id, given), error):
+            for event, name in zip(self.store.events.import_many(id, given), names, strict=True):
+                self.told(id, event, id=name, message=name)
+
+    @rule(pick=picks, place=st.none() | st.integers(0, 9), limit=limits)
+    def list_events(self, pick: int, place: int | None, limit: int) -> None:
+        id = self.job_id(pick)
+        rows = self.events.get(id, [])[::-1]
+        after = None if place is None else rows[place].id if place < len(rows) else "unknown"
+        error = JobNotFoundError if id not in self.jobs else CursorNotFoundError if after == "unknown" else None
+        if not self.refused(lambda: self.store.events.list(id, after=after, limit=limit), error):
+            behind = rows if place is None else rows[place + 1 :]
+            page = self.store.events.list(id, after=after, limit=limit)
+            assert (list(page), page.has_more) == (behind[:limit], len(behind) > limit)
+
+    @rule(pick=picks, position=st.integers(0, 9), limit=limits)
+    def tail(self, pick: int, position: int, limit: int) -> None:
+        id = self.job_id(pick)
+        if not self.refused(lambda: self.store.events.tail(id, position), None if id in self.jobs else JobNotFoundError):
+            behind = self.events[id][position:]
+            page = self.store.events.tail(id, position, limit=limit)
+            assert (list(page), page.has_more) == (behind[:limit], len(behind) > limit)
+
+    # Checkpoints
+
+    @rule(pick=picks, name=st.sampled_from("abcA"), step=st.integers(0, 2), model=models)
+    def add_checkpoint(self, pick: int, name: str, step: int, model: str) -> None:
+        id = self.job_id(pick)
+        given = FineTuningJobCheckpoint(
+            id=name, created_at=1, fine_tuned_model_checkpoint=model, fine_tuning_job_id=id, step_number=step, metrics={"step": step}
+        )
+        taken = any(row.id == name for row in self.checkpoints.get(id, []))
+        error = JobNotFoundError if id not in self.jobs else InvalidValueError if taken else None
+        if not self.refused(lambda: self.store.checkpoints.add(given), error):
+            assert self.store.checkpoints.add(given) == given
+            self.checkpoints[id].append(given)
+
+    @rule(pick=picks, place=st.none() | st.integers(0, 4), limit=limits)
+    def list_checkpoints(self, pick: int, place: int | None, limit: int) -> None:
+        id = self.job_id(pick)
+        rows = sorted(self.checkpoints.get(id, []), key=lambda row: (row.step_number, row.id), reverse=True)
+        after = None if place is None else rows[place].id if place < len(rows) else "unknown"
+        error = JobNotFoundError if id not in self.jobs else CursorNotFoundError if after == "unknown" else None
+        if not self.refused(lambda: self.store.checkpoints.list(id, after=after, limit=limit), error):
+            behind = rows if place is None else rows[place + 1 :]
+            page = self.store.checkpoints.list(id, after=after, limit=limit)
+            assert (list(page), page.has_more) == (behind[:limit], len(behind) > limit)
+
+    # Permissions
+
+    @rule(model=models, wanted=projects)
+    def permit(self, model: str, wanted: list[str]) -> None:
+        owner = self.owner(model)
+        if self.refused(
+            lambda: self.store.checkpoint_permissions.create(model, wanted), CheckpointNotFoundError if owner is None else None
+        ):
+            return
+        given = self.store.checkpoint_permissions.create(model, wanted)
+        assert [row.project_id for row in given] == list(dict.fromkeys(wanted))
+        had = {row.project_id: row for row in self.permissions.values() if row.fine_tuned_model_checkpoint == model}
+        for row in given:
+            new = replace(row, fine_tuned_model_checkpoint=model, organization_id=ORGANIZATION, job_id=owner)
+            assert row == had.get(row.project_id, new)
+            self.permissions[row.id] = row
+
+    @rule(model=models, order=st.sampled_from(["asc", "desc"]), limit=limits, project=st.none() | st.sampled_from(["proj_1", "PROJ_1"]))
+    def list_permissions(self, model: str, order: Any, limit: int, project: str | None) -> None:
+        def call() -> Any:
+            return self.store.checkpoint_permissions.list(model, order=order, limit=limit, project_id=project)
+
+        of_model = [row for row in self.permissions.values() if row.fine_tuned_model_checkpoint == model]
+        if not self.refused(call, CheckpointNotFoundError if self.owner(model) is None else None):
+            rows = [row for row in of_model if project in (None, row.project_id)]
+            rows.sort(key=lambda row: (row.created_at, row.id), reverse=order == "desc")
+            page = call()
+            assert (list(page), page.has_more) == (rows[:limit], len(rows) > limit)
+
+    @rule(pick=picks, model=st.none() | models)
+    def forbid(self, pick: int, model: str | None) -> None:
+        row = list(self.permissions.values())[-1 - pick] if pick < len(self.permissions) else None
+        id = "cp_none" if row is None else row.id
+        there = row is not None and model in (None, row.fine_tuned_model_checkpoint)
+        if not self.refused(
+            lambda: self.store.checkpoint_permissions.delete(id, fine_tuned_model_checkpoint=model),
+            None if there else CheckpointPermissionNotFoundError,
+        ):
+            self.store.checkpoint_permissions.delete(id, fine_tuned_model_checkpoint=model)
+            del self.permissions[id]
+
+    @invariant()
+    def the_store_holds_the_jobs(self) -> None:
+        assert {job.id: job for job in self.store.jobs.list(limit=1000)} == self.jobs
+
+
+def test_random_calls_are_answered_as_a_plain_model_answers_them(store: FineTuningStore) -> None:
+    machine = type("CallsOfStore", (Calls,), {"store": store})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[*HealthCheck])
+    )

@@ -1,0 +1,195 @@
+"""How many statements each call sends: a fixed number, whatever it finds. A change of these numbers is a change of speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from fine_tuning_store import (
+    FineTuningJobCheckpoint,
+    FineTuningJobEvent,
+    FineTuningStore,
+    Hyperparameters,
+    IllegalTransitionError,
+    JobError,
+)
+from fine_tuning_store.sql.statements import CHILDREN
+from tests.support.databases import Database
+from tests.support.factories import created, stored
+
+MODEL = "ft:m"
+
+
+@contextmanager
+def statements(store: FineTuningStore) -> Iterator[list[str]]:
+    """The statements that are sent within the block, without those that begin a transaction or mark a place in it."""
+    sent: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if not statement.startswith(("BEGIN", "SAVEPOINT", "RELEASE")):
+            sent.append(statement)
+
+    engine = store._units.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def an_event(number: int) -> FineTuningJobEvent:
+    return FineTuningJobEvent(id=f"ftevent-new-{number}", created_at=1, message="hello")
+
+
+def a_checkpoint(job_id: str) -> FineTuningJobCheckpoint:
+    return FineTuningJobCheckpoint(
+        id="ftckpt_new", created_at=1, fine_tuned_model_checkpoint=MODEL, fine_tuning_job_id=job_id, step_number=5
+    )
+
+
+Call = Callable[[FineTuningStore, str], object]
+#: For each call the status of its job, the number of statements, and the call.
+CALLS: dict[str, tuple[str, int, Call]] = {
+    "get": ("running", 1, lambda store, id: store.jobs.get(id)),
+    "get_many": ("running", 1, lambda store, id: store.jobs.get_many([id])),
+    "get_many of none": ("running", 0, lambda store, _: store.jobs.get_many([])),
+    "list": ("running", 1, lambda store, _: store.jobs.list()),
+    "list with filters": ("running", 1, lambda store, _: store.jobs.list(status="running", metadata={"a": "b"})),
+    "list after": ("running", 2, lambda store, id: store.jobs.list(after=id)),
+    "iterate": ("running", 1, lambda store, _: list(store.jobs.iterate())),
+    "enqueue": ("validating_files", 2, lambda store, id: store.jobs.enqueue(id)),
+    "start": ("queued", 2, lambda store, id: store.jobs.start(id)),
+    "start with hyperparameters": ("queued", 4, lambda store, id: store.jobs.start(id, hyperparameters=Hyperparameters(n_epochs=3))),
+    "requeue": ("running", 2, lambda store, id: store.jobs.requeue(id)),
+    "pause": ("running", 2, lambda store, id: store.jobs.pause(id)),
+    "resume": ("paused", 2, lambda store, id: store.jobs.resume(id)),
+    "succeed": ("running", 2, lambda store, id: store.jobs.succeed(id, fine_tuned_model=MODEL, trained_tokens=5)),
+    "succeed with files": ("running", 4, lambda store, id: store.jobs.succeed(id, fine_tuned_model=MODEL, result_files=["a", "b"])),
+    "fail": ("running", 4, lambda store, id: store.jobs.fail(id, JobError(code="c"))),
+    "cancel": ("running", 2, lambda store, id: store.jobs.cancel(id)),
+    "cancel again": ("cancelled", 3, lambda store, id: store.jobs.cancel(id)),
+    "move with a message": ("queued", 5, lambda store, id: store.jobs.pause(id, message="hello")),
+    "update": ("running", 3, lambda store, id: store.jobs.update(id, trained_tokens=5)),
+    "update metadata": ("running", 4, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
+    "update metadata to none": ("running", 3, lambda store, id: store.jobs.update(id, metadata=None)),
+    "delete": ("failed", 3, lambda store, id: store.jobs.delete(id)),
+    "events.append": ("running", 3, lambda store, id: store.events.append(id, "hello", data={"a": 1})),
+    "events.import_many": ("running", 6, lambda store, id: store.events.import_many(id, [an_event(number) for number in range(1000)])),
+    "events.import_many of none": ("running", 1, lambda store, id: store.events.import_many(id, [])),
+    "events.list": ("running", 1, lambda store, id: store.events.list(id)),
+    "events.list after": ("running", 2, lambda store, id: store.events.list(id, after="ftevent-2")),
+    "events.list behind the end": ("running", 3, lambda store, id: store.events.list(id, after="ftevent-0")),
+    "events.tail": ("running", 1, lambda store, id: store.events.tail(id)),
+    "events.tail behind the end": ("running", 2, lambda store, id: store.events.tail(id, 99)),
+    "checkpoints.create": (
+        "running",
+        2,
+        lambda store, id: store.checkpoints.create(id, step_number=3, fine_tuned_model_checkpoint=MODEL, metrics={"a": 1}),
+    ),
+    "checkpoints.add": ("running", 2, lambda store, id: store.checkpoints.add(a_checkpoint(id))),
+    "checkpoints.list": ("running", 1, lambda store, id: store.checkpoints.list(id)),
+    "checkpoints.list after": ("running", 2, lambda store, id: store.checkpoints.list(id, after="ftckpt_1")),
+    "checkpoint_permissions.create": ("running", 5, lambda store, _: store.checkpoint_permissions.create("ft:c", ["proj_new"])),
+    "checkpoint_permissions.create of three": ("running", 7, lambda store, _: store.checkpoint_permissions.create("ft:c", ["a", "b", "c"])),
+    "checkpoint_permissions.list": ("running", 2, lambda store, _: store.checkpoint_permissions.list("ft:c")),
+}
+
+
+def test_every_public_method_is_counted(sqlite_store: FineTuningStore) -> None:
+    names = {name.split()[0] for name in CALLS} | {"create", "add", "add_many", "checkpoint_permissions.delete"}
+    public = {name for name in dir(sqlite_store.jobs) if not name.startswith("_")}
+    for repository in ("events", "checkpoints", "checkpoint_permissions"):
+        public |= {f"{repository}.{name}" for name in dir(getattr(sqlite_store, repository)) if not name.startswith("_")}
+
+    assert names - {"move"} == public
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call: str, database: Database) -> None:
+    status, number, function = CALLS[call]
+    if call == "delete" and database.name == "sqlite":  # where the foreign keys may be off
+        number += len(CHILDREN)
+    job = stored(
+        store,
+        status=status,
+        metadata={"a": "b", "c": "d"},
+        result_files=("f1", "f2"),
+        fine_tuned_model="ft:final",
+        error=JobError(code="c"),
+    )
+    store.events.import_many(
+        job.id, [FineTuningJobEvent(id=f"ftevent-{number}", created_at=1, message="", data={"a": 1}) for number in range(4)]
+    )
+    for step in range(3):
+        store.checkpoints.add(
+            FineTuningJobCheckpoint(
+                id=f"ftckpt_{step}", created_at=1, fine_tuned_model_checkpoint="ft:c", fine_tuning_job_id=job.id, step_number=step
+            )
+        )
+    store.checkpoint_permissions.create("ft:c", ["proj_1", "proj_2"])
+
+    with statements(store) as sent:
+        function(store, job.id)
+
+    assert len(sent) == number, (len(sent), sent)
+
+
+def test_a_creation_sends_at_most_three_statements(store: FineTuningStore, database: Database) -> None:
+    store.jobs.list()
+    with statements(store) as bare:
+        created(store)
+    with statements(store) as full:
+        created(store, metadata={"a": "b", "c": "d"}, hyperparameters=Hyperparameters(n_epochs=3), suffix="s")
+
+    assert len(bare) == 2, bare
+    assert len(full) == (2 if database.name == "postgresql" else 3), full
+
+
+def test_three_hundred_jobs_are_added_by_seven_statements(store: FineTuningStore) -> None:
+    template = stored(store, metadata={"a": "b"}, result_files=("f",), error=JobError(code="c"), status="failed")
+    store.jobs.delete(template.id)
+    with statements(store) as sent:
+        store.jobs.add_many([replace(template, id=f"ftjob-{number}") for number in range(300)])
+
+    assert len(sent) == 7, (len(sent), sent)
+
+
+def test_an_illegal_move_sends_three_statements(store: FineTuningStore) -> None:
+    job = stored(store, status="failed")
+    with statements(store) as sent, pytest.raises(IllegalTransitionError):
+        store.jobs.start(job.id)
+
+    assert len(sent) == 3, (len(sent), sent)
+
+
+@pytest.mark.parametrize("jobs", [1, 20])
+def test_a_page_takes_one_statement_however_many_rows_it_has(store: FineTuningStore, jobs: int) -> None:
+    for _ in range(jobs):
+        stored(store, metadata={"a": "b"}, result_files=("f1", "f2"), error=JobError(code="c"), status="failed")
+    with statements(store) as sent:
+        assert len(store.jobs.list(limit=20)) == jobs
+
+    assert len(sent) == 1, (len(sent), sent)
+
+
+def test_a_permission_is_taken_away_by_one_statement(store: FineTuningStore) -> None:
+    stored(store, fine_tuned_model=MODEL, status="succeeded")
+    (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
+    with statements(store) as sent:
+        store.checkpoint_permissions.delete(permission.id)
+
+    assert len(sent) == 1, (len(sent), sent)
+
+
+def test_a_cursor_of_permissions_costs_a_statement(store: FineTuningStore) -> None:
+    stored(store, fine_tuned_model=MODEL, status="succeeded")
+    newest = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2"])[-1]
+    with statements(store) as sent:
+        assert len(store.checkpoint_permissions.list(MODEL, after=newest.id)) == 1
+
+    assert len(sent) == 3, (len(sent), sent)  # one is for the organization, on a store of all

@@ -1,0 +1,122 @@
+"""The life of a job: every verb from every status, what each move writes, and moves that race."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, IllegalTransitionError, JobError, JobStatus
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
+from tests.support.factories import created, in_status, stored
+
+pytestmark = pytest.mark.every_driver
+
+NOW = 1_800_000_000
+
+VERBS: dict[str, Callable[[FineTuningStore, str], FineTuningJob]] = {
+    "enqueue": lambda store, id: store.jobs.enqueue(id),
+    "start": lambda store, id: store.jobs.start(id),
+    "requeue": lambda store, id: store.jobs.requeue(id),
+    "pause": lambda store, id: store.jobs.pause(id),
+    "resume": lambda store, id: store.jobs.resume(id),
+    "succeed": lambda store, id: store.jobs.succeed(id, fine_tuned_model="ft:m", trained_tokens=3, result_files=["file-r"]),
+    "fail": lambda store, id: store.jobs.fail(id, JobError(code="broken", message="It broke.")),
+    "cancel": lambda store, id: store.jobs.cancel(id),
+}
+
+
+def test_every_move_has_a_verb_here() -> None:
+    assert list(VERBS) == list(TRANSITIONS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_a_move_is_made_from_its_sources_and_refused_from_elsewhere(store: FineTuningStore, verb: str, status: JobStatus) -> None:
+    job = in_status(store, status)
+    move = TRANSITIONS[verb]
+
+    if status in move.sources:
+        moved = VERBS[verb](store, job.id)
+        assert moved.status is move.target
+        assert (moved.finished_at is not None) == move.target.is_ended
+        assert store.jobs.get(job.id) == moved
+    elif verb == "cancel" and status is JobStatus.CANCELLED:
+        assert store.jobs.cancel(job.id) == job
+    else:
+        with pytest.raises(IllegalTransitionError) as caught:
+            VERBS[verb](store, job.id)
+        assert (caught.value.job_id, caught.value.transition, caught.value.status) == (job.id, verb, status)
+        assert str(status) in str(caught.value)
+        assert all(source in str(caught.value) for source in move.sources)
+        assert store.jobs.get(job.id) == job
+
+
+def test_a_life_from_creation_to_success(url: str) -> None:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
+        job = created(store, hyperparameters=Hyperparameters(n_epochs=3))
+        assert store.jobs.enqueue(job.id).status is JobStatus.QUEUED
+        started = store.jobs.start(job.id, hyperparameters=Hyperparameters(batch_size=8, learning_rate_multiplier=0.5))
+        assert started.hyperparameters == Hyperparameters(n_epochs=3, batch_size=8, learning_rate_multiplier=0.5)
+        assert store.jobs.pause(job.id).status is JobStatus.PAUSED
+        assert store.jobs.resume(job.id).status is JobStatus.QUEUED
+        assert store.jobs.start(job.id).hyperparameters == started.hyperparameters
+        assert store.jobs.requeue(job.id).status is JobStatus.QUEUED
+        store.jobs.start(job.id)
+
+        done = store.jobs.succeed(job.id, fine_tuned_model="ft:gpt", trained_tokens=77, result_files=["file-b", "file-a"])
+
+        assert done == store.jobs.get(job.id)
+        assert done == replace(
+            started,
+            status=JobStatus.SUCCEEDED,
+            finished_at=NOW,
+            fine_tuned_model="ft:gpt",
+            trained_tokens=77,
+            result_files=("file-b", "file-a"),
+        )
+
+
+def test_a_failed_job_says_why(store: FineTuningStore) -> None:
+    job = stored(store, status="running", error=JobError(code="old"))
+
+    failed = store.jobs.fail(job.id, JobError(code="new", message="It broke.", param="training_file"))
+
+    assert failed.error == JobError(code="new", message="It broke.", param="training_file")
+    assert store.jobs.get(job.id) == failed
+
+
+def test_result_files_of_a_success_take_the_place_of_imported_ones(store: FineTuningStore) -> None:
+    job = stored(store, status="running", result_files=("file-old-1", "file-old-2"))
+
+    assert store.jobs.succeed(job.id, fine_tuned_model="m", result_files=["file-new"]).result_files == ("file-new",)
+
+
+def test_a_job_never_ends_before_it_was_created(url: str) -> None:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
+        early, late = stored(store, created_at=NOW - 5), stored(store, created_at=NOW + 5)
+
+        assert store.jobs.cancel(early.id).finished_at == NOW
+        assert store.jobs.cancel(late.id).finished_at == NOW + 5
+
+
+def test_a_second_cancel_answers_the_job_as_the_first_left_it(url: str) -> None:
+    times = iter([1.0, 2.0, 3.0])
+    with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:
+        job = stored(store, created_at=0)
+
+        first = store.jobs.cancel(job.id)
+        second = store.jobs.cancel(job.id)
+
+    assert first == second
+    assert first.finished_at == 1
+
+
+def test_a_refused_start_leaves_the_hyperparameters_alone(store: FineTuningStore) -> None:
+    job = stored(store, status="succeeded", hyperparameters=Hyperparameters(n_epochs=1))
+
+    with pytest.raises(IllegalTransitionError):
+        store.jobs.start(job.id, hyperparameters=Hyperparameters(n_epochs=9))
+
+    assert store.jobs.get(job.id).hyperparameters.n_epochs == 1

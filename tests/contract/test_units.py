@@ -1,0 +1,145 @@
+"""Units of work: blocks, functions that are run again, and calls that would wait for themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobStatus, UnitAlreadyOpenError, UnitOfWork
+from fine_tuning_store.transactions import MAX_ATTEMPTS
+from tests.support.factories import a_job, created, stored
+
+pytestmark = pytest.mark.every_driver
+
+
+def test_a_block_commits_at_its_end(store: FineTuningStore) -> None:
+    with store.begin() as unit:
+        job = created_in(unit)
+        started = unit.jobs.start(job.id)
+        assert unit.jobs.get(job.id) == started
+
+    assert store.jobs.get(job.id) == started
+
+
+def created_in(unit: UnitOfWork) -> Any:
+    return unit.jobs.create(organization_id="org-1", model="m", training_file="f")
+
+
+def test_an_exception_rolls_a_block_back(store: FineTuningStore) -> None:
+    before = stored(store)
+
+    with pytest.raises(ZeroDivisionError), store.begin() as unit:
+        created_in(unit)
+        unit.jobs.start(before.id)
+        raise ZeroDivisionError
+
+    assert store.jobs.list().data == (before,)
+
+
+def test_an_error_of_ours_that_is_caught_leaves_the_block_usable(store: FineTuningStore) -> None:
+    ended = stored(store, status="failed")
+
+    with store.begin() as unit:
+        first = created_in(unit)
+        with pytest.raises(IllegalTransitionError):
+            unit.jobs.start(ended.id)
+        second = created_in(unit)
+
+    assert {job.id for job in store.jobs.iterate()} == {ended.id, first.id, second.id}
+
+
+def test_a_host_writes_rows_of_its_own_in_a_unit(store: FineTuningStore) -> None:
+    with store.begin() as unit:
+        job = created_in(unit)
+        unit.connection.execute(text("UPDATE fine_tuning_jobs SET suffix = 'host'"))
+
+    assert store.jobs.get(job.id).suffix == "host"
+
+
+def test_a_call_on_the_store_inside_its_own_unit_raises_at_once(store: FineTuningStore) -> None:
+    job = stored(store)
+    scoped = store.for_organization("org-1")
+
+    with store.begin() as unit:
+        for call in (
+            lambda: store.jobs.get(job.id),
+            lambda: store.jobs.start(job.id),
+            lambda: scoped.jobs.get(job.id),
+            lambda: store.run_in_transaction(lambda inner: inner.jobs.get(job.id)),
+            lambda: store.begin().__enter__(),
+        ):
+            with pytest.raises(UnitAlreadyOpenError, match=r"unit\.jobs"):
+                call()
+        unit.jobs.start(job.id)
+
+    assert store.jobs.get(job.id).status is JobStatus.RUNNING
+
+
+def test_a_function_that_always_loses_raises_the_databases_error(store: FineTuningStore) -> None:
+    runs = []
+
+    def work(unit: UnitOfWork) -> None:
+        runs.append(created_in(unit))
+        raise lost()
+
+    with pytest.raises(DBAPIError):
+        store.run_in_transaction(work)
+
+    assert len(runs) == MAX_ATTEMPTS
+    assert store.jobs.list().data == ()
+
+
+def lost() -> DBAPIError:
+    """What each driver raises when a transaction lost to another: made by hand, for a loser that never wins."""
+    original: Any = Exception(1213, "Deadlock found")
+    original.sqlstate = "40P01"
+    original.sqlite_errorname = "SQLITE_BUSY"
+    return DBAPIError("UPDATE", {}, original)
+
+
+def test_any_other_error_is_not_run_again(store: FineTuningStore) -> None:
+    runs = []
+
+    def work(unit: UnitOfWork) -> None:
+        runs.append(1)
+        unit.connection.execute(text("SELECT nonsense"))
+
+    with pytest.raises(DBAPIError):
+        store.run_in_transaction(work)
+
+    assert runs == [1]
+
+
+def test_a_function_answers_its_value(store: FineTuningStore) -> None:
+    job = stored(store)
+
+    assert store.run_in_transaction(lambda unit: unit.jobs.start(job.id)).status is JobStatus.RUNNING
+
+
+def test_a_unit_of_an_organization_is_held_to_it(store: FineTuningStore) -> None:
+    with store.for_organization("org-9").begin() as unit:
+        assert created_without_organization(unit).organization_id == "org-9"
+
+
+def created_without_organization(unit: UnitOfWork) -> Any:
+    return unit.jobs.create(model="m", training_file="f")
+
+
+def test_no_connection_stays_out_after_errors(store: FineTuningStore) -> None:
+    stored(store)
+    walk = store.jobs.iterate(page_size=1)
+    next(walk)
+    calls: list[Callable[[], object]] = [
+        lambda: store.jobs.get("none"),
+        lambda: created(store, model=""),
+        lambda: store.jobs.add(a_job(id="")),
+    ]
+    for call in calls:
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whichever it is
+            call()
+
+    assert store.engine.pool.checkedout() == 0  # type: ignore[attr-defined]

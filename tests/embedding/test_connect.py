@@ -1,0 +1,297 @@
+"""Opening a store: what each URL gives, what it refuses, and what it never shows."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, make_url, text
+
+from fine_tuning_store import (
+    FineTuningStore,
+    IllegalTransitionError,
+    InvalidValueError,
+    JobReferencedError,
+    MissingDriverError,
+    SchemaVersionError,
+    UnsupportedDatabaseError,
+)
+from fine_tuning_store.sql.engine import connect_async, connect_either
+from tests.support.databases import Database
+from tests.support.factories import created
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("oracle://scott:tiger@host/db", "postgresql://"),
+        ("postgres://user:tiger@host/db", "postgresql://"),
+        ("mssql+pyodbc://user:tiger@host/db", "sqlite:///"),
+        ("sqlite+nonsense:///file.db", r"sqlite\+pysqlite://"),
+        ("sqlite+aiosqlite:///file.db", r"sqlite\+pysqlite://"),
+        ("postgresql+asyncpg://user:tiger@host/db", r"postgresql\+psycopg://"),
+        ("postgresql+psycopg_async://user:tiger@host/db", r"postgresql\+psycopg://"),
+        ("mariadb+aiomysql://user:tiger@host/db", r"mariadb\+pymysql://"),
+        ("tiger, not a url", "sqlite:///fine_tuning.db"),
+        ("postgresql://user:t:i/g%er@tiger:5/432@host:5432/db", "%40 %3A %2F %25"),
+        ("postgresql://user:top@tiger/secret@host/db", "%40 %3A %2F %25"),
+        ("mariadb://user:top@tiger@host/db", "%40 %3A %2F %25"),
+        ("mariadb://user:tiger@host/", "names no database: use one like mariadb://user@host/"),
+        ("mysql+pymysql://user:tiger@host", "names no database: use one like mariadb://user@host/"),
+        ("", "sqlite:///fine_tuning.db"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_with_one_that_can(url: str, hint: str) -> None:
+    with pytest.raises(UnsupportedDatabaseError, match=hint) as caught:
+        FineTuningStore.from_url(url)
+
+    assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "dialect"),
+    [
+        ("sqlite:///file.db", "aiosqlite", "sqlite"),
+        ("sqlite+aiosqlite:///file.db", "aiosqlite", "sqlite"),
+        ("postgresql://host/db", "asyncpg", "postgresql"),
+        ("postgresql+psycopg://host/db", "psycopg", "postgresql"),
+        ("postgresql+psycopg_async://host/db", "psycopg", "postgresql"),
+        ("mariadb://host/db", "aiomysql", "mariadb"),
+    ],
+)
+def test_an_async_engine_takes_the_async_driver_of_its_database(url: str, driver: str, dialect: str) -> None:
+    engine = connect_async(url)
+
+    assert (engine.dialect.is_async, engine.dialect.driver, engine.dialect.name) == (True, driver, dialect)
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("sqlite+pysqlite:///file.db", r"sqlite\+aiosqlite://"),
+        ("mariadb+pymysql://user:tiger@host/db", r"mariadb\+aiomysql://"),
+        ("mysql+pymysql://user:tiger@host/db", r"mariadb\+aiomysql://"),
+        ("oracle://scott:tiger@host/db", "postgresql://"),
+        ("sqlite+nonsense:///file.db", r"sqlite\+"),
+    ],
+)
+def test_an_async_engine_is_refused_to_a_synchronous_driver(url: str, hint: str) -> None:
+    with pytest.raises(UnsupportedDatabaseError, match=hint) as caught:
+        connect_async(url)
+
+    assert "tiger" not in str(caught.value)
+
+
+def test_a_password_may_have_any_character_once_it_is_encoded_and_postgresql_names_a_database_by_itself() -> None:
+    for password in ("p@ss", "p@ge/heim", "p:w", "100%41"):
+        encoded = "".join(f"%{ord(letter):02X}" for letter in password)
+        with FineTuningStore.from_url(f"postgresql://user:{encoded}@host/") as store:
+            assert (store.engine.url.password, store.engine.url.host) == (password, "host")
+
+
+def test_white_space_around_a_url_is_not_part_of_it(tmp_path: Path) -> None:
+    with FineTuningStore.from_url(f"  sqlite:///{tmp_path}/jobs.db\n") as store:
+        store.schema.upgrade()
+
+    assert (tmp_path / "jobs.db").exists()
+
+
+def test_an_engine_of_either_colour_follows_the_driver_that_the_url_names() -> None:
+    for url, is_async in (
+        ("sqlite:///file.db", False),
+        ("postgresql://host/db", False),
+        ("postgresql+psycopg://host/db", False),
+        ("postgresql+asyncpg://host/db", True),
+        ("sqlite+aiosqlite:///file.db", True),
+    ):
+        assert connect_either(url).dialect.is_async is is_async
+
+
+def test_an_async_database_in_memory_is_one_database_for_all_tasks() -> None:
+    async def run() -> None:
+        engine = connect_async("sqlite://")
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE notes (number INTEGER)"))
+
+        async def write(number: int) -> None:
+            async with engine.begin() as connection:
+                await connection.execute(text("INSERT INTO notes VALUES (:number)"), {"number": number})
+
+        await asyncio.gather(*(write(number) for number in range(20)))
+        async with engine.connect() as connection:
+            assert await connection.scalar(text("SELECT count(*) FROM notes")) == 20
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"), [("postgresql://host/db", "psycopg", "postgresql"), ("mariadb://h/db", "pymysql", "mariadb")]
+)
+def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(MissingDriverError, match=rf"fine-tuning-store\[{extra}\]"):
+        FineTuningStore.from_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("postgresql+psycopg2://u:tiger@host/db", "install it, or use postgresql+psycopg:// of 'fine-tuning-store[postgresql]'"),
+        ("mysql+mysqldb://u:tiger@host/db", "install it, or use mariadb+pymysql:// of 'fine-tuning-store[mariadb]'"),
+        ("mysql+asyncmy://u:tiger@host/db", "install it, or use mariadb+aiomysql:// of 'fine-tuning-store[aio]'"),
+        ("sqlite+pysqlcipher://:tiger@/file.db", "install it, or use sqlite+pysqlite://"),
+    ],
+)
+def test_a_missing_driver_that_no_extra_brings_is_named_with_one_that_an_extra_does(url: str, advice: str) -> None:
+    with pytest.raises(MissingDriverError) as caught:
+        connect_either(url)
+
+    assert str(caught.value).endswith(f"): {advice}")
+    assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["fine_tuning_store", "fine_tuning_store.aio"])
+def test_the_async_store_without_its_packages_names_the_extra(module: str) -> None:
+    """As in an environment without greenlet, which SQLAlchemy needs for it."""
+    without = f"import sys; sys.modules['greenlet'] = None; from {module} import AsyncFineTuningStore"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("ImportError: an async driver needs more packages: pip install 'fine-tuning-store[aio]'\n")
+
+
+def test_a_password_is_never_shown() -> None:
+    store = FineTuningStore.from_url("postgresql://user:hunter2@127.0.0.1:1/db")
+
+    assert "hunter2" not in repr(store)
+    assert "hunter2" not in repr(store.for_organization("org-1"))
+    assert "org-1" in repr(store.for_organization("org-1"))
+
+
+def test_opening_and_using_an_unmigrated_database_runs_no_ddl_and_says_what_to_call(empty_url: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store:
+        for call in (
+            lambda: store.jobs.list(),
+            lambda: created(store),
+            lambda: store.begin().__enter__(),
+            store.schema.require_usable,
+        ):
+            with pytest.raises(SchemaVersionError, match=r"store\.schema\.upgrade\(\)"):
+                call()
+
+        assert inspect(store.engine).get_table_names() == []
+        store.schema.upgrade()
+        created(store)
+
+
+def test_an_older_schema_is_refused_and_a_newer_one_by_what_it_says_of_itself(store: FineTuningStore, url: str) -> None:
+    def declare(schema: int, oldest_code: int) -> None:
+        with store.engine.begin() as connection:
+            values = {"schema": schema, "oldest": oldest_code}
+            connection.execute(
+                text("UPDATE fine_tuning_store_compatibility SET schema_number = :schema, oldest_code_number = :oldest"), values
+            )
+
+    current = store.schema
+    try:
+        declare(1, 1)
+        with pytest.raises(SchemaVersionError, match=r"schema 1 .* needs schema 2"):
+            current.require_usable()
+        declare(9, 1)
+        with FineTuningStore.from_url(url) as other:
+            created(other)
+        declare(9, 5)
+        with FineTuningStore.from_url(url) as other, pytest.raises(SchemaVersionError, match=r"schema 9.*schema 5 or later.*schema 2"):
+            other.jobs.list()
+    finally:
+        declare(2, 1)
+
+
+def test_a_database_in_memory_is_one_database_for_all_threads() -> None:
+    with FineTuningStore.from_url("sqlite://") as store:
+        store.schema.upgrade()
+        threads = [threading.Thread(target=lambda: [created(store) for _ in range(20)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(list(store.jobs.iterate())) == 80
+
+
+def test_a_sqlite_file_gets_the_recipe(tmp_path: Path) -> None:
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store, store.engine.connect() as connection:
+        settings = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "foreign_keys", "synchronous")}
+
+    assert settings == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1}
+
+
+def test_a_read_only_sqlite_file_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with FineTuningStore.from_url(f"sqlite:///{path}") as store:
+        store.schema.upgrade()
+        job = created(store)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+    engine.dispose()
+
+    with FineTuningStore.from_url(f"sqlite:///file:{path}?mode=ro&uri=true") as store:
+        assert store.jobs.get(job.id) == job
+
+
+def test_the_hosts_own_transactions_on_our_engine_are_whole(tmp_path: Path) -> None:
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store:
+        store.schema.upgrade()
+        job = created(store)
+        for engine in (store.engine, store.for_organization("org-1").engine):
+            with pytest.raises(ZeroDivisionError), engine.begin() as connection:
+                connection.execute(text("UPDATE fine_tuning_jobs SET suffix = 'half'"))
+                raise ZeroDivisionError
+
+            assert store.jobs.get(job.id) == job
+
+
+def test_a_store_of_one_organization_leaves_the_engine_open() -> None:
+    with FineTuningStore.from_url("sqlite://") as store:
+        store.schema.upgrade()
+        with store.for_organization("org-1") as scoped:
+            job = scoped.jobs.create(model="m", training_file="f")
+
+        assert store.jobs.get(job.id) == job
+
+
+def test_a_url_object_serves_too_and_a_driver_may_be_named(tmp_path: Path) -> None:
+    with FineTuningStore.from_url(make_url(f"sqlite+pysqlite:///{tmp_path}/jobs.db")) as store:
+        store.schema.upgrade()
+        created(store)
+
+
+def test_errors_survive_pickling() -> None:
+    for error in (
+        IllegalTransitionError("ftjob-1", "start", "failed", ("queued",)),
+        JobReferencedError("ftjob-1"),
+        InvalidValueError("limit", 0, "must be positive"),
+        SchemaVersionError(None, 1),
+        SchemaVersionError(3, 1, 2),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def test_a_store_of_ours_describes_no_result_on_postgresql_and_reads_in_one_round_trip(url: str, database: Database) -> None:
+    if database.name != "postgresql":
+        return
+    with FineTuningStore.from_url(url) as store, store.engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        assert type(cursor).__module__ == "fine_tuning_store.sql.dialects.postgresql"
+        assert store._units.reads_in_autocommit

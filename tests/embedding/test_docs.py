@@ -1,0 +1,263 @@
+"""Every Python block of the documentation runs, file by file, in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import make_url, select, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import Session
+
+from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatus, SchemaVersionError
+from tests.support.databases import ASYNC_DRIVERS, Database, new_name, with_driver
+from tests.support.factories import created
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EMBEDDING = ROOT / "docs" / "embedding.md"
+MIGRATING = ROOT / "docs" / "migrating.md"
+
+
+def blocks(page: Path, language: str = "python") -> str:
+    """The Python of a page as one program, each line where it stands on the page; or what it has of another language."""
+    lines, inside = [], False
+    for line in page.read_text().splitlines():
+        fence = line.startswith("```")
+        lines.append(line if inside and not fence else "")
+        if fence:
+            inside = line == f"```{language}"
+    return "\n".join(lines)
+
+
+def run(page: Path) -> dict[str, Any]:
+    """Run a page and answer its names."""
+    namespace: dict[str, Any] = {"__name__": page.stem}
+    exec(compile(blocks(page), str(page), "exec", dont_inherit=True), namespace)
+    return namespace
+
+
+def close(namespace: dict[str, Any]) -> None:
+    """Close the stores and engines that a page left open."""
+    for value in namespace.values():
+        if type(value).__name__ == "FineTuningStore":
+            value.engine.dispose()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != EMBEDDING], ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    close(run(page))
+
+
+@pytest.fixture
+def embedding(database: Database, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The names of the page about embedding, which has run on a database that the deployment has migrated."""
+    with FineTuningStore.from_url(empty_url) as store:
+        store.schema.upgrade()
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    monkeypatch.setenv("ASYNC_DATABASE_URL", with_driver(empty_url, ASYNC_DRIVERS[database.name][0]))
+    monkeypatch.chdir(tmp_path)
+    namespace = run(EMBEDDING)
+    yield namespace
+    close(namespace)
+
+
+@pytest.mark.parametrize("app", ["app", "async_app"])
+def test_the_services_of_the_page_answer_each_organization_its_own(embedding: dict[str, Any], app: str) -> None:
+    service: FastAPI = embedding[app]
+    asked = {"model": "gpt-4o-mini", "training_file": "file-abc"}
+    before = len(embedding["store"].for_organization("org-1").jobs.list().data)
+    with TestClient(service, headers={"Authorization": "Bearer key-1"}) as client:
+        made = client.post("/v1/fine_tuning/jobs", json=asked).json()
+        assert made["organization_id"] == "org-1"
+        assert client.post("/v1/fine_tuning/jobs", json=asked | {"model": ""}).json()["error"]["param"] == "model"
+        assert client.post("/v1/fine_tuning/jobs", json=asked, headers={"Authorization": "Bearer none"}).status_code == 401
+        other = {"Authorization": "Bearer key-2"}
+        if app == "app":
+            assert client.get(f"/v1/fine_tuning/jobs/{made['id']}").json() == made
+            assert client.get(f"/v1/fine_tuning/jobs/{made['id']}", headers=other).status_code == 404
+        else:
+            lines = client.get("/v1/fine_tuning/jobs/export").text.splitlines()
+            assert json.loads(lines[0]) == made
+            assert len(lines) == before + 1
+            assert made["id"] not in client.get("/v1/fine_tuning/jobs/export", headers=other).text
+
+    assert [event.message for event in embedding["store"].events.list(made["id"]).data] == ["Created"]
+
+
+def test_a_service_of_the_page_does_not_start_on_a_database_that_is_not_migrated(embedding: dict[str, Any]) -> None:
+    embedding["Base"].metadata.drop_all(embedding["engine"])
+    embedding["store"].schema.downgrade("base", allow_data_loss=True)
+
+    for app in (embedding["app"], embedding["async_app"]):
+        with pytest.raises(SchemaVersionError), TestClient(app):
+            pass
+
+
+def test_several_workers_of_the_page_train_each_job_once(embedding: dict[str, Any]) -> None:
+    store: FineTuningStore = embedding["store"]
+    ids = [created(store).id for _ in range(8)]
+    for id in ids:
+        store.jobs.enqueue(id)
+    stop = threading.Event()
+    workers = [threading.Thread(target=embedding["work"], args=(store, stop)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    try:
+        deadline = time.monotonic() + 60
+        while any(not job.status.is_ended for job in store.jobs.get_many(ids)) and time.monotonic() < deadline:
+            stop.wait(0.05)
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+    whole = ["Training started", "Step 1/3", "Step 2/3", "Step 3/3", "The job has succeeded"]
+    for job in store.jobs.get_many(ids):
+        assert (job.status, [event.message for event in store.events.tail(job.id).data]) == (JobStatus.SUCCEEDED, whole)
+
+
+def test_a_worker_of_the_page_lets_go_when_it_stops_and_when_the_user_cancels(embedding: dict[str, Any]) -> None:
+    store: FineTuningStore = embedding["store"]
+    train, stop = embedding["train"], threading.Event()
+    given_back, cancelled = (store.jobs.start(created(store).id) for _ in range(2))
+
+    store.jobs.cancel(cancelled.id)
+    train(store, cancelled, stop)
+    stop.set()
+    train(store, given_back, stop)
+
+    assert [job.status for job in store.jobs.get_many([given_back.id, cancelled.id])] == [JobStatus.QUEUED, JobStatus.CANCELLED]
+
+
+def test_a_worker_process_of_the_page_ends_by_itself_when_it_is_told_to(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/jobs.db"
+    (tmp_path / "page.py").write_text(blocks(EMBEDDING))
+    environment = {**os.environ, "DATABASE_URL": database, "ASYNC_DATABASE_URL": with_driver(database, "aiosqlite")}
+    with FineTuningStore.from_url(database) as store:
+        store.schema.upgrade()
+        job = created(store)
+        store.jobs.enqueue(job.id)
+        worker = subprocess.Popen([sys.executable, "-c", "import page; page.main()"], cwd=tmp_path, env=environment)
+        try:
+            deadline = time.monotonic() + 60
+            while not store.jobs.get(job.id).status.is_ended and worker.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            worker.terminate()
+
+            assert worker.wait(30) == 0
+        finally:
+            worker.kill()
+
+        assert store.jobs.get(job.id).status is JobStatus.SUCCEEDED
+
+
+def test_jobs_and_the_applications_rows_of_the_page_are_there_together(embedding: dict[str, Any]) -> None:
+    store, charge = embedding["store"], embedding["Charge"]
+    with Session(embedding["engine"]) as session:
+        charged = session.scalars(select(charge.job_id)).all()
+        assert len(charged) == 2
+        jobs = FineTuningJobRepository(session)
+        lost = jobs.create(organization_id="org-1", model="m", training_file="f")
+        session.add(charge(job_id=lost.id, cents=1))
+        jobs.cancel(charged[0])
+        with session.begin_nested() as savepoint:
+            jobs.cancel(charged[1])
+            savepoint.rollback()
+        assert [job.status for job in jobs.get_many(charged)] == [JobStatus.CANCELLED, JobStatus.VALIDATING_FILES]
+        session.rollback()
+        assert session.scalars(select(charge.job_id)).all() == charged
+        assert {job.status for job in jobs.get_many(charged)} == {JobStatus.VALIDATING_FILES}
+        jobs.cancel(charged[0])
+        jobs.delete(charged[0])
+        session.commit()
+
+    assert [job.id for job in store.jobs.iterate() if job.id in charged] == charged[1:]
+
+
+def test_the_tests_that_the_page_shows_pass(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/page.db"
+    with FineTuningStore.from_url(database) as store:
+        store.schema.upgrade()
+    uses_repository = "\n\ndef test_a_repository(job_repository):\n    assert job_repository.list().data\n"
+    (tmp_path / "test_page.py").write_text(blocks(EMBEDDING) + uses_repository)
+    environment = {**os.environ, "DATABASE_URL": database, "ASYNC_DATABASE_URL": with_driver(database, "aiosqlite")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_the_commands_of_the_page_about_migrating_run(tmp_path: Path) -> None:
+    """In a shell, one after the other; then that of the init container."""
+    command = tmp_path / "bin" / "fine-tuning-store"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m fine_tuning_store.cli "$@"\n')
+    command.chmod(0o755)
+    (in_yaml,) = re.findall(r"command: (\[.*\])", blocks(MIGRATING, "yaml"))
+    script = f"{blocks(MIGRATING, 'sh')}\n{' '.join(json.loads(in_yaml))}\n"
+    environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        ["/bin/sh", "-eu", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, ""), ran
+    assert "status: current" in ran.stdout
+    assert "no differences" in ran.stdout
+    assert "CREATE TABLE" in (tmp_path / "all.sql").read_text()
+    assert "CREATE" in (tmp_path / "upgrade.sql").read_text()
+    assert "DROP" in (tmp_path / "downgrade.sql").read_text()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_the_runtime_role_of_the_page_uses_the_tables_and_may_not_change_them(empty_url: str) -> None:
+    role = new_name()
+    with FineTuningStore.from_url(empty_url) as owner:
+        owner.schema.upgrade()
+        with owner.engine.begin() as connection:
+            for statement in blocks(MIGRATING, "sql").replace("fine_tuning_app", role).split(";"):
+                if statement.strip():
+                    connection.execute(text(statement))
+        try:
+            with FineTuningStore.from_url(make_url(empty_url).set(username=role)) as store:
+                store.schema.upgrade()
+                assert store.schema.state().is_usable
+                assert store.schema.check() == ()
+                job = created(store)
+                assert store.jobs.get(job.id) == job
+                for table in ("fine_tuning_store_compatibility", "fine_tuning_store_version"):
+                    with pytest.raises(ProgrammingError, match="permission denied"), store.engine.begin() as connection:
+                        connection.execute(text(f"DELETE FROM {table}"))
+                with pytest.raises(ProgrammingError, match="permission denied"):
+                    store.schema.downgrade("base", allow_data_loss=True)
+        finally:
+            with owner.engine.begin() as connection:
+                connection.execute(text(f"DROP OWNED BY {role}"))
+                connection.execute(text(f"DROP ROLE {role}"))
+
+
+def test_the_first_two_commands_of_the_readme_run_the_example_and_the_tests() -> None:
+    """They are executed as they stand by .ci/run."""
+    first, second = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[:2]
+
+    assert "examples/quickstart.py" in first
+    assert "-m pytest" in second
+
+
+def test_links_of_the_documentation_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"

@@ -1,0 +1,104 @@
+"""The examples, run as a newcomer runs them: as programs, in a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, JobError, JobStatus, job_from_wire
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LINES = (EXAMPLES / "jobs.jsonl").read_text(encoding="utf-8").splitlines()
+
+
+def quickstart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "quickstart.py"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def printed(run: subprocess.CompletedProcess[str]) -> str:
+    assert (run.returncode, run.stderr) == (0, "")
+    return run.stdout
+
+
+def given_jobs() -> list[FineTuningJob]:
+    payloads = map(json.loads, LINES)
+    return [job_from_wire(payload, payload.get("organization_id") or "azure") for payload in payloads]
+
+
+def test_the_quickstart_keeps_a_history_in_the_current_folder(tmp_path: Path) -> None:
+    output = printed(quickstart(tmp_path))
+
+    assert (tmp_path / "fine_tuning.db").is_file()
+    with FineTuningStore.from_url(f"sqlite:///{tmp_path}/fine_tuning.db") as store:
+        history = list(store.jobs.iterate())
+    assert len(history) == len(LINES) + 2
+    introduction, table = output.split("\n\n")
+    header, *rows, counts = table.splitlines()
+    assert introduction.startswith(f"Imported {len(LINES)} jobs; 0 were there already.\n")
+    assert [row.split()[2] for row in rows] == [job.id for job in history]
+    assert rows[-1].split() == [
+        *("2023-08-29", "14:02", "ftjob-COo38eU2e1SP8MMWLo9IRRqF"),
+        *("org-northwind", "gpt-3.5-turbo-0613", "-", "cancelled", "-"),
+    ]
+    for column, member in (("id", "id"), ("organization", "organization_id"), ("model", "model"), ("status", "status")):
+        assert [row[header.index(column) :].split()[0] for row in rows] == [getattr(job, member) for job in history]
+    assert counts.startswith(f"{len(history)} jobs: ")
+    for status, count in Counter(job.status for job in history).items():
+        assert f"{count} {status}" in counts
+
+
+def test_a_second_quickstart_imports_nothing_twice_and_adds_two_more_jobs(empty_url: str, tmp_path: Path) -> None:
+    first, second = printed(quickstart(tmp_path, empty_url)), printed(quickstart(tmp_path, empty_url))
+
+    assert f"Imported {len(LINES)} jobs; 0 were there already." in first
+    assert f"Imported 0 jobs; {len(LINES)} were there already." in second
+    with FineTuningStore.from_url(empty_url) as store:
+        history = list(store.jobs.iterate())
+        assert store.schema.check() == ()
+    assert f"{len(LINES) + 4} jobs: " in second
+    assert sorted(history[4:], key=lambda job: job.id) == sorted(given_jobs(), key=lambda job: job.id)
+    assert [job.status for job in history[:4]] == ["failed", "succeeded"] * 2
+    failed, trained = history[0], history[1]
+    assert failed.error == JobError(code="invalid_training_file", message="The training file has no examples.", param="training_file")
+    assert trained.hyperparameters == Hyperparameters(n_epochs=3, batch_size=4, learning_rate_multiplier=1.8)
+    assert (trained.trained_tokens, trained.result_files, trained.metadata) == (48_300, ("file-metrics",), {"team": "docs"})
+    assert trained.finished_at is not None
+    assert f"Trained {trained.fine_tuned_model}; {failed.id} is failed." in second
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("oracle://user:secret@host/name", "'oracle' is not supported"),
+        ("sqlite+aiosqlite:///jobs.db", "'sqlite+aiosqlite' is an async driver"),
+        ("jobs.db", "this is not a database URL"),
+    ],
+)
+def test_the_quickstart_says_what_is_wrong_with_a_url_and_ends_with_2(tmp_path: Path, url: str, complaint: str) -> None:
+    run = quickstart(tmp_path, url)
+
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(complaint)
+    assert len(run.stderr.splitlines()) == 1
+    assert "secret" not in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_example_jobs_are_of_every_status_method_and_time() -> None:
+    jobs = given_jobs()
+
+    assert {job.status for job in jobs} == set(JobStatus)
+    assert {job.method.type for job in jobs if job.method is not None} == {"supervised", "dpo", "reinforcement"}
+    assert len({job.id for job in jobs}) == len(LINES)
+    assert len({job.organization_id for job in jobs}) > 2
+    assert any(job.metadata for job in jobs)
+    assert any(job.integrations for job in jobs)
+    assert all(job.method.grader for job in jobs if job.method is not None and job.method.type == "reinforcement")
+    assert all(job.error for job in jobs if job.status is JobStatus.FAILED)

@@ -1,0 +1,290 @@
+"""An application with tables and an Alembic history of its own, beside ours and around ours: the examples, on every database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import alembic
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import inspect, text
+
+from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaVersionError
+from fine_tuning_store.errors import FineTuningStoreError
+from fine_tuning_store.schema import exclude_store_tables, migrations_path
+from fine_tuning_store.schema.revisions import config as our_config
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
+from tests.support.databases import Database
+from tests.support.factories import created
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HEAD = "fine_tuning_store_0002"
+OURS = set(METADATA.tables)
+
+
+@pytest.fixture
+def two(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The application whose history stands beside ours."""
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    return Config(EXAMPLES / "host_two_histories" / "alembic.ini")
+
+
+@pytest.fixture
+def one(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The application whose history has our revisions. Its ini names the installed package; in a checkout code names the folder."""
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    folder = EXAMPLES / "host_one_history"
+    config = Config(folder / "alembic.ini")
+    config.set_main_option("version_locations", f"{folder / 'versions'}\n{migrations_path() / 'versions'}".replace("%", "%%"))
+    return config
+
+
+@pytest.fixture
+def store(empty_url: str) -> Iterator[FineTuningStore]:
+    with FineTuningStore.from_url(empty_url) as store:
+        yield store
+
+
+@pytest.fixture
+def guest(empty_url: str) -> Iterator[FineTuningStore]:
+    """A store that knows whose history its tables belong to."""
+    with FineTuningStore.from_url(empty_url, host_version_table="alembic_version") as guest:
+        yield guest
+
+
+def tables(store: FineTuningStore) -> set[str]:
+    return set(inspect(store.engine).get_table_names())
+
+
+def versions(store: FineTuningStore) -> set[str]:
+    with store.engine.connect() as connection:
+        return set(connection.scalars(text("SELECT version_num FROM alembic_version")))
+
+
+def charge(store: FineTuningStore) -> str:
+    """A job and the application's row for it, whose foreign key holds."""
+    job = created(store)
+    with store.begin() as unit:
+        unit.connection.execute(text("INSERT INTO charges (id, job_id, cents) VALUES (1, :job_id, 250)"), {"job_id": job.id})
+    return job.id
+
+
+def charges(store: FineTuningStore) -> int:
+    with store.engine.connect() as connection:
+        return connection.scalar(text("SELECT count(*) FROM charges")) or 0
+
+
+def check_ours(store: FineTuningStore) -> None:
+    """`alembic check` with our own env.py."""
+    with store.engine.connect() as connection:
+        command.check(our_config(connection=connection))
+
+
+def test_two_histories_go_up_and_down_and_up_again_in_one_database(two: Config, store: FineTuningStore) -> None:
+    for _ in range(2):
+        store.schema.upgrade()
+        command.upgrade(two, "head")
+        assert (store.schema.current(), versions(store)) == (HEAD, {"0001"})
+        charge(store)
+        command.check(two)
+        check_ours(store)
+        assert store.schema.check() == ()
+        command.downgrade(two, "base")
+        assert tables(store) == {*OURS, VERSION_TABLE, "alembic_version"}
+        store.schema.downgrade("base", allow_data_loss=True)
+        assert tables(store) == {"alembic_version"}  # Alembic keeps the empty table of the application
+
+
+def test_an_application_may_delete_its_rows_with_the_job(two: Config, store: FineTuningStore) -> None:
+    store.schema.upgrade()
+    command.upgrade(two, "head")
+    job_id = charge(store)
+
+    store.jobs.cancel(job_id)
+    store.jobs.delete(job_id)
+
+    assert charges(store) == 0
+
+
+def test_without_the_filter_autogenerate_would_drop_our_tables(two: Config, store: FineTuningStore) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from sqlalchemy import MetaData
+
+    store.schema.upgrade()
+    with store.engine.connect() as connection:
+
+        def dropped(**options: object) -> set[str]:
+            context = MigrationContext.configure(connection, opts={"include_schemas": False, **options})
+            return {change[1].name for change in compare_metadata(context, MetaData()) if change[0] == "remove_table"}
+
+        assert dropped() == {*OURS, VERSION_TABLE}
+        assert dropped(include_name=exclude_store_tables) == set()
+        assert not dropped(include_name=exclude_store_tables, include_schemas=True) & {
+            *OURS,
+            VERSION_TABLE,
+        }  # MariaDB shows other databases too
+
+
+def test_one_history_goes_up_and_down_and_up_again(one: Config, guest: FineTuningStore) -> None:
+    assert guest.schema.current() is None
+    for _ in range(2):
+        command.upgrade(one, "heads")
+        assert tables(guest) == {*OURS, "charges", "alembic_version"}
+        assert versions(guest) == {"0001", HEAD}
+        assert guest.schema.current() == guest.schema.head() == HEAD
+        charge(guest)
+        command.check(one)
+        assert guest.schema.check() == ()
+        guest.schema.require_usable()
+        guest.schema.upgrade()
+        command.downgrade(one, "fine_tuning_store_0001")
+        assert versions(guest) == {"0001"}  # Alembic leaves out what the application's revision depends on
+        assert guest.schema.current() == "fine_tuning_store_0001"
+        assert charges(guest) == 1
+        command.upgrade(one, "heads")
+        command.downgrade(one, "application@base")
+        assert (guest.schema.current(), tables(guest)) == (HEAD, {*OURS, "alembic_version"})
+        command.downgrade(one, "base")
+        assert (guest.schema.current(), tables(guest)) == (None, {"alembic_version"})
+
+
+def test_a_store_inside_an_applications_history_names_its_command_instead_of_migrating(one: Config, guest: FineTuningStore) -> None:
+    def refused() -> None:
+        before = tables(guest)
+        calls: list[tuple[Callable[[], object], str]] = [
+            (guest.schema.upgrade, "'alembic upgrade heads'"),
+            (lambda: guest.schema.downgrade("base"), "'alembic downgrade base'"),
+        ]
+        for call, names in calls:
+            with pytest.raises(SchemaConflictError, match=names):
+                call()
+        for look in (guest.jobs.list, guest.schema.require_usable):
+            with pytest.raises(SchemaVersionError, match="'alembic upgrade heads'"):
+                look()
+        assert tables(guest) == before
+
+    refused()
+    command.upgrade(one, "fine_tuning_store_0001")
+    refused()
+    command.upgrade(one, "heads")
+    guest.schema.upgrade()
+    with pytest.raises(SchemaConflictError, match="'alembic downgrade base'"):
+        guest.schema.downgrade("base")
+    assert guest.for_organization("org-1").schema.current() == HEAD
+
+
+@pytest.mark.parametrize("target", ["fine_tuning_store_0001", "heads"])
+def test_no_second_history_is_begun_beside_an_applications(one: Config, store: FineTuningStore, target: str) -> None:
+    command.upgrade(one, target)
+    before = tables(store)
+
+    assert store.schema.current() is None
+    calls: list[Callable[[], object]] = [
+        store.schema.upgrade,
+        lambda: store.schema.upgrade("fine_tuning_store_0001"),
+        lambda: store.schema.downgrade("base"),
+    ]
+    for call in calls:
+        with pytest.raises(SchemaConflictError, match=r"host_version_table='alembic_version' and run 'alembic upgrade heads'"):
+            call()
+    assert tables(store) == before
+    if target == "heads":
+        created(store)  # whose history it is does not matter to those who use the tables
+
+
+def test_a_store_with_a_history_of_its_own_is_not_taken_for_an_applications(store: FineTuningStore, guest: FineTuningStore) -> None:
+    store.schema.upgrade("fine_tuning_store_0001")
+
+    with pytest.raises(SchemaConflictError, match="without host_version_table"):
+        guest.schema.upgrade()
+    store.schema.upgrade()
+
+
+def test_a_history_of_its_own_can_be_moved_into_an_applications(one: Config, store: FineTuningStore, guest: FineTuningStore) -> None:
+    """As the documentation says: stamp, then drop the table."""
+    store.schema.upgrade()
+    job = created(store)
+    command.stamp(one, "fine_tuning_store@head")
+    with store.engine.begin() as connection:
+        connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+    command.upgrade(one, "heads")
+
+    assert (guest.schema.current(), versions(guest)) == (HEAD, {HEAD, "0001"})
+    assert guest.jobs.get(job.id) == job
+    command.downgrade(one, "base")
+    assert tables(guest) == {"alembic_version"}
+
+
+@pytest.mark.parametrize("name", ["", 5, "a\0b", "x" * 64])
+def test_a_wrong_version_table_is_refused(name: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        FineTuningStore.from_url("sqlite://", host_version_table=name)
+    assert caught.value.field == "host_version_table"
+
+
+def test_the_next_revision_of_the_application_is_empty_and_lands_in_its_own_folder(one: Config, empty_url: str, tmp_path: Path) -> None:
+    command.upgrade(one, "heads")
+    own = tmp_path / "versions"
+    own.mkdir()
+    for path in (EXAMPLES / "host_one_history" / "versions").glob("*.py"):
+        (own / path.name).write_text(path.read_text())
+    (tmp_path / "script.py.mako").write_text((Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako").read_text())
+    (tmp_path / "env.py").write_text((EXAMPLES / "host_one_history" / "env.py").read_text())
+    one.set_main_option("script_location", str(tmp_path))
+    one.set_main_option("version_locations", f"{own}\n{migrations_path() / 'versions'}")
+    ours = sorted((migrations_path() / "versions").glob("*.py"))
+
+    script = command.revision(one, "next", autogenerate=True, head="application@head")
+
+    assert script is not None
+    assert not isinstance(script, list)
+    assert Path(script.path).parent == own
+    assert (
+        re.findall(r"^def (?:up|down)grade\(\) -> None:\n    \"\"\".*\n(.*?)\n(?=\n|\Z)", Path(script.path).read_text(), re.MULTILINE | re.DOTALL)
+        == ["    # ### commands auto generated by Alembic - please adjust! ###\n    pass\n    # ### end Alembic commands ###"] * 2
+    )
+    assert sorted((migrations_path() / "versions").glob("*.py")) == ours
+
+
+def test_optuna_lives_in_the_same_database(database: Database) -> None:
+    """A real neighbour: it has a history in `alembic_version`, without a filter of ours."""
+    import optuna
+    from optuna.storages import RDBStorage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for first in ("optuna", "ours"):
+        with database.empty() as url, FineTuningStore.from_url(url) as store:
+            if first == "ours":
+                store.schema.upgrade()
+            storage = RDBStorage(url)
+            theirs = versions(store)
+            store.schema.upgrade()
+            study = optuna.create_study(storage=storage)
+            study.optimize(lambda trial: trial.suggest_float("learning_rate", 0, 1), n_trials=2)
+            created(store)
+
+            with store.engine.begin() as connection:  # as the release before its last migration left it: that only makes an index
+                connection.execute(text("UPDATE alembic_version SET version_num = :old"), {"old": storage.get_all_versions()[1]})
+            assert storage.get_current_version() != storage.get_head_version()
+            storage.upgrade()
+            store.schema.upgrade()
+            check_ours(store)
+            assert versions(store) == theirs == {storage.get_head_version()}
+            before = tables(store) - OURS - {VERSION_TABLE}
+            store.schema.downgrade("base", allow_data_loss=True)
+
+            assert tables(store) == before
+            assert len(optuna.load_study(study_name=study.study_name, storage=storage).trials) == 2
+            storage.engine.dispose()
+
+
+def test_the_errors_survive_pickling() -> None:
+    import pickle
+
+    errors: list[FineTuningStoreError] = [SchemaVersionError(1, 2, None, "alembic_version"), SchemaConflictError("because")]
+    for error in errors:
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)

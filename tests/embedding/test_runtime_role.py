@@ -1,0 +1,118 @@
+"""A service may work as a user that cannot change a table; another one migrates."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import Engine, create_engine, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from fine_tuning_store import FineTuningStore, JobNotFoundError
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
+from tests.schema.test_cli import refusal
+from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
+from tests.support.factories import created
+
+pytestmark = pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
+
+#: All that a service writes. Of the others it reads.
+WRITTEN = sorted(set(METADATA.tables) - {"fine_tuning_store_compatibility"})
+READ = ("fine_tuning_store_compatibility", VERSION_TABLE)
+
+
+@dataclass
+class Role:
+    """A user of one database, without any right at first."""
+
+    owner: Engine
+    name: str
+    account: str
+    url: str
+
+    def grant(self) -> None:
+        """Give it what a service needs on the tables that are there."""
+        present = inspect(self.owner).get_table_names()
+        with self.owner.connect() as connection:
+            for table in WRITTEN:
+                if table in present:
+                    connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {self.account}"))
+            for table in READ:
+                connection.execute(text(f"GRANT SELECT ON {table} TO {self.account}"))
+
+
+@pytest.fixture
+def role(database: Database, empty_url: str) -> Iterator[Role]:
+    """A user who may log in, and no more."""
+    name, password = f"fine_tuning_{secrets.token_hex(6)}", secrets.token_hex(8)
+    owner = create_engine(empty_url, isolation_level="AUTOCOMMIT")
+    url = make_url(empty_url).set(username=name, password=password).render_as_string(hide_password=False)
+    with owner.connect() as connection:
+        if database.name == "postgresql":
+            account = name
+            connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'"))
+        else:
+            account = f"'{name}'@'%'"
+            connection.execute(text(f"CREATE USER {account} IDENTIFIED BY '{password}'"))
+            connection.execute(text(f"GRANT CREATE TEMPORARY TABLES ON {make_url(empty_url).database}.* TO {account}"))  # to see it at all
+        yield Role(owner, name, account, url)
+        if database.name == "postgresql":
+            connection.execute(text(f"DROP OWNED BY {name}"))
+            connection.execute(text(f"DROP ROLE {name}"))
+        else:
+            connection.execute(text(f"DROP USER {account}"))
+    owner.dispose()
+
+
+def test_a_user_without_rights_on_the_schema_lives_the_whole_life_of_a_job(empty_url: str, role: Role) -> None:
+    with FineTuningStore.from_url(empty_url) as owners:
+        owners.schema.upgrade()
+    role.grant()
+    with FineTuningStore.from_url(role.url) as store:
+        store.schema.require_usable()
+        store.schema.upgrade()  # there is nothing to do
+
+        job = created(store, metadata={"team": "nlp"})
+        for move in (store.jobs.enqueue, store.jobs.start, store.jobs.pause, store.jobs.resume, store.jobs.start):
+            move(job.id, message="moved")
+        store.events.append(job.id, "Step 1", type="metrics", data={"step": 1})
+        name = "ft:m:ckpt-step-1"
+        store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=name)
+        (permission,) = store.checkpoint_permissions.create(name, ["proj-1"])
+        assert store.jobs.succeed(job.id, fine_tuned_model="ft:m", result_files=["file-r"]).status == "succeeded"
+        assert [found.id for found in store.jobs.list(metadata={"team": "nlp"})] == [job.id]
+        assert len(store.events.list(job.id)) == 6
+        store.checkpoint_permissions.delete(permission.id)
+        store.jobs.delete(job.id)
+        with pytest.raises(JobNotFoundError):
+            store.jobs.get(job.id)
+        assert store.schema.check() == ()
+
+
+@pytest.mark.parametrize("revision", ["base", "fine_tuning_store_0001"])
+def test_a_user_without_rights_on_the_schema_cannot_upgrade_and_changes_nothing(empty_url: str, role: Role, revision: str) -> None:
+    with FineTuningStore.from_url(empty_url) as owners:
+        if revision != "base":
+            owners.schema.upgrade(revision)
+            role.grant()
+        tables = inspect(owners.engine).get_table_names()
+        with FineTuningStore.from_url(role.url) as store:
+            with pytest.raises(DBAPIError, match=r"(?i)permission denied|must be owner|command denied"):
+                store.schema.upgrade()
+
+        assert owners.schema.current() == (None if revision == "base" else revision)
+        assert inspect(owners.engine).get_table_names() == tables
+        owners.schema.upgrade()
+        assert owners.schema.check() == ()
+
+
+def test_the_command_line_sends_a_user_without_rights_to_the_owner_of_the_tables(database: Database, role: Role) -> None:
+    for driver in (make_url(role.url).get_driver_name(), *ASYNC_DRIVERS[database.name]):
+        line = refusal("upgrade", url=with_driver(role.url, driver))
+
+        assert line.startswith("the database failed: ")
+        assert line.endswith(": do this as the owner of the tables")
+        assert not re.search("LINE|CREATE TABLE", line)

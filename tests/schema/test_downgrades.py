@@ -1,0 +1,138 @@
+"""A downgrade loses no job by mistake, whatever it is run by and whoever is at work meanwhile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import pytest
+from sqlalchemy import Connection, text
+
+from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaStatus
+from fine_tuning_store.sql.waiting import poll
+from tests.schema.test_schema import ROOT, alembic
+from tests.support.databases import Database
+from tests.support.factories import created
+from tests.system.test_storms import JOB
+
+FIRST = "fine_tuning_store_0001"
+
+#: Whether somebody waits for somebody else in this database.
+WAITS = {
+    "postgresql": (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database WHERE NOT granted AND datname = current_database()"
+    ),
+    "mariadb": "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE 'SELECT fine_tuning_jobs.id%'",
+}
+
+
+def somebody_waits(connection: Connection) -> bool:
+    waits = bool(connection.scalar(text(WAITS[connection.dialect.name])))
+    connection.rollback()
+    return waits
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("target", ["base", FIRST])
+def test_a_job_that_is_being_stored_is_waited_for_and_kept(empty_url: str, database: Database, target: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store, ThreadPoolExecutor() as threads:
+        store.schema.upgrade()
+        with store.engine.connect() as connection, store.engine.connect() as watching:
+            connection.execute(JOB)
+            downgrade = threads.submit(store.schema.downgrade, target)
+            assert poll(lambda: somebody_waits(watching), 30, is_async=False)
+            connection.commit()
+
+            with pytest.raises(SchemaConflictError, match="jobs are stored"):
+                downgrade.result()
+
+        assert store.schema.check() == ()
+        assert store.jobs.get("ftjob-old").status == "running"
+
+
+BY_A_CONFIG = "from alembic import command; from alembic.config import Config; command.downgrade(Config('alembic.ini'), 'base')"
+
+
+def by_a_config(url: str) -> None:
+    environment = {**os.environ, "FINE_TUNING_STORE_URL": url}
+    done = subprocess.run([sys.executable, "-c", BY_A_CONFIG], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SchemaConflictError(done.stderr)
+
+
+def by_the_command(*arguments: str) -> Callable[[str], None]:
+    def downgrade(url: str) -> None:
+        done = alembic("-x", f"url={url}", *arguments, "downgrade", "base")
+        if done.returncode:
+            raise SchemaConflictError(done.stderr)
+
+    return downgrade
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("downgrade", "refusal"),
+    [
+        (by_a_config, "jobs are stored"),
+        (by_the_command(), "jobs are stored"),
+        (by_the_command("-x", "allow_data_loss=false"), "jobs are stored"),
+        (by_the_command("-x", "allow_data_loss=perhaps"), "must be true or false"),
+    ],
+)
+def test_alembic_refuses_as_the_store_does(empty_url: str, downgrade: Callable[[str], None], refusal: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store:
+        store.schema.upgrade()
+        job = created(store)
+
+        with pytest.raises(SchemaConflictError, match=refusal):
+            downgrade(empty_url)
+
+        assert store.jobs.get(job.id) == job
+        by_the_command("-x", "allow_data_loss=true")(empty_url)
+        assert store.schema.state().status is SchemaStatus.EMPTY
+
+
+def test_a_target_that_means_nothing_is_told_before_any_job(empty_url: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store:
+        store.schema.upgrade()
+        created(store)
+
+        with pytest.raises(InvalidValueError, match="must be head, base"):
+            store.schema.downgrade("nonsense")
+
+
+@pytest.mark.parametrize("call", ["upgrade", "adopt"])
+def test_a_downgrade_that_was_cut_off_before_it_changed_a_table_is_taken_back(empty_url: str, call: str) -> None:
+    """As on MariaDB, by a role that may not drop tables. Nothing is lost by the way out."""
+    with FineTuningStore.from_url(empty_url) as store:
+        store.schema.upgrade()
+        job = created(store)
+        store.events.append(job.id, "hello")
+        with store.engine.begin() as connection:
+            connection.execute(text("UPDATE fine_tuning_store_compatibility SET schema_number = 1"))
+        assert store.schema.state().command == "fine-tuning-store db adopt"
+
+        getattr(store.schema, call)()
+
+        assert store.schema.state().status is SchemaStatus.CURRENT
+        assert [event.message for event in store.events.list(job.id)] == ["hello"]
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_an_upgrade_beside_a_downgrade_that_is_held_up_waits_and_then_upgrades(empty_url: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other, ThreadPoolExecutor() as threads:
+        store.schema.upgrade()
+        with store.engine.connect() as connection:
+            connection.execute(text("SELECT count(*) FROM fine_tuning_checkpoint_permissions"))
+            downgrade = threads.submit(store.schema.downgrade, FIRST)
+            assert poll(lambda: other.schema.state().schema_number == 1, 30, is_async=False)
+            upgrade = threads.submit(other.schema.upgrade)
+            wait([downgrade, upgrade], timeout=0.5)
+            assert not upgrade.done()
+        downgrade.result()
+        upgrade.result()
+
+        assert store.schema.state().status is SchemaStatus.CURRENT

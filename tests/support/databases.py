@@ -1,0 +1,215 @@
+"""The databases under test. Each run makes databases of its own name on the servers that it finds, and drops them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+
+from fine_tuning_store import FineTuningStore
+from tests.support.servers import PREFIX, REQUIRED, process_token
+
+NAMES = ("sqlite", "postgresql", "mariadb")
+ASYNC_DRIVERS = {"sqlite": ("aiosqlite",), "postgresql": ("asyncpg", "psycopg_async"), "mariadb": ("aiomysql",)}
+_numbers = itertools.count()
+
+
+def with_driver(url: str, driver: str) -> str:
+    """The URL with another driver."""
+    parsed = make_url(url)
+    return parsed.set(drivername=f"{parsed.get_backend_name()}+{driver}").render_as_string(hide_password=False)
+
+
+def new_name() -> str:
+    return f"{PREFIX}_{process_token(os.getpid())}_{next(_numbers)}"
+
+
+@dataclass
+class Sqlite:
+    """Files in a folder of the run's own."""
+
+    folder: Path
+    name: str = "sqlite"
+    where: str = "files in a temporary folder"
+
+    def _path(self) -> Path:
+        return self.folder / f"{new_name()}.db"
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """A database without tables."""
+        yield f"sqlite:///{self._path()}"
+
+    @cached_property
+    def _template(self) -> Path:
+        path = self.folder / "template.db"
+        _migrate(f"sqlite:///{path}")
+        return path
+
+    @contextmanager
+    def migrated(self) -> Iterator[str]:
+        """A database with the store's tables, and no rows in them."""
+        path = self._path()
+        shutil.copy(self._template, path)
+        yield f"sqlite:///{path}"
+
+    altered = migrated
+
+    @cached_property
+    def shared(self) -> str:
+        """A migrated database that all tests use in turn."""
+        path = self._path()
+        shutil.copy(self._template, path)
+        return f"sqlite:///{path}"
+
+    @cached_property
+    def _cleaner(self) -> Engine:
+        return create_engine(self.shared)
+
+    def clean(self) -> None:
+        """Empty the shared database."""
+        with self._cleaner.begin() as connection:
+            connection.execute(text("PRAGMA foreign_keys = ON"))
+            connection.execute(text("DELETE FROM fine_tuning_jobs"))
+
+    def close(self) -> None:
+        """Disconnect. The folder is the run's."""
+        if "_cleaner" in self.__dict__:
+            self._cleaner.dispose()
+
+
+@dataclass
+class Server:
+    """Databases on a server."""
+
+    name: str
+    admin: URL
+    where: str
+    _made: set[str] = field(default_factory=set, init=False)
+
+    @cached_property
+    def _admin_engine(self) -> Engine:
+        return create_engine(self.admin, isolation_level="AUTOCOMMIT")
+
+    def _execute(self, statement: str) -> None:
+        with self._admin_engine.connect() as connection:
+            connection.execute(text(statement))
+
+    def _url(self, database: str) -> str:
+        return self.admin.set(database=database).render_as_string(hide_password=False)
+
+    def _create(self, template: str | None = None) -> str:
+        database = new_name()
+        self._execute(f"CREATE DATABASE {database}{f' TEMPLATE {template}' if template else ''}")
+        self._made.add(database)
+        if self.name == "postgresql":  # whose databases may each let go of what a crash of the server would take
+            self._execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
+        return database
+
+    def _drop(self, database: str) -> None:
+        self._execute(f"DROP DATABASE IF EXISTS {database}{' WITH (FORCE)' if self.name == 'postgresql' else ''}")
+        self._made.discard(database)
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """A database without tables."""
+        database = self._create()
+        try:
+            yield self._url(database)
+        finally:
+            self._drop(database)
+
+    @cached_property
+    def _template(self) -> str:
+        database = self._create()
+        _migrate(self._url(database))
+        return database
+
+    @cached_property
+    def _dump(self) -> list[str]:
+        """What makes the tables and rows of a migrated MariaDB database again."""
+        engine = create_engine(self._url(self._template))
+        with engine.connect() as connection:
+            tables = connection.scalars(text("SELECT table_name FROM information_schema.tables WHERE table_schema = database()")).all()
+            made = [connection.exec_driver_sql(f"SHOW CREATE TABLE `{table}`").one()[1] for table in tables]
+            filled = [
+                f"INSERT INTO `{table}` SELECT * FROM `{self._template}`.`{table}`"
+                for table in tables
+                if connection.exec_driver_sql(f"SELECT count(*) FROM `{table}`").scalar_one()
+            ]
+        engine.dispose()
+        return ["SET foreign_key_checks = 0", *made, *filled, "SET foreign_key_checks = 1"]
+
+    @contextmanager
+    def altered(self) -> Iterator[str]:
+        """A database with the store's tables, and no rows in them, for a test that changes the tables."""
+        if self.name == "postgresql":
+            database = self._create(self._template)
+        else:
+            database = self._create()
+            engine = create_engine(self._url(database))
+            with engine.begin() as connection:
+                for statement in self._dump:
+                    connection.exec_driver_sql(statement.replace("%", "%%"))
+            engine.dispose()
+        try:
+            yield self._url(database)
+        finally:
+            self._drop(database)
+
+    @cached_property
+    def shared(self) -> str:
+        """A migrated database that all tests use in turn."""
+        database = self._create()
+        _migrate(self._url(database))
+        return self._url(database)
+
+    @cached_property
+    def _cleaner(self) -> Engine:
+        return create_engine(self.shared)
+
+    def clean(self) -> None:
+        """Empty the shared database."""
+        with self._cleaner.begin() as connection:
+            connection.execute(text("DELETE FROM fine_tuning_jobs"))
+
+    @contextmanager
+    def migrated(self) -> Iterator[str]:
+        """The shared database, emptied afterwards."""
+        try:
+            yield self.shared
+        finally:
+            self.clean()
+
+    def close(self) -> None:
+        """Drop what was made."""
+        if "_cleaner" in self.__dict__:
+            self._cleaner.dispose()
+        for database in list(self._made):
+            self._drop(database)
+        if "_admin_engine" in self.__dict__:
+            self._admin_engine.dispose()
+
+
+Database = Sqlite | Server
+
+
+def _migrate(url: str) -> None:
+    with FineTuningStore.from_url(url) as store:
+        store.schema.upgrade()
+
+
+def missing(why: str) -> NoReturn:
+    """Skip the test, with a line that says so, or fail it where the servers are required."""
+    if REQUIRED:
+        pytest.fail(why)
+    pytest.skip(why)

@@ -1,0 +1,36 @@
+"""A release to come: our migrations and further ones behind them, which only tests run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from fine_tuning_store.schema import migrations_path
+
+ROOT = Path(__file__).parents[2]
+REVISIONS = Path(__file__).parents[1] / "fixtures" / "revisions"
+
+
+def release_to_come(folder: Path, *revisions: Path) -> Path:
+    """A folder with an alembic.ini, our migrations and these, by default those of tests/fixtures/revisions."""
+    shutil.copy(ROOT / "alembic.ini", folder)
+    shutil.copytree(migrations_path(), folder / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
+    for revision in revisions or sorted(REVISIONS.glob("*.py")):
+        shutil.copy(revision, folder / "migrations" / "versions")
+    return folder
+
+
+def started(release: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
+    """Alembic's command line, at work."""
+    command = [sys.executable, "-m", "alembic", "-c", str(release / "alembic.ini"), "-x", f"url={url}", "-x", "allow_data_loss", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def alembic(release: Path, url: str, *arguments: str) -> str:
+    """What Alembic's command line printed."""
+    with started(release, url, *arguments) as process:
+        printed, complaints = process.communicate(timeout=120)
+    assert process.returncode == 0, complaints
+    return printed

