@@ -9,9 +9,9 @@ from sqlalchemy import Connection, inspect, select, text
 from fine_tuning_store.errors import SchemaConflictError, SchemaVersionError
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import SCHEMA_NUMBER
-from fine_tuning_store.sql.schema_option import options_of
-from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility, jobs
+from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
+from fine_tuning_store.sql.schema_option import options_of
 
 #: The version table of most applications, Alembic's default.
 USUAL_VERSION_TABLE: Final = "alembic_version"

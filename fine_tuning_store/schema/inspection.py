@@ -9,9 +9,9 @@ from sqlalchemy import Column, Connection, Inspector, String, inspect, select, t
 
 from fine_tuning_store.schema.checks import USUAL_VERSION_TABLE
 from fine_tuning_store.schema.revisions import PREFIX
-from fine_tuning_store.sql.schema_option import options_of
-from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility
+from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
+from fine_tuning_store.sql.schema_option import options_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

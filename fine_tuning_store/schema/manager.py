@@ -20,9 +20,9 @@ from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER
 from fine_tuning_store.schema.search_path import only_schema
 from fine_tuning_store.schema.state import SchemaState, equal_number, look, store_commands
 from fine_tuning_store.schema.timeouts import LOCK_SECONDS, deadline
-from fine_tuning_store.transactions import retry
-from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
 from fine_tuning_store.sql.models import VERSION_TABLE, compatibility
+from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
+from fine_tuning_store.transactions import retry
 
 T = TypeVar("T")
 

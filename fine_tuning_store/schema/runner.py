@@ -24,8 +24,8 @@ from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.search_path import create_schema, only_schema
 from fine_tuning_store.schema.timeouts import LOCK_SECONDS, LOCK_WAIT_SECONDS, deadline
 from fine_tuning_store.sql.engine import connect_either
-from fine_tuning_store.sql.schema_option import checked_schema
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.schema_option import checked_schema
 from fine_tuning_store.sql.waiting import poll, sleep
 
 DEFAULT_URL: Final = "sqlite:///fine_tuning.db"

@@ -27,7 +27,7 @@ def checked_schema(schema: str | None, dialect: Dialect) -> str | None:
     """
     if schema is None:
         return None
-    name = validation.text("schema", schema, NAME_BYTES, 1)
+    name = validation.check_text("schema", schema, NAME_BYTES, 1)
     if len(name.encode()) > NAME_BYTES:
         raise InvalidValueError("schema", schema, f"must have at most {NAME_BYTES} bytes in UTF-8")
     if name == "$user" or name.startswith("pg_") or "[" in name or "]" in name:
@@ -39,7 +39,7 @@ def checked_schema(schema: str | None, dialect: Dialect) -> str | None:
 
 def checked_host_version_table(name: str | None) -> str | None:
     """Validate the name of an application's version table; None stands for the store's own."""
-    return None if name is None else validation.text("host_version_table", name, NAME_BYTES, 1)
+    return None if name is None else validation.check_text("host_version_table", name, NAME_BYTES, 1)
 
 
 def options_of(schema: str | None) -> Mapping[str, Any] | None:

@@ -223,7 +223,7 @@ def test_who_waits_for_the_migration_lock_leaves_the_event_loop_free(empty_url: 
         ticking = asyncio.create_task(tick())
         lock = support_for(store.engine.dialect).migration_lock
         with FineTuningStore.from_url(empty_url) as other:
-            with other._units.engine.connect() as connection, lock(connection, 1):
+            with other._transactions.engine.connect() as connection, lock(connection, 1):
                 with pytest.raises(SchemaLockTimeoutError):
                     await store.schema.upgrade(lock_timeout=0.5)
         ticking.cancel()

@@ -105,7 +105,7 @@ def test_an_iterator_is_found_whole_by_a_second_run(store: FineTuningStore) -> N
             failures.append(1)
             raise lost()
 
-    event.listen(store._units.engine, "before_cursor_execute", lose_once)
+    event.listen(store._transactions.engine, "before_cursor_execute", lose_once)
 
     done = store.jobs.succeed(job.id, fine_tuned_model="m", result_files=(f"file-{number}" for number in range(3)))
 

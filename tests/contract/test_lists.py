@@ -151,7 +151,7 @@ def test_a_page_costs_one_statement_and_one_more_for_its_cursor(store: FineTunin
     store.jobs.add_many(a_job(metadata={"a": "b"}, result_files=("f",)) for _ in range(50))
     first = store.jobs.list(limit=5)
     said: list[str] = []
-    event.listen(store._units.engine, "before_cursor_execute", lambda *arguments: said.append(arguments[2]))
+    event.listen(store._transactions.engine, "before_cursor_execute", lambda *arguments: said.append(arguments[2]))
 
     def statements(**arguments: Any) -> int:
         said.clear()

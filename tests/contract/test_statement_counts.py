@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fine_tuning_store.sql.statements import CHILDREN
 from sqlalchemy import event
 
 from fine_tuning_store import (
@@ -18,7 +19,6 @@ from fine_tuning_store import (
     IllegalTransitionError,
     JobError,
 )
-from fine_tuning_store.sql.statements import CHILDREN
 from tests.support.databases import Database
 from tests.support.factories import created, stored
 

@@ -294,4 +294,4 @@ def test_a_store_of_ours_describes_no_result_on_postgresql_and_reads_in_one_roun
     with FineTuningStore.from_url(url) as store, store.engine.connect() as connection:
         cursor = connection.connection.cursor()
         assert type(cursor).__module__ == "fine_tuning_store.sql.dialects.postgresql"
-        assert store._units.reads_in_autocommit
+        assert store._transactions.owns_engine

@@ -152,7 +152,7 @@ def test_a_url_of_an_async_driver_serves_as_well(database: Database, empty_url: 
 def test_who_waits_too_long_for_another_that_migrates_is_told_by_a_code_of_its_own(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         lock = support_for(store.engine.dialect).migration_lock
-        with store._units.engine.connect() as connection, lock(connection, 1):
+        with store._transactions.engine.connect() as connection, lock(connection, 1):
             assert "0.2 s" in refusal("upgrade", "--lock-timeout", "0.2", url=empty_url, code=4)
             code, answer = db_json("upgrade", "--lock-timeout", "0.2", url=empty_url)
             assert (code, answer["error"]) == (4, "SchemaLockTimeoutError")

@@ -127,11 +127,11 @@ def test_our_own_env_rebuilds_and_keeps_every_child_and_takes_a_mistake_back(tmp
     with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store:
         store.schema.upgrade()
         store.jobs.start(created(store, metadata={"team": "nlp"}).id, message="started")
-        with store._units.engine.connect() as connection:
+        with store._transactions.engine.connect() as connection:
             command.upgrade(config(migrations_path(), connection), "rebuilding_0001")
         assert rows(store.engine) == ALL
         assert suffix_type(store.engine) == "VARCHAR(600)"
-        with store._units.engine.connect() as connection, pytest.raises(SchemaConflictError, match="without their fine_tuning_jobs"):
+        with store._transactions.engine.connect() as connection, pytest.raises(SchemaConflictError, match="without their fine_tuning_jobs"):
             command.upgrade(config(migrations_path(), connection), "rebuilding_0002")
         assert rows(store.engine) == ALL
 

@@ -117,7 +117,7 @@ def test_threads_that_migrate_at_once_all_succeed(database: Database) -> None:
 def test_who_waits_for_the_lock_longer_than_it_wants_to_is_told(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other:
         lock = support_for(store.engine.dialect).migration_lock
-        with store._units.engine.connect() as connection, lock(connection, 1):
+        with store._transactions.engine.connect() as connection, lock(connection, 1):
             with pytest.raises(SchemaLockTimeoutError, match=r"0\.2 s"):
                 other.schema.upgrade(lock_timeout=0.2)
         assert tables(other) == set()
@@ -127,7 +127,7 @@ def test_who_waits_for_the_lock_longer_than_it_wants_to_is_told(empty_url: str) 
 def test_the_wait_for_other_threads_counts_as_one_with_that_for_other_processes(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other, ThreadPoolExecutor() as threads:
         lock = support_for(store.engine.dialect).migration_lock
-        with store._units.engine.connect() as connection, lock(connection, 1):
+        with store._transactions.engine.connect() as connection, lock(connection, 1):
             with _alembic_in_use:
                 waiting = threads.submit(other.schema.upgrade, lock_timeout=1)
                 wait([waiting], timeout=0.5)

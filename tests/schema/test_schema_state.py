@@ -554,7 +554,7 @@ def test_each_run_that_migrates_says_so(store: FineTuningStore, caplog: pytest.L
 def test_who_gives_up_on_the_lock_is_told_who_has_it(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as holder, FineTuningStore.from_url(empty_url) as other:
         lock = support_for(holder.engine.dialect).migration_lock
-        with holder._units.engine.connect() as connection, lock(connection, 1):
+        with holder._transactions.engine.connect() as connection, lock(connection, 1):
             who = {
                 "postgresql": "SELECT 'PostgreSQL process ' || pg_backend_pid()",
                 "mariadb": "SELECT concat('MariaDB connection ', connection_id())",

@@ -8,7 +8,6 @@ from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, Table, event
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import Insert
 
@@ -52,6 +51,8 @@ class PostgreSQL(Database):
 
     def insert_unless_taken(self, table: Table) -> Insert:
         """INSERT ... ON CONFLICT DO NOTHING."""
+        from sqlalchemy.dialects.postgresql import insert  # loaded by the engine; importing it for other databases would take 50 ms
+
         return insert(table).on_conflict_do_nothing()
 
     def error_code(self, error: BaseException) -> str | None:
