@@ -34,7 +34,7 @@ from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.job_filters import JobFilters
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
-from fine_tuning_store.schema import Schema, SchemaState, SchemaStatus
+from fine_tuning_store.schema import Schema, SchemaDifference, SchemaState, SchemaStatus
 from fine_tuning_store.sql.engine import prepare_sqlite_engine
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
 from fine_tuning_store.wire.errors import error_to_wire
@@ -94,6 +94,7 @@ __all__ = [
     "Page",
     "Schema",
     "SchemaConflictError",
+    "SchemaDifference",
     "SchemaLockTimeoutError",
     "SchemaState",
     "SchemaStatus",

@@ -132,15 +132,15 @@ class UnitEndedError(FineTuningStoreError):
 
 
 class UnsupportedDatabaseError(FineTuningStoreError):
-    """The URL or engine names a database or a driver that cannot be used, or not for this call. The message says which can."""
+    """The URL or engine names a database or a driver that is not supported, or not by this call. The message says what is."""
 
 
-class MissingDriverError(UnsupportedDatabaseError):
-    """x"""
+class MissingDriverError(FineTuningStoreError):
+    """The driver of the URL, or a package that it needs, is not installed. The message says what to install."""
 
 
 class EngineConfigurationError(FineTuningStoreError):
-    """x"""
+    """An engine or a connection of the host is configured in a way that this library cannot work with. The message says what to change."""
 
 
 class SchemaVersionError(FineTuningStoreError):

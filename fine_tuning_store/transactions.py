@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import UnitAlreadyOpenError, UnitEndedError
-from fine_tuning_store.sql.dialects import Traits, begin_write_in_host, refuse_autocommit, refuse_failed, traits_of
+from fine_tuning_store.sql.dialects import Database, database_for
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import within_organization
 from fine_tuning_store.sql.waiting import sleep
@@ -85,21 +85,21 @@ class Transaction:
         try:
             return self.connection.execute(statement, rows, execution_options=self.options)
         except DBAPIError as error:
-            if self.database.may_run_again(error.driver_exception):
+            if self.database.is_retryable(error):
                 self.lost = error
             raise
 
     @property
-    def database(self) -> Traits:
+    def database(self) -> Database:
         """What is peculiar to the database of the connection."""
-        return traits_of(self.connection.dialect.name)
+        return database_for(self.connection.dialect)
 
     def require_unfailed(self) -> None:
         """Raise the error that ended the transaction in the database, if the caller caught it: a COMMIT would do nothing."""
         if self.lost is not None:
             raise self.lost
         if self.connection.in_transaction() and self.database.errors_end_transactions:
-            refuse_failed(self.connection)
+            self.database.refuse_failed_transaction(self.connection)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Join this transaction."""
@@ -107,7 +107,7 @@ class Transaction:
 
     def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - a connection has nothing pending
         """Join this transaction. What the work reads stays true until it writes, also on a host's SQLite engine with default settings."""
-        begin_write_in_host(self.connection)
+        self.database.begin_write_in_host(self.connection)
         return work(self)
 
 
@@ -154,13 +154,13 @@ class EngineTransactions:
     options: Mapping[str, Any] | None = None
     owns_engine: bool = False
     """True for an engine made from a URL. The listeners of a host's engine may rely on its transactions."""
-    database: Traits = field(init=False)
+    database: Database = field(init=False)
     _readers: Engine = field(init=False, repr=False)
     """The engine with the options of transactions that only read."""
     _state: _StoreState = field(default_factory=_StoreState, repr=False)
 
     def __post_init__(self) -> None:
-        self.database = traits_of(self.engine.dialect.name)
+        self.database = database_for(self.engine.dialect)
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 
     def read(self, work: Callable[[Transaction], T]) -> T:
@@ -175,7 +175,7 @@ class EngineTransactions:
         with self._guard(), self._readers.connect() as connection:
             if not (self.owns_engine and self.database.reads_in_autocommit):
                 result = work(self._transaction(connection))
-                if self.database.keeps_what_commits:
+                if self.database.rollback_discards_prepared_statements:
                     connection.commit()
                 return result
             driver: Any = connection.connection.dbapi_connection
@@ -196,8 +196,7 @@ class EngineTransactions:
         with self._guard(), self.engine.connect() as connection:
             transaction = self._transaction(connection)
             with connection.begin() as begun:
-                if self.database.begin_write is not None:
-                    self.database.begin_write(connection)
+                self.database.begin_write(connection)
                 yield transaction
                 if not begun.is_active:
                     raise UnitEndedError
@@ -205,7 +204,7 @@ class EngineTransactions:
     def _transaction(self, connection: Connection) -> Transaction:
         if not self._state.is_usable:
             if not (self.owns_engine and self.database.reads_in_autocommit):
-                refuse_autocommit(connection)
+                self.database.refuse_autocommit(connection)
             self.require_usable(connection)
             connection.commit()  # ends what the check began
             self._state.is_usable = True
@@ -217,16 +216,16 @@ class EngineTransactions:
 
 def retry(attempt: Callable[[], T], dialect: Dialect, *, also_disconnected: bool = False) -> T:
     """Run a transaction, again if it was undone in favor of another one or, with `also_disconnected`, if the connection was lost."""
-    database = traits_of(dialect.name)
+    database = database_for(dialect)
     started = time.monotonic()
     for number in range(1, MAX_ATTEMPTS):
         try:
             return attempt()
         except DBAPIError as error:
-            retryable = database.may_run_again(error.driver_exception) or (also_disconnected and error.connection_invalidated)
+            retryable = database.is_retryable(error) or (also_disconnected and error.connection_invalidated)
             if not retryable or time.monotonic() - started > RETRY_SECONDS:
                 raise
-            _logger.info("attempt %d of a transaction failed (%s): retrying", number, database.code_of(error.driver_exception))
+            _logger.info("attempt %d of a transaction failed (%s): retrying", number, database.error_code(error))
         sleep(random.uniform(0, 0.005 * 2**number), is_async=dialect.is_async)
     return attempt()
 

@@ -1,42 +1,69 @@
-"""Changes of tables that may be large, without stopping those who read and write them (docs/decisions/0007).
+"""Changes of tables that may be large, without blocking their readers and writers (docs/decisions/0007).
 
-For revisions alone. One loads this file by its place, so that it is found wherever the revisions are run from:
-`operations = load_python_file(Path(__file__).parents[1], "operations.py")`. It imports nothing of the store. What a landed revision
-calls stays as it is; a better way gets a new name.
+Only revisions use this file. They load it by its path, so that it is found wherever they are run from:
+`operations = load_python_file(Path(__file__).parents[1], "operations.py")`. It imports nothing of the package. A function that a landed
+revision calls is never changed; an improvement gets a new name.
 
-PostgreSQL and MariaDB only where it says so: SQLite has one writer and rebuilds a table for a new CHECK (op.batch_alter_table).
+SQLite has one writer, and rebuilds a table for a new CHECK (op.batch_alter_table); the functions for CHECKs refuse it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
-#: What a cut-off CREATE INDEX CONCURRENTLY leaves behind: an index that is kept up to date and answers nothing.
+#: Finds what an interrupted CREATE INDEX CONCURRENTLY leaves behind: an index that is maintained, but used by no query.
 INVALID = sa.text("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(quote_ident(:name)) AND NOT indisvalid")
 
 
 def wait_briefly() -> None:
-    """Begin with this whatever locks a table on PostgreSQL: who waits for such a lock stops everybody behind. Ends with the transaction.
+    """Limit how long the following statements of the transaction wait for the lock of a table on PostgreSQL.
 
-    It is a little more than the second after which PostgreSQL sends an autovacuum away that is in the way.
+    All later statements on the table queue behind one that waits. The limit is a little more than the second after which PostgreSQL
+    cancels an autovacuum that blocks a statement.
     """
     if _on_postgresql():
         op.execute("SET LOCAL lock_timeout = '1100ms'")
 
 
-def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool = False, lengths: Mapping[str, int] | None = None) -> None:
-    """Index a table while it is used; the only step of its revision. `lengths` are those of MariaDB's prefixes, in characters.
+def refuse_foreign_keys() -> None:
+    """Raise RuntimeError if foreign keys are on in SQLite. `upgrade` and `downgrade` begin with it if they use op.batch_alter_table.
 
-    Finds its work done if it is. On PostgreSQL it commits what came before, waits for the transactions that are open, and replaces
-    what an earlier run that was cut off, or that met duplicates, has left.
+    SQLite rebuilds a table by dropping the old one, and with foreign keys on it deletes every child row.
+    """
+    context = op.get_context()
+    if context.dialect.name == "sqlite" and not context.as_sql and op.get_bind().exec_driver_sql("PRAGMA foreign_keys").scalar():
+        raise RuntimeError(
+            "this migration rebuilds tables, and with foreign keys on SQLite would delete the rows that refer to them; it has changed "
+            "nothing: run it inside fine_tuning_store.schema.foreign_keys_off(connection), entered before the transaction begins"
+        )
+
+
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    """Add a column that is nullable or has a constant default, which no database copies the table for. Does nothing if it exists."""
+    wait_briefly()
+    op.add_column(table, column, if_not_exists=None if _on_sqlite() else True)
+
+
+def drop_column(table: str, name: str) -> None:
+    """Drop a column. Does nothing if it does not exist."""
+    wait_briefly()
+    op.drop_column(table, name, if_exists=None if _on_sqlite() else True)
+
+
+def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool = False, lengths: Mapping[str, int] | None = None) -> None:
+    """Create an index while its table is in use. It must be the only step of its revision. Does nothing if the index exists.
+
+    On PostgreSQL it commits what came before, waits for the transactions that are open, and replaces the invalid index of an earlier
+    run that was interrupted or found duplicates. `lengths` are the lengths of MariaDB's prefixes, in characters.
     """
     lengths = dict(lengths or {})
     if not _on_postgresql():
         op.create_index(name, table, columns, unique=unique, if_not_exists=True, mysql_length=lengths, mariadb_length=lengths)
         return
-    leftover = op.get_context().as_sql or op.get_bind().scalar(INVALID, {"name": name})  # who writes SQL cannot look
+    leftover = op.get_context().as_sql or op.get_bind().scalar(INVALID, {"name": name})  # a script cannot query the database
     with _in_no_transaction():
         if leftover:
             op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
@@ -44,7 +71,7 @@ def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool 
 
 
 def drop_index(name: str, table: str) -> None:
-    """Drop an index while its table is used; the only step of its revision. Finds its work done if it is."""
+    """Drop an index while its table is in use. It must be the only step of its revision. Does nothing if the index does not exist."""
     if not _on_postgresql():
         op.drop_index(name, table, if_exists=True)
         return
@@ -53,9 +80,9 @@ def drop_index(name: str, table: str) -> None:
 
 
 def add_check_not_valid(name: str, table: str, condition: str) -> None:
-    """Hold new rows to a condition, on PostgreSQL and MariaDB; those that are there wait for `validate_check` in the next revision.
+    """Add a CHECK for new rows, on PostgreSQL and MariaDB. Existing rows are checked by `validate_check` in the next revision.
 
-    MariaDB holds all rows to it at once, and copies the table for it: nobody writes meanwhile.
+    MariaDB checks all rows at once, and copies the table: writers wait until it is done.
     """
     if _on_postgresql():
         wait_briefly()
@@ -66,7 +93,7 @@ def add_check_not_valid(name: str, table: str, condition: str) -> None:
 
 
 def validate_check(name: str, table: str) -> None:
-    """Hold the rows that are there to the condition too, while they are used. MariaDB has done so already."""
+    """Check the existing rows too, while the table is in use. MariaDB has done so already."""
     if _on_postgresql():
         wait_briefly()
         op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
@@ -78,16 +105,20 @@ def _on_postgresql() -> bool:
     return op.get_context().dialect.name == "postgresql"
 
 
+def _on_sqlite() -> bool:
+    return op.get_context().dialect.name == "sqlite"
+
+
 def _refuse_sqlite() -> None:
-    if op.get_context().dialect.name == "sqlite":
-        raise NotImplementedError("SQLite rebuilds a table for a CHECK: use op.batch_alter_table behind refuse_foreign_keys()")
+    if _on_sqlite():
+        raise NotImplementedError("SQLite rebuilds a table for a CHECK: use op.batch_alter_table after refuse_foreign_keys()")
 
 
 @contextmanager
 def _in_no_transaction() -> Iterator[None]:
-    """As CONCURRENTLY demands. It waits for old transactions and stops nobody meanwhile, without a limit.
+    """Run statements in autocommit mode, as CONCURRENTLY demands, without lock_timeout: they wait for old transactions, and block no one.
 
-    What lock_timeout was set to for the transaction alone has ended by then, so the session is asked.
+    A lock_timeout that was set for the transaction has ended by then, so the session's is read and restored.
     """
     context = op.get_context()
     online = not context.as_sql

@@ -1,34 +1,33 @@
-"""${message}: say why, for whom, and what a reader of this file in five years has to know.
+"""${message or ""}: say why, for whom, and what a reader of this file in five years has to know.
 
-A letter from the past: literal, reversible, importing nothing of ours, never edited once it has landed. What is done to tables that
-hold jobs already goes through migrations/operations.py, whose beginning says how it is loaded.
+A landed revision is never edited. It is reversible, literal, and imports nothing of the package. Tables that hold jobs already are changed
+by the functions of migrations/operations.py.
 """
+
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import load_python_file
+${imports if imports else ""}
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
+# What older tables lack.
+added = ${repr([tuple(part for part in thing if part is not None) for thing in added])}
 
-def refuse_foreign_keys() -> None:
-    """Delete this unless the revision uses op.batch_alter_table; else begin upgrade and downgrade with it.
-
-    SQLite rebuilds a table by dropping the old one, and with foreign keys on every child row goes with it.
-    """
-    context = op.get_context()
-    if context.dialect.name == "sqlite" and not context.as_sql and op.get_bind().exec_driver_sql("PRAGMA foreign_keys").scalar():
-        raise RuntimeError(
-            "this migration rebuilds tables, and with foreign keys on SQLite would delete the rows that refer to them; it has changed "
-            "nothing: run it inside fine_tuning_store.schema.foreign_keys_off(connection), entered before the transaction begins"
-        )
+operations = load_python_file(Path(__file__).parents[1], "operations.py")
+COMPATIBILITY = sa.Table("fine_tuning_store_compatibility", sa.MetaData(), sa.Column("schema_number", sa.SmallInteger()))
 
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}
+    op.execute(COMPATIBILITY.update().where(COMPATIBILITY.c.schema_number < ${number}).values(schema_number=${number}))
 
 
 def downgrade() -> None:
+    op.execute(COMPATIBILITY.update().values(schema_number=${number - 1}))
     ${downgrades if downgrades else "pass"}

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.schema import Schema
-from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.sql.dialects import database_for, driver_exception
 from fine_tuning_store.sql.engine import connect, connect_either, shown
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, host_ve
                 _reach(engine)
             return work(Schema(engine, schema, host_version_table))
         except DBAPIError as error:
-            if traits_of(engine.dialect.name).is_forbidden(driver_error(error)):
+            if database_for(engine.dialect).is_permission_error(error):
                 error.add_note("do this as the owner of the tables")
             raise
         finally:
@@ -53,9 +53,9 @@ def _engine(url: str, *, connects: bool) -> Engine:
     engine = connect_either(url, connects=connects)
     if isinstance(engine, Engine):
         return engine
-    traits = traits_of(engine.dialect.name)
-    if traits.extra is None:  # Python has a sync driver, and aiosqlite's thread outlives the loop when it cannot open its file
-        return connect(engine.url.set(drivername=traits.name))
+    database = database_for(engine.dialect)
+    if database.extra is None:  # Python has a sync driver, and aiosqlite's thread outlives the loop when it cannot open its file
+        return connect(engine.url.set(drivername=database.name))
     return engine.sync_engine
 
 
@@ -63,17 +63,12 @@ def _reach(engine: Engine) -> None:
     try:
         engine.connect().close()
     except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
-        advice = traits_of(engine.dialect.name).advice(driver_error(error), engine.url)
+        advice = database_for(engine.dialect).connection_advice(error, engine.url)
         raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}{advice}") from error
-
-
-def driver_error(error: Exception) -> Exception:
-    """The driver's own error in one of SQLAlchemy's."""
-    return getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
 
 
 def in_one_line(error: Exception) -> str:
     """What a database or its driver says of an error, and what is noted on it, without the statement and its values."""
-    said = driver_error(error)
+    said = driver_exception(error)
     words = re.sub(r"\nLINE \d+: .*\n *\^", "", str(said)).split()  # psycopg shows where in the statement it is
     return ": ".join((" ".join(words) or type(said).__name__, *getattr(error, "__notes__", ())))

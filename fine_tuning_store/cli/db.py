@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Annotated, TypeVar
 
 import typer
@@ -115,7 +115,7 @@ def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTab
     """Tell whether this release can use the tables, and what to run next. Changes nothing."""
     found = _ask(Schema.state, url, schema, host_version_table, as_json=as_json)
     if as_json:
-        output.write_json({**asdict(found), "is_usable": found.is_usable})
+        output.write_json(_as_json(found))
     else:
         _show(found, url)
     raise typer.Exit(0 if found.is_usable else output.TO_DO)
@@ -124,7 +124,7 @@ def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTab
 @db.command(epilog=EXIT_CODES)
 def check(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
     """List every difference between the tables and those that this release makes. Changes nothing."""
-    differences = _ask(Schema.check, url, schema, host_version_table, as_json=as_json)
+    differences = _ask(lambda found: [str(difference) for difference in found.check()], url, schema, host_version_table, as_json=as_json)
     if as_json:
         output.write_json({"differences": differences})
     else:
@@ -172,6 +172,11 @@ def _tell_revision(
         output.write_line("the database has no tables of ours" if revision is None else f"the database is at {revision}", "green")
 
 
+def _as_json(found: SchemaState) -> dict[str, object]:
+    values = {each.name: getattr(found, each.name) for each in fields(found)}
+    return {**values, "problems": [str(problem) for problem in found.problems], "is_usable": found.is_usable}
+
+
 def _show(found: SchemaState, url: str) -> None:
     output.write_table(
         {
@@ -184,6 +189,6 @@ def _show(found: SchemaState, url: str) -> None:
         }
     )
     for problem in found.problems:
-        output.write_line(problem, "yellow")
+        output.write_line(str(problem), "yellow")
     if found.command is not None:
         output.write_line(f"next: {found.command}", "bold")

@@ -16,7 +16,7 @@ from fine_tuning_store.domain.job_validation import MAX_METADATA_PAIRS
 from fine_tuning_store.domain.lifecycle import ENDED
 from fine_tuning_store.errors import IllegalTransitionError, JobAlreadyExistsError, JobNotFoundError, JobReferencedError
 from fine_tuning_store.repositories.job_reads import fetch
-from fine_tuning_store.sql.dialects import Traits
+from fine_tuning_store.sql.dialects import Database
 from fine_tuning_store.sql.models import JOB_CHILDREN, job_errors, job_hyperparameters, job_metadata, job_result_files, jobs
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
@@ -77,7 +77,7 @@ def _insert_batch(transaction: Transaction, batch: Sequence[dict[str, Any]], wri
     try:
         inserted = set(transaction.execute(_insert_many(transaction.database, jobs), batch).scalars())
     except DBAPIError as error:
-        if not transaction.database.is_duplicate(error.driver_exception):
+        if not transaction.database.is_duplicate(error):
             raise
         taken: str = transaction.execute_unscoped(queries.TAKEN_ID, job_ids=job_ids).scalar_one()
         return taken
@@ -90,20 +90,20 @@ def insert_unless_taken(transaction: Transaction, table: Table, row: Mapping[str
     try:
         return bool(transaction.execute(_insert_one(transaction.database, table), row).rowcount)
     except DBAPIError as error:
-        if transaction.database.is_duplicate(error.driver_exception):
+        if transaction.database.is_duplicate(error):
             return False
         raise
 
 
 @cache
-def _insert_one(database: Traits, table: Table) -> Insert:
+def _insert_one(database: Database, table: Table) -> Insert:
     """Return an INSERT whose rowcount says whether the keys were free, in half the time of RETURNING."""
     statement = tagged(f"insert_{table.name}", database.insert_unless_taken(table))
     return statement.execution_options(preserve_rowcount=True)
 
 
 @cache
-def _insert_many(database: Traits, table: Table) -> ReturningInsert[tuple[str]]:
+def _insert_many(database: Database, table: Table) -> ReturningInsert[tuple[str]]:
     statement = tagged(f"insert_{table.name}", database.insert_unless_taken(table))
     return statement.returning(table.c.id).execution_options(insertmanyvalues_page_size=BATCH_SIZE)
 
@@ -121,7 +121,7 @@ def delete_job(transaction: Transaction, id: str) -> None:
         with guard:
             deleted = transaction.execute(queries.DELETE_ENDED_JOB, job_id=id).rowcount
     except DBAPIError as error:
-        if transaction.database.is_referenced(error.driver_exception):
+        if transaction.database.is_referenced(error):
             raise JobReferencedError(id) from error
         raise
     if not deleted:

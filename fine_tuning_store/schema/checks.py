@@ -1,64 +1,53 @@
-"""What is refused, and what is left alone, in a database that others use too."""
+"""Checks before a migration, and before the store is used."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, inspect, select, text
 
 from fine_tuning_store.errors import SchemaConflictError, SchemaVersionError
-from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.migration_lease import lease
-from fine_tuning_store.sql.schema_option import options_of
+from fine_tuning_store.schema.dialects import support_for
+from fine_tuning_store.schema.revisions import SCHEMA_NUMBER
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility, jobs
 from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
-from fine_tuning_store.sql.models import METADATA, SCHEMA_NUMBER, VERSION_TABLE, compatibility, jobs
+from fine_tuning_store.sql.schema_option import options_of
+
+#: The version table of most applications, Alembic's default.
+USUAL_VERSION_TABLE: Final = "alembic_version"
 
 
-def exclude_store_tables(name: str | None, kind: str, _: object) -> bool:
-    """The `include_name` of an application's env.py: without it, `alembic check` and autogenerate would drop the store's tables."""
-    return kind != "table" or (name not in METADATA.tables and name not in (VERSION_TABLE, lease.name))
+class Numbers(NamedTuple):
+    """The content of the compatibility table."""
 
-
-def include_store_tables(name: str | None, kind: str, _: object) -> bool:
-    """Its opposite, of our env.py. Alembic leaves out the version table itself."""
-    return kind != "table" or name in METADATA.tables
-
-
-def foreign_keys_off(connection: Connection) -> AbstractContextManager[None]:
-    """For an application's env.py that runs our revisions: a block in which SQLite may rebuild a table and keep its child rows.
-
-    Does nothing on other databases, and where foreign keys are off already. A commit that would leave rows whose parent is gone
-    raises SchemaConflictError and is rolled back; so is what is uncommitted at the end of the block. Raises InvalidValueError
-    if the connection has begun a transaction, inside of which foreign keys cannot be turned off.
-    """
-    return traits_of(connection.dialect.name).foreign_keys_off(connection)
+    schema_number: int
+    oldest_code_number: int  #: the schema number of the oldest code that may use the tables
 
 
 def require_usable(connection: Connection, schema: str | None = None, host_version_table: str | None = None) -> None:
-    """Raise SchemaVersionError unless the code at hand may use the tables: they are current, or newer and declared compatible."""
-    found = numbers(connection, schema)
+    """Raise SchemaVersionError unless this release may use the tables: they are current, or newer and declared compatible."""
+    found = read_numbers(connection, schema)
     if found is None:
         raise SchemaVersionError(None, SCHEMA_NUMBER, None, host_version_table)
-    schema_number, oldest_code_number = found
-    if oldest_code_number > SCHEMA_NUMBER:
-        raise SchemaVersionError(schema_number, SCHEMA_NUMBER, oldest_code_number, host_version_table)
-    if schema_number < SCHEMA_NUMBER:
-        raise SchemaVersionError(schema_number, SCHEMA_NUMBER, None, host_version_table)
+    if found.oldest_code_number > SCHEMA_NUMBER:
+        raise SchemaVersionError(found.schema_number, SCHEMA_NUMBER, found.oldest_code_number, host_version_table)
+    if found.schema_number < SCHEMA_NUMBER:
+        raise SchemaVersionError(found.schema_number, SCHEMA_NUMBER, None, host_version_table)
 
 
-def numbers(connection: Connection, schema: str | None) -> tuple[int, int] | None:
-    """The schema's number and the oldest code number that may use it, None where the tables are not there or not complete."""
+def read_numbers(connection: Connection, schema: str | None) -> Numbers | None:
+    """Return the database's schema number and oldest code number, None if the tables do not exist or are not complete."""
     if not inspect(connection).has_table(compatibility.name, schema):
         return None
     row = connection.execute(COMPATIBILITY, execution_options=options_of(schema)).one_or_none()
-    return None if row is None else (row.schema_number, row.oldest_code_number)
+    return None if row is None else Numbers(row.schema_number, row.oldest_code_number)
 
 
 def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> None:
-    """Raise SchemaConflictError if tables of our names are there that this history has not made.
+    """Raise SchemaConflictError if a database without a revision has tables of the store's names that this history did not create.
 
-    For a database without a revision. The first migration makes its own mark first, after the version table, so a run that was
-    interrupted is told apart.
+    The first migration creates the version table and then the compatibility table, before any other, so an interrupted run is
+    recognized.
     """
     inspector = inspect(connection)
     present = {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
@@ -72,38 +61,36 @@ def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> 
         )
     if VERSION_TABLE not in present:
         raise SchemaConflictError(
-            f"the fine-tuning tables are there, but not their history {VERSION_TABLE!r}: another one has made them. Nothing was changed: "
-            "if that is your application's Alembic, open the store with host_version_table='alembic_version' and run 'alembic upgrade heads'; "
-            "if it is nobody's, call store.schema.adopt() or run 'fine-tuning-store db adopt'"
+            f"the fine-tuning tables exist without their history {VERSION_TABLE!r}, so another history created them. Nothing was changed: "
+            f"if it is your application's Alembic, open the store with host_version_table={USUAL_VERSION_TABLE!r} and run "
+            "'alembic upgrade heads'; if there is none, call store.schema.adopt() or run 'fine-tuning-store db adopt'"
         )
 
 
 def refuse_tables_elsewhere(connection: Connection) -> None:
-    """Raise SchemaConflictError if our tables are found, but in another schema than new ones would be made in."""
-    query = traits_of(connection.dialect.name).tables_elsewhere
+    """Raise SchemaConflictError if the store's tables are in another schema than new ones would be created in."""
+    query = support_for(connection.dialect).tables_elsewhere
     if query is None:
         return
     found = connection.scalars(text(query), {"version_table": VERSION_TABLE, "compatibility": compatibility.name}).all()
     if found:
         raise SchemaConflictError(
-            f"the fine-tuning tables are in the schema {found[0]!r}, and new ones would be made in another. Nothing was changed: "
-            f"give schema={found[0]!r} (--schema, -x schema=), or that of the tables you mean"
+            f"the fine-tuning tables are in the schema {found[0]!r}, and new ones would be created in another. Nothing was changed: "
+            f"give schema={found[0]!r} (--schema, -x schema=), or the schema that you mean"
         )
 
 
 def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> None:
-    """Raise SchemaConflictError if any job is stored, also by a transaction that is open still.
+    """Raise SchemaConflictError if any job is stored, including jobs of transactions that are still open.
 
-    On PostgreSQL and SQLite nobody adds one until this transaction ends.
+    On PostgreSQL and SQLite no other transaction adds one until this transaction ends.
     """
     if not inspect(connection).has_table(jobs.name, schema):
         return
-    stop_writers = traits_of(connection.dialect.name).stop_writers
-    if stop_writers is not None:
-        connection.execute(text(stop_writers))
+    support_for(connection.dialect).stop_writers(connection)
     one = select(jobs.c.id).limit(1).with_for_update(read=True)
     if connection.execute(one, execution_options=options_of(schema)).first() is not None:
         raise SchemaConflictError(
-            "jobs are stored, and a downgrade loses what the older tables cannot hold. No job was touched: back the database up, "
+            "jobs are stored, and a downgrade loses what the older tables cannot hold. No job was touched: make a backup, "
             "then give allow_data_loss=True (fine-tuning-store: --allow-data-loss, alembic: -x allow_data_loss)"
         )

@@ -1,33 +1,31 @@
-"""What a database says of its tables: read, not yet judged."""
+"""Facts about a database's tables and their history, read without judgement."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Column, Connection, Inspector, String, inspect, select, table
 
+from fine_tuning_store.schema.checks import USUAL_VERSION_TABLE
 from fine_tuning_store.schema.revisions import PREFIX
-from fine_tuning_store.sql.schema_option import options_of
-from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility
-
-#: Alembic's own name for a version table, which most applications keep.
-USUAL_VERSION_TABLE: Final = "alembic_version"
+from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
+from fine_tuning_store.sql.schema_option import options_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What is there."""
+    """The tables of a database and their history."""
 
-    tables: frozenset[str]  #: those of our names
-    has_history: bool  #: whether the version table is there
-    revisions: tuple[str, ...]  #: those of ours in it
-    is_shared: bool  #: whether an application's are in it too
-    elsewhere: str | None  #: another version table, in which our revisions are
+    tables: frozenset[str]  #: the existing tables that have the store's names
+    has_history: bool  #: whether the version table exists
+    revisions: tuple[str, ...]  #: the store's revisions in it
+    is_shared: bool  #: whether it also holds an application's revisions
+    elsewhere: str | None  #: another version table that holds the store's revisions
     schema_number: int | None
     oldest_code_number: int | None
-    problems: tuple[str, ...]  #: why all this could not be read
+    problems: tuple[str, ...]  #: why some of this could not be read
 
 
 def find(connection: Connection, schema: str | None, host_version_table: str | None) -> Findings:
@@ -39,16 +37,16 @@ def find(connection: Connection, schema: str | None, host_version_table: str | N
     numbers: tuple[Any, Any] | None = None
     rows = _versions(connection, inspector, schema, history) if history in present else ()
     if rows is None:
-        problems.append(f"{history} is there, but it is no version table of Alembic")
+        problems.append(f"{history} exists, but it is not a version table of Alembic")
     if compatibility.name in present:
         if set(compatibility.columns.keys()) <= _columns(inspector, schema, compatibility.name):
             found = connection.execute(COMPATIBILITY, execution_options=options_of(schema)).all()
             numbers = (found[0].schema_number, found[0].oldest_code_number) if found else None
             if len(found) > 1 or not all(isinstance(number, int) for number in numbers or ()) or (numbers and numbers[1] > numbers[0]):
-                problems.append(f"{compatibility.name} has another content than one row of two numbers")
+                problems.append(f"{compatibility.name} does not hold exactly one row of two numbers")
                 numbers = None
         else:
-            problems.append(f"{compatibility.name} is there, but without its columns")
+            problems.append(f"{compatibility.name} exists, but without its columns")
     revisions = tuple(sorted(row for row in rows or () if host_version_table is None or row.startswith(PREFIX)))
     return Findings(
         tables=frozenset(present & set(METADATA.tables)),
@@ -72,7 +70,7 @@ def _elsewhere(
 
 
 def _versions(connection: Connection, inspector: Inspector, schema: str | None, name: str) -> tuple[str, ...] | None:
-    """What a version table holds, None where it is none."""
+    """Return the revisions in a version table, None if the table is not one."""
     version: Column[str] = Column("version_num", String())
     if version.name not in _columns(inspector, schema, name):
         return None

@@ -1,4 +1,4 @@
-"""The migrations of a store's database."""
+"""The migrations of a store's database, as an API."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import io
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, insert, inspect
 
-from fine_tuning_store.errors import (
-    InvalidValueError,
-    SchemaConflictError,
-    SchemaVersionError,
-    UnsupportedDatabaseError,
-)
-from fine_tuning_store.schema import exclusive, revisions
-from fine_tuning_store.schema.checks import numbers, refuse_tables_elsewhere, require_usable
-from fine_tuning_store.schema.exclusive import LOCK_SECONDS
-from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.errors import EngineConfigurationError, InvalidValueError, SchemaConflictError, SchemaVersionError
+from fine_tuning_store.schema import revisions
+from fine_tuning_store.schema.catalog import SchemaDifference, differences
+from fine_tuning_store.schema.checks import read_numbers, refuse_tables_elsewhere, require_usable
+from fine_tuning_store.schema.dialects import support_for
+from fine_tuning_store.schema.locks import alembic_lock
+from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER
+from fine_tuning_store.schema.search_path import only_schema
+from fine_tuning_store.schema.state import SchemaState, equal_number, look, store_commands
+from fine_tuning_store.schema.timeouts import LOCK_SECONDS, deadline
+from fine_tuning_store.sql.models import VERSION_TABLE, compatibility
+from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
 from fine_tuning_store.transactions import retry
-from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, only_schema, options_of
-from fine_tuning_store.sql.models import SCHEMA_NUMBER, VERSION_TABLE, compatibility
-
-if TYPE_CHECKING:
-    from fine_tuning_store.schema.state import SchemaState
 
 T = TypeVar("T")
 
@@ -33,99 +30,115 @@ _logger = logging.getLogger(__name__)
 
 
 class Schema:
-    """Migrates the database of a store and tells how far it is. Each call has a connection of its own; one that migrated is closed."""
+    """The migrations of a store's database. Each call uses a connection of its own; one that migrated is closed afterwards."""
 
     def __init__(self, engine: Engine, schema: str | None = None, host_version_table: str | None = None) -> None:
         if None in (engine.get_execution_options().get("schema_translate_map") or {}):
-            raise UnsupportedDatabaseError("this engine translates schemas: give one that does not, and the store its schema=")
+            raise EngineConfigurationError(
+                "this engine translates the default schema (schema_translate_map): use one that does not, and give the store its schema="
+            )
         self._engine = engine
         self._schema = checked_schema(schema, engine.dialect)
-        self._version_table = checked_host_version_table(host_version_table)
+        self._host_version_table = checked_host_version_table(host_version_table)
+        self._support = support_for(engine.dialect)
 
     def upgrade(self, revision: str = "head", *, lock_timeout: float = LOCK_SECONDS, create_schema: bool = False) -> None:
-        """Migrate forward. Safe to repeat, and safe when many processes call it at once: one migrates, the others wait.
+        """Upgrade to a revision. Safe to repeat, and safe when many processes call it at once: one migrates, the others wait.
 
-        `create_schema` creates the store's `schema` first if it is not there; without it, a missing one raises InvalidValueError.
+        Does nothing if the tables are a newer release's and this one may use them, so that a replica of the old release can restart
+        during a deployment, or after a rollback.
 
-        Does nothing on tables of a newer release that this one may use, so that it can start again beside that one, or after a rollback.
+        Args:
+            revision: The revision to upgrade to.
+            lock_timeout: How long to wait for other processes that migrate or use the tables, in seconds.
+            create_schema: Create the store's `schema` first if it does not exist.
 
-        Waits up to `lock_timeout` seconds, then raises SchemaLockTimeoutError. Raises SchemaConflictError if the database holds
-        tables of our names that are not ours or a revision that this release does not know, or if the store's `host_version_table` is an
-        application's and there is something to do, SchemaVersionError for tables of a newer release that this one may not use,
-        and InvalidValueError for an unknown `revision`; in each case nothing is changed.
+        Raises:
+            SchemaLockTimeoutError: Others migrated or used the tables for longer than `lock_timeout`.
+            SchemaConflictError: The database has tables of these names that are not the store's, or a revision that this release does
+                not know; or there is something to do, and the history is an application's (`host_version_table`).
+            SchemaVersionError: The tables are a newer release's, and this one may not use them.
+            InvalidValueError: The revision or the schema does not exist.
         """
         if create_schema and self._schema is None:
             raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
-        with exclusive.patience(lock_timeout) as left:
+        with deadline(lock_timeout) as left:
             if revision in ("head", self.head()) and self._has_nothing_to_do(left):
                 return
             self._run("upgrade", revision, left, create_schema=create_schema)
 
     def downgrade(self, revision: str, *, allow_data_loss: bool = False, lock_timeout: float = LOCK_SECONDS) -> None:
-        """Migrate back to a revision, or to `base`: without any table. What the older tables cannot hold is lost.
+        """Downgrade to a revision, or to `base`, which drops all tables. What the older tables cannot hold is lost.
 
-        So with any job stored it raises SchemaConflictError and goes no further back, unless `allow_data_loss` is given. Raises as `upgrade`.
+        Args:
+            revision: The revision to downgrade to.
+            allow_data_loss: Go on although jobs are stored.
+            lock_timeout: As for `upgrade`.
+
+        Raises:
+            SchemaConflictError: A job is stored, and `allow_data_loss` was not given; or as `upgrade`.
+            SchemaLockTimeoutError: As `upgrade`.
+            InvalidValueError: As `upgrade`.
         """
-        with exclusive.patience(lock_timeout) as left:
+        with deadline(lock_timeout) as left:
             self._run("downgrade", revision, left, allow_data_loss=allow_data_loss)
 
     def adopt(self, *, lock_timeout: float = LOCK_SECONDS) -> None:
-        """Begin a history for tables that have none, where they are exactly those of a revision: write the version table, and what
-        the compatibility row should say. The same where a downgrade was cut off before it changed a table. At the head already, it
-        does nothing.
+        """Create the version table for tables that have none, if they are exactly those of a revision, and correct the compatibility row.
 
-        Raises SchemaConflictError, which lists the differences, if the tables are not exactly those of a revision, or if they have a
-        history, and SchemaLockTimeoutError as `upgrade`; in each case nothing is changed.
+        Also undoes a downgrade that was interrupted before it changed a table. Does nothing if the tables are current.
+
+        Raises:
+            SchemaConflictError: The tables are not exactly those of a revision, or have a history. The message lists the differences.
+            SchemaLockTimeoutError: As `upgrade`.
         """
-        with exclusive.patience(lock_timeout) as left:
+        with deadline(lock_timeout) as left:
             if self.state().is_usable:
                 return
-            if self._version_table is not None:
-                self._refuse_to_write_in(self._version_table, "stamp fine_tuning_store@head")
-            traits = traits_of(self._engine.dialect.name)
-            with exclusive.connection(self._engine) as connection:
-                connection.execution_options(**traits.migration_options)
-                with only_schema(connection, self._schema), traits.migration_lock(connection, left()):
+            if self._host_version_table is not None:
+                self._refuse_to_write_in(self._host_version_table, f"stamp {BRANCH}@head")
+            with self._support.dedicated_connection(self._engine) as connection:
+                connection.execution_options(**self._support.execution_options)
+                with only_schema(connection, self._schema), self._support.migration_lock(connection, left()):
                     refuse_tables_elsewhere(connection)
                     self._adopt(connection)
 
     def _adopt(self, connection: Connection) -> None:
         from alembic.migration import MigrationContext
-        from alembic.script import ScriptDirectory
-
-        from fine_tuning_store.schema.state import equal_number, look, own
-        from fine_tuning_store.sql import catalog
 
         state = look(connection, self._schema, None)
-        if state.is_usable:  # another process was faster
+        if state.is_usable:  # another process adopted them first
             return
-        number = equal_number(connection, self._schema) if state.command == own(self._schema).adopt else None
+        number = equal_number(connection, self._schema) if state.command == store_commands(self._schema).adopt else None
         if number is None:
             why = state.problems or ("there are none" if state.revision is None else f"they have a history, which is at {state.revision}",)
             lines = "\n".join(f"- {line}" for line in why)
             raise SchemaConflictError(f"the fine-tuning tables cannot be adopted. Nothing was changed:\n{lines}")
         if state.schema_number != number:
-            row = {"id": 1, "schema_number": number, "oldest_code_number": catalog.REVISIONS[number].oldest_code_number}
+            row = {"id": 1, "schema_number": number, "oldest_code_number": revisions.by_number()[number].oldest_code_number}
             connection.execute(delete(compatibility), execution_options=options_of(self._schema))
             connection.execute(insert(compatibility).values(row), execution_options=options_of(self._schema))
         context = MigrationContext.configure(connection, opts=self._version_options())
-        context.stamp(ScriptDirectory.from_config(revisions.config()), revisions.revision_of(number))
+        context.stamp(revisions.script_directory(), revisions.revision_id(number))
 
     def sql(self, revision: str = "head", *, start: str = "base") -> str:
-        """The SQL of an upgrade from `start` to a revision, or of the downgrade to an older one, for the database of this store.
+        """Return the SQL of an upgrade from `start` to a revision, or of the downgrade to an older one.
 
-        It connects to nothing, so the SQL trusts the database to be at `start`. Raises InvalidValueError for an unknown revision, and
-        SchemaConflictError if the store's `host_version_table` is an application's.
+        It does not connect: the SQL assumes that the database is at `start`.
+
+        Raises:
+            InvalidValueError: A revision is unknown.
+            SchemaConflictError: The history is an application's (`host_version_table`).
         """
         from alembic import command
 
-        if self._version_table is not None:
-            raise self._another_history(self._version_table, "upgrade heads --sql")
+        if self._host_version_table is not None:
+            raise self._another_history(self._host_version_table, "upgrade heads --sql")
         chain = ["base", *revisions.revisions()]
         places = [self._place(chain, field, name) for field, name in (("start", start), ("revision", revision))]
         write = command.upgrade if places[0] <= places[1] else command.downgrade
         output = io.StringIO()
-        with exclusive.alembic(self._engine, LOCK_SECONDS):
+        with alembic_lock(self._engine, LOCK_SECONDS):
             config = revisions.config(url=f"{self._engine.dialect.name}://", output=output, schema=self._schema)
             write(config, ":".join(chain[place] for place in places), sql=True)
         return output.getvalue()
@@ -139,100 +152,97 @@ class Schema:
         return chain.index(str(name))
 
     def current(self) -> str | None:
-        """The revision that the database is at, None before the first. Raises SchemaConflictError if its version table has several."""
+        """Return the revision of the database, None before the first. Raises SchemaConflictError if its version table has several."""
         return self._read(self._current)
 
     def _current(self, connection: Connection) -> str | None:
         from alembic.migration import MigrationContext
 
         heads = MigrationContext.configure(connection, opts=self._version_options()).get_current_heads()
-        ours = [revision for revision in heads if self._version_table is None or revision.startswith(revisions.PREFIX)]
-        if len(ours) > 1:
+        own = [revision for revision in heads if self._host_version_table is None or revision.startswith(revisions.PREFIX)]
+        if len(own) > 1:
             raise SchemaConflictError(
-                f"the version table has several of our revisions: {', '.join(sorted(ours))}. Nothing was changed: leave the row of the one "
-                "that the tables are of (store.schema.state and fine-tuning-store db check tell the differences)"
+                f"the version table has several revisions of the store: {', '.join(sorted(own))}. Nothing was changed: keep only the row "
+                "of the one that the tables match (store.schema.state and fine-tuning-store db check list the differences)"
             )
-        if heads and not ours:  # Alembic leaves out a revision that one of the application's depends on
-            found = numbers(connection, self._schema)
-            ours = [revisions.revision_of(found[0])] if found else []
-        return ours[0] if ours else None
+        if heads and not own:  # the version table omits a revision on which one of the application's depends
+            found = read_numbers(connection, self._schema)
+            own = [revisions.revision_id(found.schema_number)] if found else []
+        return own[0] if own else None
 
-    def _read(self, look: Callable[[Connection], T]) -> T:
-        """Look at the database; again where another node of a cluster changed the tables meanwhile."""
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        """Read from the database; retry if another node of a cluster changed the tables in the meantime."""
 
         def once() -> T:
             with self._engine.connect() as connection:
-                return look(connection)
+                return work(connection)
 
         return retry(once, self._engine.dialect, also_disconnected=True)
 
     def _version_options(self) -> dict[str, Any]:
-        return {"version_table": self._version_table or VERSION_TABLE, "version_table_schema": self._schema}
+        return {"version_table": self._host_version_table or VERSION_TABLE, "version_table_schema": self._schema}
 
     def head(self) -> str:
-        """The newest revision of this release."""
+        """Return the newest revision of this release."""
         return revisions.revisions()[-1]
 
     def state(self) -> SchemaState:
-        """How far the database is, what is wrong with it, and what to run next. It reads only.
+        """Return the state of the database, what is wrong with it, and the command to run next. It only reads.
 
-        Raises nothing for what it finds, only what the driver raises where it cannot connect or read. Where the version table names a
-        revision of this release it compares the catalog too: about 10 to 20 ms in all, so call it once at a start, not in each request.
+        It raises nothing about what it finds, only the driver's errors. If the version table names a revision of this release, it also
+        compares the catalog, which takes 10 to 20 ms: call it once at a start, not in each request.
         """
-        from fine_tuning_store.schema.state import look
-
-        return self._read(lambda connection: look(connection, self._schema, self._version_table))
+        return self._read(lambda connection: look(connection, self._schema, self._host_version_table))
 
     def require_usable(self) -> None:
         """Raise SchemaVersionError, which names the call to make, unless this release may use the tables as they are."""
-        self._read(lambda connection: require_usable(connection, self._schema, self._version_table))
+        self._read(lambda connection: require_usable(connection, self._schema, self._host_version_table))
 
-    def check(self) -> tuple[str, ...]:
-        """Compare the database's catalog with what this release makes: one line a difference, none if it is equal.
+    def check(self) -> tuple[SchemaDifference, ...]:
+        """Compare the database's catalog with what this release makes. The `str` of each difference is a sentence.
 
-        It compares tables, columns (type, collation, nullability, default, whether the database makes or hides the value), keys, checks
-        and exclusion constraints, and indexes (columns, sorting, collation, uniqueness, condition), on PostgreSQL also whether all these
-        are valid, but not triggers, row level security and storage options. SQLite's catalog tells no collations of columns.
+        It compares tables, columns (type, collation, nullability, default, whether they are generated or invisible), keys, checks,
+        exclusion constraints, and indexes (columns, sorting, collation, uniqueness, condition), on PostgreSQL also whether all these are
+        valid, but not triggers, row level security and storage options. SQLite's catalog has no collations of columns.
         """
-        from fine_tuning_store.sql import catalog
-
-        return self._read(lambda connection: tuple(map(str, catalog.differences(connection, self._schema))))
+        return self._read(lambda connection: differences(connection, self._schema))
 
     def _has_nothing_to_do(self, left: Callable[[], float]) -> bool:
-        """Whether the tables are current, or a newer release's that this one may use."""
+        """Return True if the tables are current, or a newer release's that this one may use."""
         current = self.current()
         if current == self.head():
             return self._is_whole(left)
         if current is None or current in revisions.revisions():
             return False
-        found = self._read(lambda connection: numbers(connection, self._schema))
-        if found is None or found[0] <= SCHEMA_NUMBER:
+        found = self._read(lambda connection: read_numbers(connection, self._schema))
+        if found is None or found.schema_number <= SCHEMA_NUMBER:
             return False
         self.require_usable()
-        _logger.info("the tables are of a newer release, which lets this one use them: nothing was migrated")
+        _logger.info("the tables are of a newer release that allows this one to use them: nothing was migrated")
         return True
 
     def _is_whole(self, left: Callable[[], float]) -> bool:
-        """Whether the tables are as the version table says. A downgrade that was cut off before it changed one of them is taken back."""
+        """Return True if the tables match the version table. Undoes a downgrade that was interrupted before it changed one of them."""
         try:
             self.require_usable()
         except SchemaVersionError as error:
-            if self._version_table is None and not self.check():
+            if self._host_version_table is None and not self.check():
                 try:
                     self.adopt(lock_timeout=left())
                 except SchemaConflictError:
                     if self.current() == self.head():
                         raise
-                    return False  # it was not cut off, and has ended meanwhile
+                    return False  # it was not interrupted, and has ended in the meantime
                 return True
-            target = "base" if error.found is None else revisions.revision_of(error.found)
-            if self._version_table is None:
+            target = "base" if error.found is None else revisions.revision_id(error.found)
+            if self._host_version_table is None:
                 finish = f"finish it by a downgrade to {target!r} (store.schema.downgrade, fine-tuning-store db downgrade), then upgrade"
             else:
-                name = "fine_tuning_store@base" if error.found is None else target
+                name = f"{BRANCH}@base" if error.found is None else target
                 finish = f"finish it by 'alembic downgrade {name}', then run 'alembic upgrade heads'"
             raise SchemaConflictError(
-                f"the database says that it is current, but its tables do not: a downgrade was cut off. Nothing was changed: {finish}"
+                "the version table says that the tables are current, but they are not: a downgrade was interrupted. Nothing was changed: "
+                f"{finish}"
             ) from error
         return True
 
@@ -241,18 +251,18 @@ class Schema:
         from alembic.util import CommandError
 
         if not isinstance(revision, str) or not revision:
-            raise InvalidValueError("revision", revision, "must be head, base or the name of a revision")
-        if self._version_table is not None:
-            self._refuse_to_write_in(self._version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
+            raise InvalidValueError("revision", revision, "must be head, base or the id of a revision")
+        if self._host_version_table is not None:
+            self._refuse_to_write_in(self._host_version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
         known, current = revisions.revisions(), self.current()
         if current is not None and current not in known:
             raise SchemaConflictError(
-                f"the database is at revision {current!r}, which this release does not know: use the one that made it"
+                f"the database is at revision {current!r}, which this release does not know: use the release that made it"
             )
         steps: list[Any] = []
         began = time.monotonic()
         try:
-            with exclusive.alembic(self._engine, left()), exclusive.connection(self._engine) as connection:
+            with alembic_lock(self._engine, left()), self._support.dedicated_connection(self._engine) as connection:
                 attributes |= {"lock_timeout": left(), "schema": self._schema}
                 attributes["on_version_apply"] = lambda *, step, **_: steps.append(step)
                 getattr(command, direction)(revisions.config(connection=connection, **attributes), revision)

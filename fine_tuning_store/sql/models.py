@@ -25,8 +25,7 @@ from fine_tuning_store.domain.validation import (
 )
 from fine_tuning_store.sql.types import Json, identifier, long_text
 
-#: The number of the schema that this code was written for: that of the newest migration.
-SCHEMA_NUMBER: Final = 2
+#: The table in which Alembic keeps the store's revision.
 VERSION_TABLE: Final = "fine_tuning_store_version"
 
 Id = Annotated[str, mapped_column(identifier(MAX_ID_LENGTH))]

@@ -1,31 +1,39 @@
-"""Waiting without blocking: an async driver never blocks its event loop."""
+"""Waiting that never blocks an event loop: with an async driver each wait is awaited."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Final, TypeVar
 
-from sqlalchemy.util import await_, greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
-POLL_SECONDS = 0.05
+T = TypeVar("T")
 
-#: How long others may stand in line behind a migration that waits for a table; and for how long it then lets them by.
-LOCK_WAIT_SECONDS = 1
+POLL_SECONDS: Final = 0.05
+
+
+def wait_for(awaitable: Awaitable[T]) -> T:
+    """Await something in sync code that runs in a greenlet of SQLAlchemy's, as every bridged call does.
+
+    SQLAlchemy 2.1 calls its function await_; the older name works in 2.0 and 2.1.
+    """
+    return await_only(awaitable)
 
 
 def sleep(seconds: float, *, is_async: bool) -> None:
-    """Let so much time pass, awaited where the driver is async: the caller is in a greenlet of SQLAlchemy's then."""
+    """Wait: awaited if the driver is async, see `wait_for`."""
     if is_async:
-        await_(asyncio.sleep(seconds))
+        wait_for(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
 
 
 def poll(attempt: Callable[[], bool], seconds: float, *, is_async: bool) -> bool:
-    """Try until it succeeds, for so many seconds at most; answer whether it did."""
+    """Call the function until it returns True, for at most so many seconds. Returns False if it never did."""
     deadline = time.monotonic() + seconds
     while not attempt():
         if time.monotonic() >= deadline:
@@ -35,36 +43,32 @@ def poll(attempt: Callable[[], bool], seconds: float, *, is_async: bool) -> bool
 
 
 @contextmanager
-def beside(work: Callable[[], object], every: float, *, is_async: bool) -> Iterator[None]:
-    """Do some work every so many seconds while the block runs: in a thread, or in a task where the driver is async."""
+def run_periodically(function: Callable[[], object], interval: float, *, is_async: bool) -> Iterator[None]:
+    """Call the function at an interval in seconds while the block runs: in a thread, or in a task if the driver is async."""
     if is_async:
 
-        def again() -> None:
+        def call() -> None:
             while True:
-                sleep(every, is_async=True)
-                work()
+                sleep(interval, is_async=True)
+                function()
 
-        task = asyncio.get_running_loop().create_task(greenlet_spawn(again))
+        task = asyncio.get_running_loop().create_task(greenlet_spawn(call))
         try:
             yield
         finally:
             task.cancel()
-            await_(asyncio.wait([task]))
+            wait_for(asyncio.wait([task]))
     else:
         stopped = threading.Event()
 
-        def until_stopped() -> None:
-            while not stopped.wait(every):
-                work()
+        def call_until_stopped() -> None:
+            while not stopped.wait(interval):
+                function()
 
-        thread = threading.Thread(target=until_stopped, daemon=True)
+        thread = threading.Thread(target=call_until_stopped, daemon=True)
         thread.start()
         try:
             yield
         finally:
             stopped.set()
             thread.join()
-
-
-def wait_for(awaitable):
-    return await_(awaitable)

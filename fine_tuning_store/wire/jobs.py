@@ -1,7 +1,7 @@
 """The JSON shape of jobs, in and out.
 
-Reading is lenient: it accepts every shape that the OpenAI API, its documentation and Azure have sent since 2023. Nothing that a payload says
-is lost: `job_from_wire(job_to_wire(job)) == job`, and unknown members come back through `extra`.
+Reading is lenient: it accepts every shape that the OpenAI API, its documentation and Azure have sent since 2023. Nothing is lost:
+`job_from_wire(job_to_wire(job)) == job`, and unknown members come back through `extra`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from fine_tuning_store import (
     UnitAlreadyOpenError,
     UnsupportedDatabaseError,
 )
-from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.schema.dialects import support_for
 from tests.support.databases import Database, with_driver
 from tests.support.factories import a_job
 
@@ -221,7 +221,7 @@ def test_who_waits_for_the_migration_lock_leaves_the_event_loop_free(empty_url: 
                 await asyncio.sleep(0.01)
 
         ticking = asyncio.create_task(tick())
-        lock = traits_of(store.engine.dialect.name).migration_lock
+        lock = support_for(store.engine.dialect).migration_lock
         with FineTuningStore.from_url(empty_url) as other:
             with other._transactions.engine.connect() as connection, lock(connection, 1):
                 with pytest.raises(SchemaLockTimeoutError):
@@ -268,12 +268,13 @@ def test_what_is_of_the_other_colour_is_refused_with_what_to_use(async_url: str,
     engine, sync_engine = create_async_engine(async_url), create_engine(url)
 
     for call, says in (
-        (lambda: FineTuningStore(engine.sync_engine), "AsyncFineTuningStore"),
         (lambda: FineTuningStore(wrong(engine)), "AsyncFineTuningStore"),
         (lambda: AsyncFineTuningStore(wrong(sync_engine)), "FineTuningStore"),
     ):
-        with pytest.raises(UnsupportedDatabaseError, match=says):
+        with pytest.raises(TypeError, match=says):
             call()
+    with pytest.raises(UnsupportedDatabaseError, match="AsyncFineTuningStore"):
+        FineTuningStore(engine.sync_engine)
     for source in (sync_engine, engine, AsyncConnection(engine), None):
         with pytest.raises(TypeError, match="Async"):
             AsyncFineTuningJobRepository(wrong(source))

@@ -12,6 +12,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine, event, inspect, text
 
 from fine_tuning_store import (
+    EngineConfigurationError,
     FineTuningJobRepository,
     FineTuningStore,
     Hyperparameters,
@@ -20,7 +21,6 @@ from fine_tuning_store import (
     JobError,
     Method,
     SchemaConflictError,
-    UnsupportedDatabaseError,
 )
 from fine_tuning_store.schema import migrations_path
 from tests.contract.test_units import lost
@@ -129,7 +129,7 @@ def test_an_engine_that_commits_each_statement_is_refused(url: str, database: Da
         return
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
 
-    with pytest.raises(UnsupportedDatabaseError, match="AUTOCOMMIT"):
+    with pytest.raises(EngineConfigurationError, match="AUTOCOMMIT"):
         FineTuningStore(engine).jobs.list()
     engine.dispose()
 

@@ -14,12 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import (
     AsyncFineTuningStore,
+    EngineConfigurationError,
     FineTuningJobRepository,
     FineTuningStore,
     FineTuningStoreError,
     JobNotFoundError,
     UnitOfWork,
-    UnsupportedDatabaseError,
 )
 from tests.support.databases import Database
 from tests.support.factories import stored
@@ -84,7 +84,7 @@ def test_a_guest_of_a_connection_that_commits_each_statement_is_refused(url: str
     job = stored(store, status="running")
 
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        with pytest.raises(UnsupportedDatabaseError, match="AUTOCOMMIT"):
+        with pytest.raises(EngineConfigurationError, match="AUTOCOMMIT"):
             FineTuningJobRepository(connection).succeed(job.id, fine_tuned_model="m", result_files=["file-1"])
     engine.dispose()
 

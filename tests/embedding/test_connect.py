@@ -17,6 +17,7 @@ from fine_tuning_store import (
     IllegalTransitionError,
     InvalidValueError,
     JobReferencedError,
+    MissingDriverError,
     SchemaVersionError,
     UnsupportedDatabaseError,
 )
@@ -137,7 +138,7 @@ def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
 
-    with pytest.raises(UnsupportedDatabaseError, match=rf"fine-tuning-store\[{extra}\]"):
+    with pytest.raises(MissingDriverError, match=rf"fine-tuning-store\[{extra}\]"):
         FineTuningStore.from_url(url)
 
 
@@ -151,7 +152,7 @@ def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest
     ],
 )
 def test_a_missing_driver_that_no_extra_brings_is_named_with_one_that_an_extra_does(url: str, advice: str) -> None:
-    with pytest.raises(UnsupportedDatabaseError) as caught:
+    with pytest.raises(MissingDriverError) as caught:
         connect_either(url)
 
     assert str(caught.value).endswith(f"): {advice}")
@@ -292,5 +293,5 @@ def test_a_store_of_ours_describes_no_result_on_postgresql_and_reads_in_one_roun
         return
     with FineTuningStore.from_url(url) as store, store.engine.connect() as connection:
         cursor = connection.connection.cursor()
-        assert type(cursor).__module__ == "fine_tuning_store.sql.psycopg_recipe"
+        assert type(cursor).__module__ == "fine_tuning_store.sql.dialects.postgresql"
         assert store._transactions.owns_engine

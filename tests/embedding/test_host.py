@@ -16,7 +16,6 @@ from fine_tuning_store import (
     JobAlreadyExistsError,
     JobNotFoundError,
     JobStatus,
-    UnsupportedDatabaseError,
 )
 from fine_tuning_store.errors import CursorNotFoundError
 from fine_tuning_store.models import JobRow
@@ -126,5 +125,5 @@ def test_a_scoped_session_serves_too(engine: Engine, store: FineTuningStore) -> 
 def test_what_is_no_session_is_refused_with_a_hint(engine: Engine) -> None:
     with pytest.raises(TypeError, match=r"FineTuningStore\(engine\)"):
         FineTuningJobRepository(engine)  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedDatabaseError, match=r"FineTuningStore\.connect"):
+    with pytest.raises(TypeError, match=r"FineTuningStore\.from_url"):
         FineTuningStore("sqlite://")  # type: ignore[arg-type]

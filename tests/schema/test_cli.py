@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url
 
 from fine_tuning_store import FineTuningStore
-from fine_tuning_store.sql.dialects import traits_of
+from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.sql.engine import shown as shown_url
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.schema.test_schema import HEAD
@@ -151,7 +151,7 @@ def test_a_url_of_an_async_driver_serves_as_well(database: Database, empty_url: 
 
 def test_who_waits_too_long_for_another_that_migrates_is_told_by_a_code_of_its_own(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
-        lock = traits_of(store.engine.dialect.name).migration_lock
+        lock = support_for(store.engine.dialect).migration_lock
         with store._transactions.engine.connect() as connection, lock(connection, 1):
             assert "0.2 s" in refusal("upgrade", "--lock-timeout", "0.2", url=empty_url, code=4)
             code, answer = db_json("upgrade", "--lock-timeout", "0.2", url=empty_url)
@@ -177,7 +177,7 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_line_without_the_passw
     line = refusal("state", "--url", shown, url=empty_url)  # the option goes before the environment
 
     assert line.startswith(f"cannot connect to {database.name}+")
-    assert ("its folder must be there and be writable" in line) == (database.name == "sqlite")
+    assert ("its folder must exist and be writable" in line) == (database.name == "sqlite")
     assert "top-secret" not in line
     code, answer = db_json("state", "--url", shown, url=empty_url)
     assert (code, answer) == (3, {"error": "DatabaseUnreachableError", "message": line})

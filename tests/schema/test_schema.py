@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaVersionError
-from fine_tuning_store.schema import migrations_path
-from fine_tuning_store.schema.exclusive import _alembic_in_use
-from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.models import METADATA, SCHEMA_NUMBER, VERSION_TABLE
+from fine_tuning_store.schema import SCHEMA_NUMBER, migrations_path
+from fine_tuning_store.schema.dialects import support_for
+from fine_tuning_store.schema.locks import _alembic_in_use
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
 
@@ -116,7 +116,7 @@ def test_threads_that_migrate_at_once_all_succeed(database: Database) -> None:
 
 def test_who_waits_for_the_lock_longer_than_it_wants_to_is_told(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other:
-        lock = traits_of(store.engine.dialect.name).migration_lock
+        lock = support_for(store.engine.dialect).migration_lock
         with store._transactions.engine.connect() as connection, lock(connection, 1):
             with pytest.raises(SchemaLockTimeoutError, match=r"0\.2 s"):
                 other.schema.upgrade(lock_timeout=0.2)
@@ -126,7 +126,7 @@ def test_who_waits_for_the_lock_longer_than_it_wants_to_is_told(empty_url: str) 
 
 def test_the_wait_for_other_threads_counts_as_one_with_that_for_other_processes(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other, ThreadPoolExecutor() as threads:
-        lock = traits_of(store.engine.dialect.name).migration_lock
+        lock = support_for(store.engine.dialect).migration_lock
         with store._transactions.engine.connect() as connection, lock(connection, 1):
             with _alembic_in_use:
                 waiting = threads.submit(other.schema.upgrade, lock_timeout=1)

@@ -13,7 +13,7 @@ from inspect import isawaitable
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.util import await_, greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from fine_tuning_store import AsyncFineTuningStore, AsyncUnitOfWork
 from fine_tuning_store.aio.bridge import Bridge
@@ -34,7 +34,7 @@ class Awaited:
         async def call(unit: AsyncUnitOfWork) -> Any:
             return await greenlet_spawn(function, _plain(unit))
 
-        return await_(self.target.run_in_transaction(call))
+        return await_only(self.target.run_in_transaction(call))
 
     def __repr__(self) -> str:
         return repr(self.target)
@@ -74,7 +74,7 @@ def _plain(value: Any) -> Any:
 def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     answer = function(*args, **kwargs)
     if isawaitable(answer):
-        return await_(answer)
+        return await_only(answer)
     if hasattr(answer, "__anext__"):
         return _iterated(answer)
     if isinstance(answer, AbstractAsyncContextManager) and not isinstance(answer, AsyncFineTuningStore):
@@ -85,18 +85,18 @@ def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def _iterated(rows: Any) -> Iterator[Any]:
     try:
         while True:
-            yield await_(anext(rows))
+            yield await_only(anext(rows))
     except StopAsyncIteration:
         return
 
 
 @contextmanager
 def _block(block: AbstractAsyncContextManager[Any]) -> Iterator[Any]:
-    unit = await_(block.__aenter__())
+    unit = await_only(block.__aenter__())
     try:
         yield _plain(unit)
     except BaseException as error:
-        if not await_(block.__aexit__(type(error), error, error.__traceback__)):
+        if not await_only(block.__aexit__(type(error), error, error.__traceback__)):
             raise
     else:
-        await_(block.__aexit__(None, None, None))
+        await_only(block.__aexit__(None, None, None))

@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import URL, Connection, StaticPool, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, SchemaConflictError, SchemaLockTimeoutError, UnsupportedDatabaseError
-from fine_tuning_store.sql import migration_lease
-from fine_tuning_store.sql.dialects import traits_of
-from fine_tuning_store.sql.migration_lease import lease
+from fine_tuning_store import AsyncFineTuningStore, EngineConfigurationError, FineTuningStore, SchemaConflictError, SchemaLockTimeoutError
+from fine_tuning_store.schema import galera_lease
+from fine_tuning_store.schema.dialects import support_for
+from fine_tuning_store.schema.galera_lease import lease
 from fine_tuning_store.sql.models import VERSION_TABLE
 from fine_tuning_store.sql.waiting import poll
 from tests.schema.test_cli import db_json
@@ -100,7 +100,7 @@ def urls(place: Place) -> Iterator[list[str]]:
 
 
 def held(connection: Connection, seconds: float = 1) -> Any:
-    return traits_of(connection.dialect.name).migration_lock(connection, seconds)
+    return support_for(connection.dialect).migration_lock(connection, seconds)
 
 
 def change(store: FineTuningStore, values: str) -> None:
@@ -160,7 +160,7 @@ def test_who_gives_up_on_the_lock_is_told_who_has_it(place: Place, urls: list[st
 @pytest.mark.parametrize("pool", [{"poolclass": StaticPool}, {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}])
 def test_a_pool_that_has_no_second_connection_is_refused(place: Place, urls: list[str], pool: dict[str, Any]) -> None:
     engine = create_engine(urls[0], connect_args={} if place.pooler is None else {"prepare_threshold": None}, **pool)
-    with pytest.raises(UnsupportedDatabaseError, match="two connections"):
+    with pytest.raises(EngineConfigurationError, match="two connections"):
         FineTuningStore(engine).schema.upgrade()
     engine.dispose()
 
@@ -170,7 +170,7 @@ def test_a_pool_that_has_no_second_connection_is_refused(place: Place, urls: lis
 
 @on_galera
 def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migration_lease, "RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr(galera_lease, "RENEWAL_SECONDS", 0.05)
 
     def is_renewed(other: FineTuningStore) -> bool:
         with other.engine.connect() as connection:
@@ -237,7 +237,7 @@ def test_the_lease_of_a_dead_process_is_believed_until_it_ends(place: Place, url
 def killed_with_short_leases(
     wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, pooled: bool
 ) -> int:
-    migration_lease.LEASE_SECONDS = 0
+    galera_lease.LEASE_SECONDS = 0
     return killed_upgrades(wait, url, begin, every, pooled)
 
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from fine_tuning_store import FineTuningStore, SchemaVersionError
-from fine_tuning_store.sql.models import SCHEMA_NUMBER
+from fine_tuning_store.schema import SCHEMA_NUMBER
 from tests.support.databases import Database
 from tests.support.factories import created
 from tests.support.future_release import ROOT, alembic, release_to_come

@@ -1,6 +1,6 @@
-"""The migration lock of a Galera cluster, each node of which would grant the same GET_LOCK: a row that says who migrates, and until when.
+"""The migration lock of a Galera cluster, where each node would grant the same GET_LOCK: a row with a holder and an expiry time.
 
-The row is renewed beside the migration, so a process that died is soon known to be dead. The time in it is the database's.
+The row is renewed in parallel to the migration, so that the lease of a process that died soon expires. Times are the database's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -32,17 +32,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from fine_tuning_store.errors import SchemaLockTimeoutError
-from fine_tuning_store.sql.commit_checks import before_each_commit
-from fine_tuning_store.sql.migration_lock import MigrationLock, lost, second_connection
-from fine_tuning_store.sql.waiting import beside, poll
+from fine_tuning_store.schema.commit_hooks import before_each_commit
+from fine_tuning_store.schema.locks import MigrationLock, lock_lost_error, second_connection
+from fine_tuning_store.sql.waiting import poll, run_periodically
 
 T = TypeVar("T")
 
-#: How long a holder is believed that says nothing more, and how often a living one speaks, in seconds.
+#: Lifetime of an unrenewed lease, and the renewal interval, in seconds.
 LEASE_SECONDS = 30
 RENEWAL_SECONDS = 5
 
-lease = Table(
+lease: Final = Table(
     "fine_tuning_migration_lease",
     MetaData(),
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
@@ -54,44 +54,48 @@ _now = func.unix_timestamp()
 _logger = logging.getLogger(__name__)
 
 
-def lease_lock(is_race: Callable[[Any], bool]) -> MigrationLock:
-    """A lock in a row. `is_race` says whether a driver's error only means that another process was faster to make or take it."""
+def lease_lock(is_race: Callable[[DBAPIError], bool]) -> MigrationLock:
+    """Return a lock that is a row of a table.
+
+    Args:
+        is_race: Returns True for an error which only means that another process created the table or took the lease first.
+    """
 
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
-        ours = _Lease(connection, is_race)
-        if not poll(ours.take, seconds, is_async=connection.dialect.is_async):
-            raise SchemaLockTimeoutError(seconds, ours.holder()) from ours.raced
+        own = _Lease(connection, is_race)
+        if not poll(own.acquire, seconds, is_async=connection.dialect.is_async):
+            raise SchemaLockTimeoutError(seconds, own.holder()) from own.raced
         try:
-            with ours.kept():
+            with own.renewed():
                 yield
                 connection.commit()
         except BaseException:
             connection.rollback()
-            if not connection.invalidated:  # else the server may be at work for us still: the row ends by itself
-                ours.leave()
+            if not connection.invalidated:  # else the server may still be executing a statement: the lease expires by itself
+                own.release()
             raise
-        if not ours.leave():
-            raise lost()
+        if not own.release():
+            raise lock_lost_error()
 
     return lock
 
 
 class _Lease:
-    """The row as one process sees it that has it or wants it."""
+    """The row, seen from one process that holds it or wants to."""
 
-    def __init__(self, connection: Connection, is_race: Callable[[Any], bool]) -> None:
+    def __init__(self, connection: Connection, is_race: Callable[[DBAPIError], bool]) -> None:
         self._connection = connection
         self._is_race = is_race
         self._me = f"process {os.getpid()} on {platform.node()}, {uuid4().hex[:12]}".encode("ascii", "replace").decode()[-200:]
         self.raced: DBAPIError | None = None
-        """What the last try was undone by."""
+        """The error that ended the last attempt."""
 
-    def take(self) -> bool:
-        """Take it if nobody has it, or one who has died."""
-        return self._unless_raced(self._take) or False
+    def acquire(self) -> bool:
+        """Take the lease if it is free or has expired."""
+        return self._unless_raced(self._acquire) or False
 
-    def _take(self) -> bool:
+    def _acquire(self) -> bool:
         if not inspect(self._connection).has_table(lease.name):
             self._connection.execute(CreateTable(lease))
         values = {"id": 1, "holder": self._me, "expires_at": _now + LEASE_SECONDS}
@@ -103,52 +107,52 @@ class _Lease:
         return bool(is_free) and self._connection.execute(update(lease).where(expired).values(values)).rowcount == 1
 
     def holder(self) -> str | None:
-        """Who has it, and for how much longer."""
+        """Return a description of the holder and of the time left."""
         row = self._unless_raced(lambda: self._connection.execute(select(lease.c.holder, lease.c.expires_at - _now)).one_or_none())
         return None if row is None else f"{row[0]}, which has {row[1]} s left if it has died"
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """A block beside which it is renewed, and in which nothing is committed after it was lost."""
+    def renewed(self) -> Iterator[None]:
+        """Renew the lease while the block runs. Nothing is committed inside it after the lease was lost."""
         with second_connection(self._connection) as other:  # that of the migration waits for a statement
-            renewed = beside(lambda: self._renew(other), RENEWAL_SECONDS, is_async=self._connection.dialect.is_async)
-            with before_each_commit(self._connection, self._require_ours), renewed:
+            renewal = run_periodically(lambda: self._renew(other), RENEWAL_SECONDS, is_async=self._connection.dialect.is_async)
+            with before_each_commit(self._connection, self._require_own), renewal:
                 yield
 
-    def _require_ours(self, connection: Connection) -> None:
+    def _require_own(self, connection: Connection) -> None:
         if connection.scalar(select(lease.c.holder)) != self._me:
-            raise lost()
+            raise lock_lost_error()
 
     def _renew(self, other: Connection) -> None:
         try:
             with other.begin():
                 other.execute(update(lease).where(lease.c.holder == self._me).values(expires_at=_now + LEASE_SECONDS))
-        except Exception as error:  # noqa: BLE001 - the next one may succeed, and what is committed is looked after
+        except Exception as error:  # noqa: BLE001 - the next one may succeed, and every commit checks the lease
             _logger.warning("the migration lease could not be renewed: %s", type(error).__name__)
 
-    def leave(self) -> bool:
-        """Give it back; false if it was lost. Where others are in the way for too long, it ends by itself."""
-        left: list[bool | None] = []
+    def release(self) -> bool:
+        """Delete the row; return False if it was lost. If other transactions block that for too long, the lease expires by itself."""
+        released: list[bool | None] = []
 
-        def leave() -> bool:
-            left.append(self._unless_raced(self._leave))
-            return left[-1] is not None
+        def release() -> bool:
+            released.append(self._unless_raced(self._release))
+            return released[-1] is not None
 
-        poll(leave, RENEWAL_SECONDS, is_async=self._connection.dialect.is_async)
-        return left[-1] is not False
+        poll(release, RENEWAL_SECONDS, is_async=self._connection.dialect.is_async)
+        return released[-1] is not False
 
-    def _leave(self) -> bool:
+    def _release(self) -> bool:
         return self._connection.execute(delete(lease).where(lease.c.holder == self._me)).rowcount == 1
 
     def _unless_raced(self, work: Callable[[], T]) -> T | None:
-        """What comes of a transaction, None if another process was faster."""
+        """Return the result of a transaction, None if another process was first."""
         try:
-            done = work()
+            result = work()
             self._connection.commit()
         except DBAPIError as error:
             self._connection.rollback()
-            if not self._is_race(error.driver_exception):
+            if not self._is_race(error):
                 raise
             self.raced = error
             return None
-        return done
+        return result

@@ -1,17 +1,18 @@
-"""What SQLAlchemy's reflection leaves out of a catalog: one query a database, whose rows are a thing and a fact of it, in words.
+"""Queries for what SQLAlchemy's reflection leaves out of a catalog: one per database.
 
-Each is told the tables' `names`; a table that is as we make it has no such fact, but for SQLite's indexes.
+Their rows are a kind of thing, the table, the thing's name (NULL for a primary key), and a fact about it. Their parameter is the `names` of
+tables. Tables that the migrations made have no such facts, except for SQLite's indexes.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: All of its indexes, since reflection tells no sorting and no collation, and warns the host of each one on an expression.
+#: All of its indexes: reflection knows neither their sorting nor their collations, and warns of each index on an expression.
 SQLITE: Final = """
     WITH tables AS (SELECT name FROM sqlite_master WHERE type = 'table' AND name IN :names),
     indexes AS (SELECT t.name AS tab, i.* FROM tables AS t, pragma_index_list(t.name, 'main') AS i)
-    SELECT 'index ' || tab || '.' || name, CASE WHEN "unique" THEN 'unique ' ELSE '' END || '(' || (
+    SELECT 'index', tab, name, CASE WHEN "unique" THEN 'unique ' ELSE '' END || '(' || (
         SELECT group_concat(part, ', ') FROM (
             SELECT coalesce(k.name, 'an expression') || CASE k.coll WHEN 'BINARY' THEN '' ELSE ' collate ' || k.coll END
                 || CASE WHEN k."desc" THEN ' desc' ELSE '' END AS part
@@ -20,52 +21,52 @@ SQLITE: Final = """
     ) || ')' || CASE WHEN partial THEN ' partial' ELSE '' END
     FROM indexes WHERE origin <> 'pk'
     UNION ALL
-    SELECT 'primary key ' || tab, 'with ' || k.name || ' collate ' || k.coll
+    SELECT 'primary key', tab, NULL, 'with ' || k.name || ' collate ' || k.coll
     FROM indexes, pragma_index_xinfo(indexes.name, 'main') AS k WHERE origin = 'pk' AND k."key" AND k.coll <> 'BINARY'
     UNION ALL
-    SELECT 'column ' || t.name || '.' || c.name, 'generated'
+    SELECT 'column', t.name, c.name, 'generated'
     FROM tables AS t, pragma_table_xinfo(t.name, 'main') AS c WHERE c.hidden IN (2, 3)
 """
 
-#: Without a schema the tables are those that are found without one, as in SQLAlchemy's reflection.
+#: Without a schema, the tables that are visible in the search path, as in SQLAlchemy's reflection.
 POSTGRESQL: Final = """
     WITH tables AS (
         SELECT c.oid, c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE c.relname IN :names AND CASE
             WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = CAST(:schema AS text) END
     )
-    SELECT 'column ' || t.relname || '.' || a.attname, CASE a.attidentity WHEN '' THEN 'generated' ELSE 'identity' END
+    SELECT 'column', t.relname, a.attname, CASE a.attidentity WHEN '' THEN 'generated' ELSE 'identity' END
     FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.oid
     WHERE a.attnum > 0 AND NOT a.attisdropped AND (a.attidentity <> '' OR a.attgenerated <> '')
     UNION ALL
-    SELECT CASE c.contype WHEN 'x' THEN 'exclusion constraint ' ELSE 'foreign key ' END || t.relname || '.' || c.conname,
+    SELECT CASE c.contype WHEN 'x' THEN 'exclusion constraint' ELSE 'foreign key' END, t.relname, c.conname,
         CASE c.contype WHEN 'x' THEN pg_get_constraintdef(c.oid) ELSE 'not valid' END
     FROM tables AS t JOIN pg_constraint AS c ON c.conrelid = t.oid
     WHERE c.contype = 'x' OR c.contype = 'f' AND NOT c.convalidated
     UNION ALL
-    SELECT 'index ' || t.relname || '.' || i.relname, 'with ' || string_agg(a.attname || ' collate ' || l.collname, ', ' ORDER BY k.place)
+    SELECT 'index', t.relname, i.relname, 'with ' || string_agg(a.attname || ' collate ' || l.collname, ', ' ORDER BY k.place)
     FROM tables AS t JOIN pg_index AS x ON x.indrelid = t.oid JOIN pg_class AS i ON i.oid = x.indexrelid
     CROSS JOIN unnest(CAST(x.indkey AS int2[]), CAST(x.indcollation AS oid[])) WITH ORDINALITY AS k (attnum, collation_oid, place)
     JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum JOIN pg_collation AS l ON l.oid = k.collation_oid
-    WHERE k.collation_oid <> a.attcollation GROUP BY 1
-    ORDER BY 1, 2
+    WHERE k.collation_oid <> a.attcollation GROUP BY 1, 2, 3
+    ORDER BY 1, 2, 3, 4
 """
 
-#: No text is compared with an empty one, which is NULL under the sql_mode EMPTY_STRING_IS_NULL.
+#: Without comparisons with an empty text, which is NULL in the sql_mode EMPTY_STRING_IS_NULL.
 MARIADB: Final = """
-    SELECT concat('column ', table_name, '.', column_name), extra FROM information_schema.columns
+    SELECT 'column', table_name, column_name, extra FROM information_schema.columns
     WHERE table_schema = database() AND table_name IN :names AND char_length(extra) > 0
     UNION ALL
-    SELECT concat('check ', table_name, '.', constraint_name), check_clause FROM information_schema.check_constraints
+    SELECT 'check', table_name, constraint_name, check_clause FROM information_schema.check_constraints
     WHERE constraint_schema = database() AND table_name IN :names AND level = 'Column'
     UNION ALL
-    SELECT if(index_name = 'PRIMARY', concat('primary key ', table_name), concat('index ', table_name, '.', index_name)),
+    SELECT if(index_name = 'PRIMARY', 'primary key', 'index'), table_name, if(index_name = 'PRIMARY', NULL, index_name),
         concat('with ', column_name, ' desc') FROM information_schema.statistics
     WHERE table_schema = database() AND table_name IN :names AND collation = 'D'
-    ORDER BY 1, 2
+    ORDER BY 1, 2, 3, 4
 """
 
-#: The types as they are: reflection leaves out a collation that is the table's own too.
+#: The complete types: reflection leaves out a collation that is also the table's.
 MARIADB_TYPES: Final = """
     SELECT table_name, column_name, column_type, character_set_name, collation_name FROM information_schema.columns
     WHERE table_schema = database() AND table_name IN :names

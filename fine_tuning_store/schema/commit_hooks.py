@@ -1,4 +1,4 @@
-"""A condition of each commit on a connection that migrates."""
+"""A condition for each commit on a connection that migrates."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sqlalchemy import Connection, event
 
 @contextmanager
 def before_each_commit(connection: Connection, require: Callable[[Connection], None]) -> Iterator[None]:
-    """A block in which a transaction is committed only if this does not raise, and is rolled back otherwise."""
+    """Call a function before each commit inside the block. If it raises, the transaction is rolled back instead."""
 
     def check(connection: Connection) -> None:
         try:
             require(connection)
         except BaseException:
             if not connection.invalidated:
-                connection.connection.rollback()  # SQLAlchemy takes a commit that raised for the end of the transaction
+                connection.connection.rollback()  # for SQLAlchemy the transaction has ended, although its commit raised
             raise
 
     event.listen(connection, "commit", check)

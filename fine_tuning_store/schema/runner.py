@@ -1,0 +1,239 @@
+"""What migrations/env.py runs: a command of Alembic on a database, or as an SQL script.
+
+The migration lock is taken here, so that a bare `alembic upgrade head` takes it too. Commands that do not migrate take no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
+from alembic.util import CommandError
+from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.util import greenlet_spawn
+
+from fine_tuning_store.errors import InvalidValueError, SchemaLockTimeoutError
+from fine_tuning_store.schema.autogenerate import AUTOGENERATE_OPTIONS
+from fine_tuning_store.schema.checks import refuse_foreign_tables, refuse_tables_elsewhere, refuse_to_lose_jobs
+from fine_tuning_store.schema.dialects import support_for
+from fine_tuning_store.schema.search_path import create_schema, only_schema
+from fine_tuning_store.schema.timeouts import LOCK_SECONDS, LOCK_WAIT_SECONDS, deadline
+from fine_tuning_store.sql.engine import connect_either
+from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.schema_option import checked_schema
+from fine_tuning_store.sql.waiting import poll, sleep
+
+DEFAULT_URL: Final = "sqlite:///fine_tuning.db"
+
+#: Arguments of context.configure in each mode.
+_OPTIONS: Final[dict[str, Any]] = {
+    "target_metadata": METADATA,
+    "version_table": VERSION_TABLE,
+    "transaction_per_migration": True,
+    **AUTOGENERATE_OPTIONS,
+}
+
+Steps = Callable[[Any, MigrationContext], Iterable[MigrationStep]]
+
+
+def run() -> None:
+    """Run the command that loaded env.py: as a script with --sql, else on the connection of `Schema`, or on that of the URL."""
+    if context.is_offline_mode():
+        _write_script()
+    elif "connection" in context.config.attributes:
+        _run_on(context.config.attributes["connection"])
+    else:
+        _connect_and_run()
+
+
+def _connect_and_run() -> None:
+    engine = connect_either(_url())
+    if isinstance(engine, Engine):
+        _run_and_dispose(engine)
+    else:
+        asyncio.run(greenlet_spawn(_run_and_dispose, engine.sync_engine))
+
+
+def _run_and_dispose(engine: Engine) -> None:
+    with engine.connect() as connection:
+        _run_on(connection)
+    engine.dispose()
+
+
+def _run_on(connection: Connection) -> None:
+    if _migrates():
+        _migrate(connection)
+    else:
+        _read_or_stamp(connection)
+
+
+def _migrate(connection: Connection) -> None:
+    """Run upgrades or downgrades under the migration lock."""
+    support, schema = support_for(connection.dialect), _schema(connection.dialect)
+    connection.execution_options(**support.execution_options)
+    attributes = context.config.attributes
+    with deadline(attributes.get("lock_timeout", LOCK_SECONDS)) as left:
+        if schema is not None and attributes.get("create_schema"):
+            create_schema(connection, schema)
+        with (
+            support.foreign_keys_off(connection),
+            only_schema(connection, schema),
+            support.migration_lock(connection, left()),
+            support.brief_lock_waits(connection),
+        ):
+            context.configure(
+                connection=connection,
+                version_table_schema=schema,
+                on_version_apply=attributes.get("on_version_apply", ()),
+                fn=_command_options()["fn"] if _data_loss_is_allowed() else _refusing_to_lose_jobs(_command_options()["fn"]),
+                **_OPTIONS,
+            )
+            failures: list[DBAPIError] = []
+            if not poll(lambda: _ran(connection, left, failures), left(), is_async=connection.dialect.is_async):
+                raise SchemaLockTimeoutError(left()) from failures[-1]
+
+
+def _ran(connection: Connection, left: Callable[[], float], failures: list[DBAPIError]) -> bool:
+    """Run the revisions; return False if they must run again.
+
+    A revision that waited too long for a table, or lost to another transaction, is rolled back. Then those that queue behind it go first.
+    """
+    before = connection.get_transaction()
+    try:
+        refuse_tables_elsewhere(connection)
+        if not context.get_context().get_current_heads():
+            refuse_foreign_tables(connection, _schema(connection.dialect))
+        with context.begin_transaction():
+            context.run_migrations()
+        tables = set(inspect(connection).get_table_names())
+        if VERSION_TABLE in tables and not tables & set(METADATA.tables):
+            connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))  # a downgrade to base leaves no table behind
+        if connection.get_transaction() is not before:  # the transaction of SQLite's lock is around everything
+            connection.commit()
+    except DBAPIError as error:
+        if not support_for(connection.dialect).is_retryable(error):
+            raise
+        failures.append(error)
+        connection.rollback()
+        sleep(min(LOCK_WAIT_SECONDS, left()), is_async=connection.dialect.is_async)
+        return False
+    return True
+
+
+def _read_or_stamp(connection: Connection) -> None:
+    """Run a command that executes no revision: current, history, check, revision and stamp. They need no lock."""
+    schema = _schema(connection.dialect)
+    with only_schema(connection, schema):
+        if _stamps():
+            refuse_tables_elsewhere(connection)
+        context.configure(
+            connection=connection,
+            version_table_schema=schema,
+            fn=_without_revisions(_command_options()["fn"]),
+            dont_mutate=not _stamps(),  # so that reading does not create the version table
+            **_OPTIONS,
+        )
+        if _stamps() and not context.get_context().get_current_heads():
+            refuse_foreign_tables(connection, schema)
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.commit()
+
+
+def _write_script() -> None:
+    dialect = make_url(_url()).get_dialect()()
+    support, schema = support_for(dialect), _schema(dialect)
+    heads_after: list[set[str]] = []  # the heads after each revision
+    context.configure(
+        url=_url(),
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+        version_table_schema=schema,
+        on_version_apply=lambda heads, **_: heads_after.append(heads),
+        transactional_ddl=support.scripts_in_transactions,
+        **_OPTIONS,
+    )
+    write = context.get_context().impl.static_output
+    for name, value in support.lock_wait_settings.items():
+        write(f"SET SESSION {name} = {value if value.isdigit() else repr(value)};\n")
+    if schema is not None:
+        write(f"SET search_path TO {context.get_context().dialect.identifier_preparer.quote_identifier(schema)};\n")
+    with context.begin_transaction():
+        context.run_migrations()
+    if _migrates() and heads_after and not heads_after[-1]:
+        write(f"DROP TABLE {VERSION_TABLE};\n")  # a downgrade to base leaves no table behind
+    if schema is not None:
+        write("RESET search_path;\n")
+    for name in support.lock_wait_settings:
+        write(f"SET SESSION {name} = DEFAULT;\n")
+
+
+def _refusing_to_lose_jobs(steps: Steps) -> Steps:
+    """Return the steps of a command, with a check before each downgrade. The check begins the transaction of the step."""
+
+    def checked(heads: Any, running: MigrationContext) -> Iterator[MigrationStep]:
+        for step in steps(heads, running):
+            if isinstance(step, RevisionStep) and step.is_downgrade:
+                assert running.connection is not None
+                refuse_to_lose_jobs(running.connection, _schema(running.dialect))
+            yield step
+
+    return checked
+
+
+def _without_revisions(steps: Steps) -> Steps:
+    """Return the steps of a command that runs without the lock, which must not execute a revision."""
+
+    def checked(heads: Any, running: MigrationContext) -> Iterator[MigrationStep]:
+        for step in steps(heads, running):
+            if isinstance(step, RevisionStep):
+                raise CommandError("this command would execute revisions without the migration lock: use upgrade or downgrade")
+            yield step
+
+    return checked
+
+
+def _command_options() -> dict[str, Any]:
+    """Return what the running command has given to Alembic's EnvironmentContext.
+
+    Only Alembic's proxy module knows it before `context.configure`, and the lock must be taken before that: configure() looks whether
+    the connection is in a transaction.
+    """
+    options: dict[str, Any] = context._proxy.context_opts  # type: ignore[attr-defined]
+    return options
+
+
+def _migrates() -> bool:
+    """Return True for upgrade and downgrade: besides stamp, which may purge, no other command has a destination."""
+    options = _command_options()
+    return "destination_rev" in options and "purge" not in options
+
+
+def _stamps() -> bool:
+    return "purge" in _command_options()
+
+
+def _arguments() -> dict[str, str]:
+    """Return the -x arguments of the command line."""
+    return context.get_x_argument(as_dictionary=True)
+
+
+def _url() -> str:
+    return _arguments().get("url") or os.environ.get("FINE_TUNING_STORE_URL") or DEFAULT_URL
+
+
+def _schema(dialect: Dialect) -> str | None:
+    return checked_schema(context.config.attributes.get("schema", _arguments().get("schema")), dialect)
+
+
+def _data_loss_is_allowed() -> bool:
+    """Return whether a downgrade may lose jobs, as given in Python or by `-x allow_data_loss`."""
+    given = context.config.attributes.get("allow_data_loss", _arguments().get("allow_data_loss", False))
+    if given not in (True, False, "", "true", "false"):
+        raise InvalidValueError("allow_data_loss", given, "must be true or false")
+    return given in (True, "", "true")

@@ -1,0 +1,133 @@
+"""The interface of a database at run time, with the defaults that most databases share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import URL, Connection, Dialect, Engine, Table
+from sqlalchemy.sql.dml import Insert
+
+from fine_tuning_store.errors import EngineConfigurationError
+
+#: Execution option of an engine behind a transaction pooler, where each transaction may run in another session of the server.
+TRANSACTION_POOLER: Final[Mapping[str, Any]] = {"fine_tuning_store_transaction_pooler": True}
+
+
+def driver_exception(error: BaseException) -> Any:
+    """Return the driver's own exception of an error of SQLAlchemy, or the error itself if it is not one.
+
+    SQLAlchemy 2.1 names it `driver_exception`. In 2.0 it is `orig`; its async dialects wrap some exceptions once more, with the
+    driver's own as the cause.
+    """
+    found: Any = getattr(error, "driver_exception", None) or getattr(error, "orig", None)
+    if found is None:
+        return error
+    is_wrapped = found.__cause__ is not None and type(found).__module__.startswith("sqlalchemy.")
+    return found.__cause__ if is_wrapped else found
+
+
+class Database(ABC):
+    """A supported database. Methods that take an error accept one of SQLAlchemy's or of the driver's."""
+
+    #: The database's name in URLs and messages.
+    name: ClassVar[str]
+    #: The sync and the async driver of a URL that names none.
+    driver: ClassVar[str]
+    async_driver: ClassVar[str]
+    #: The extra of this package that installs the sync driver; None if Python brings it.
+    extra: ClassVar[str | None] = None
+    #: True if a URL must name a database because the server has no default one.
+    needs_database: ClassVar[bool] = False
+    #: Arguments of create_engine behind a transaction pooler, by driver.
+    pooler_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    #: True if `begin` and `begin_write` begin transactions, instead of the driver.
+    begins_transactions: ClassVar[bool] = False
+    #: Execution options of transactions that only read.
+    read_options: ClassVar[Mapping[str, Any]] = {}
+    #: True if a single read runs in autocommit mode, which saves the round trip of BEGIN.
+    reads_in_autocommit: ClassVar[bool] = False
+    #: True if ROLLBACK makes the driver discard its prepared statements. Read-only transactions then commit.
+    rollback_discards_prepared_statements: ClassVar[bool] = False
+    #: True if an error ends the transaction: every statement after it fails, unless the failed one ran in a SAVEPOINT.
+    errors_end_transactions: ClassVar[bool] = False
+
+    #: True if one database can hold the store's tables several times, in schemas.
+    has_schemas: ClassVar[bool] = False
+    #: True if ON DELETE CASCADE always applies. On SQLite it depends on the connection.
+    enforces_foreign_keys: ClassVar[bool] = True
+    #: True if one statement can insert into several tables by common table expressions.
+    writes_in_ctes: ClassVar[bool] = False
+
+    def is_in_memory(self, url: URL) -> bool:  # noqa: ARG002 - for subclasses
+        """Return True if the database of the URL is deleted with its last connection."""
+        return False
+
+    def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
+        """Return the arguments of create_engine for the URL."""
+        return {}
+
+    def prepare_engine(self, engine: Engine) -> None:  # noqa: B027 - most databases need nothing
+        """Configure each new connection of the engine."""
+
+    def begin(self, connection: Connection) -> None:  # noqa: B027 - most drivers begin transactions themselves
+        """Begin a transaction that may read or write."""
+
+    def begin_write(self, connection: Connection) -> None:  # noqa: B027 - most drivers begin transactions themselves
+        """Begin a transaction that writes."""
+
+    def begin_write_in_host(self, connection: Connection) -> None:
+        """Begin a write in a transaction of the host, before the first statement that decides on it.
+
+        Some drivers begin a transaction only at its first change, so that what was read before could be outdated by then.
+
+        Raises:
+            EngineConfigurationError: The connection commits each statement by itself.
+        """
+        self.refuse_autocommit(connection)
+
+    def refuse_autocommit(self, connection: Connection) -> None:
+        """Raise EngineConfigurationError if the connection commits each statement by itself, so that no transaction would be atomic."""
+        if not self.begins_transactions and self.is_in_autocommit(connection):
+            raise EngineConfigurationError(
+                "this engine or connection is in AUTOCOMMIT mode, in which no transaction is atomic: use one with another isolation level"
+            )
+
+    def is_in_autocommit(self, connection: Connection) -> bool:
+        """Return True if the driver commits each statement by itself."""
+        driver_connection = connection.connection.dbapi_connection
+        assert driver_connection is not None
+        return connection.dialect.detect_autocommit_setting(driver_connection)
+
+    def refuse_failed_transaction(self, connection: Connection) -> None:  # noqa: B027 - for databases whose errors end transactions
+        """Raise the driver's error if an earlier error has ended the transaction. PostgreSQL turns its COMMIT into a silent ROLLBACK."""
+
+    @abstractmethod
+    def insert_unless_taken(self, table: Table) -> Insert:
+        """Return an INSERT that skips rows whose key is taken, or a plain one, which fails, if the database has no such statement."""
+
+    @abstractmethod
+    def error_code(self, error: BaseException) -> object:
+        """Return the database's code of an error, for messages and logs."""
+
+    @abstractmethod
+    def is_duplicate(self, error: BaseException) -> bool:
+        """Return True if a key is taken."""
+
+    @abstractmethod
+    def is_referenced(self, error: BaseException) -> bool:
+        """Return True if a foreign key forbids a DELETE."""
+
+    @abstractmethod
+    def is_retryable(self, error: BaseException) -> bool:
+        """Return True if the whole transaction was rolled back because of another one, and may run again."""
+
+    def is_permission_error(self, error: BaseException) -> bool:  # noqa: ARG002 - for subclasses
+        """Return True if the user lacks a privilege."""
+        return False
+
+    def connection_advice(self, error: BaseException, url: URL) -> str:  # noqa: ARG002 - for subclasses
+        """Return what to do about an error that ended an attempt to connect, as the end of a sentence; empty if unknown."""
+        return ""

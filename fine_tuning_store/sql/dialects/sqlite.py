@@ -1,0 +1,150 @@
+"""SQLite, configured so that many processes can share one file: WAL, BEGIN IMMEDIATE for every write, foreign keys on.
+
+With the driver's defaults, eight concurrent writers lose every tenth read-modify-write; with a deferred BEGIN most of them fail at once.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+from sqlalchemy.sql.dml import Insert
+
+from fine_tuning_store.sql.dialects.base import Database, driver_exception
+from fine_tuning_store.sql.waiting import sleep
+
+#: How long a connection waits for another one's write lock, in seconds.
+BUSY_SECONDS: Final = 30
+
+#: The same inside SQLite if the driver is async. BEGIN IMMEDIATE is repeated until BUSY_SECONDS are over: a cancelled task can leave
+#: a wait of this package, but not one inside SQLite.
+ASYNC_BUSY_SECONDS: Final = 1
+
+
+class SQLite(Database):
+    """SQLite, with Python's sqlite3 or aiosqlite."""
+
+    name = "sqlite"
+    driver = "pysqlite"
+    async_driver = "aiosqlite"
+    begins_transactions = True
+    enforces_foreign_keys = False
+    #: Transactions with this option begin with a deferred BEGIN and wait for no writer.
+    read_options = {"sqlite_read_only": True}  # noqa: RUF012 - a constant, and never changed
+
+    def is_in_memory(self, url: URL) -> bool:
+        """Return True if the URL names no file."""
+        return url.database in (None, "", ":memory:")
+
+    def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:
+        """Share one connection if the database is in memory."""
+        if not self.is_in_memory(url):
+            return {}
+        pool = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
+        return {"connect_args": {"check_same_thread": False}, "poolclass": pool, "pool_size": 1, "max_overflow": 0}
+
+    def prepare_engine(self, engine: Engine) -> None:
+        """Configure each new connection of the engine. Calling this twice does no harm."""
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "invalidate", _release_lock)
+
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction that may write, unless the execution option `sqlite_read_only` is true."""
+        if connection.get_execution_options().get("sqlite_read_only"):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            self.begin_write(connection)
+
+    def begin_write(self, connection: Connection) -> None:
+        """Take the write lock now: a transaction that has read cannot write any more once another one has written."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while not in_transaction(connection):
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except DBAPIError as error:
+                if not connection.dialect.is_async or not self.is_retryable(error) or time.monotonic() > deadline:
+                    raise
+                sleep(0.01, is_async=True)
+
+    def begin_write_in_host(self, connection: Connection) -> None:
+        """Take the write lock, also on an engine with the driver's defaults, but not in autocommit mode."""
+        if not self.is_in_autocommit(connection):
+            self.begin_write(connection)
+
+    def insert_unless_taken(self, table: Table) -> Insert:
+        """INSERT ... ON CONFLICT DO NOTHING."""
+        return insert(table).on_conflict_do_nothing()
+
+    def error_code(self, error: BaseException) -> str | None:
+        """Return the name of the extended result code."""
+        return getattr(driver_exception(error), "sqlite_errorname", None)
+
+    def is_duplicate(self, error: BaseException) -> bool:
+        """SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE."""
+        return self.error_code(error) in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
+
+    def is_referenced(self, error: BaseException) -> bool:
+        """By its message: the code is that of a trigger if the key says RESTRICT."""
+        return str(driver_exception(error)) == "FOREIGN KEY constraint failed"
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """SQLITE_BUSY and its extended codes: another connection holds the lock."""
+        return (self.error_code(error) or "").startswith("SQLITE_BUSY")
+
+    def connection_advice(self, error: BaseException, url: URL) -> str:
+        """Return what to do about a file that cannot be opened, or cannot be read because its folder cannot be written to."""
+        if not (self.error_code(error) or "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            return ""
+        if Path(str(url.database)).is_dir():
+            return ": it is a folder, so name a file in it"
+        return ": its folder must exist and be writable, also for reading, because SQLite keeps files beside its own"
+
+
+def in_transaction(connection: Connection) -> bool:
+    """Return True if SQLite itself, not only SQLAlchemy, has begun a transaction."""
+    driver_connection: Any = connection.connection.driver_connection
+    return bool(driver_connection.in_transaction)
+
+
+def _configure(dbapi_connection: Any, _: object) -> None:
+    dbapi_connection.isolation_level = None  # the driver sends no BEGIN by itself
+    cursor = dbapi_connection.cursor()
+    is_async = hasattr(dbapi_connection, "run_async")
+    cursor.execute(f"PRAGMA busy_timeout={(ASYNC_BUSY_SECONDS if is_async else BUSY_SECONDS) * 1000}")
+    _switch_to_wal(cursor, is_async=is_async)
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _release_lock(dbapi_connection: Any, *_: object) -> None:
+    """Roll back: the connection of a task that was cancelled while it waited for aiosqlite is closed late, and keeps its lock till then."""
+    with suppress(Exception):  # it may be closed already
+        dbapi_connection.rollback()
+
+
+def _switch_to_wal(cursor: Any, *, is_async: bool) -> None:
+    """Switch to WAL mode. The switch ignores busy_timeout, so it is repeated until it succeeds or another connection has done it."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode")
+            if cursor.fetchone()[0] not in ("wal", "memory"):
+                cursor.execute("PRAGMA journal_mode=WAL")
+        except Exception as error:  # the driver's, whose module is not imported for this class alone
+            if SQLITE.error_code(error) == "SQLITE_READONLY":  # a read-only file keeps its journal mode
+                return
+            if not SQLITE.is_retryable(error) or time.monotonic() > deadline:
+                raise
+            sleep(0.01, is_async=is_async)
+        else:
+            return
+
+
+SQLITE: Final = SQLite()
