@@ -135,7 +135,7 @@ class UnsupportedDatabaseError(FineTuningStoreError):
     """The URL or engine names a database or a driver that is not supported, or not by this call. The message says what is."""
 
 
-class MissingDriverError(FineTuningStoreError):
+class MissingDriverError(FineTuningStoreError, ImportError):
     """The driver of the URL, or a package that it needs, is not installed. The message says what to install."""
 
 

@@ -66,8 +66,8 @@ class FineTuningJobRepository(JobTransitions):
             InvalidValueError: A value is outside of the ranges of the OpenAI API reference.
         """
         id, created_at = self._source.clock.new_id(new_ids.JOB)
-        owner = check_organization(self._organization(organization_id))
-        job = validate_for_create(id, created_at, owner, request)
+        job = validate_for_create(id, created_at, self._organization(organization_id), request)
+        check_organization(job.organization_id)
         self._source.write(lambda transaction: insert_jobs(transaction, [job]), flush=False)
         return job
 

@@ -166,7 +166,7 @@ def test_the_async_store_without_its_packages_names_the_extra(module: str) -> No
     done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
-    assert done.stderr.endswith("ImportError: an async driver needs more packages: pip install 'fine-tuning-store[aio]'\n")
+    assert done.stderr.endswith("MissingDriverError: an async driver needs more packages: pip install 'fine-tuning-store[aio]'\n")
 
 
 def test_a_password_is_never_shown() -> None:

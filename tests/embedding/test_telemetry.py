@@ -108,5 +108,5 @@ def test_a_unit_that_is_run_again_is_logged_without_what_it_wrote(store: FineTun
 
     (record,) = [record for record in caplog.records if record.name.startswith("fine_tuning_store")]
     assert (record.name, record.levelno) == ("fine_tuning_store.transactions", logging.INFO)
-    assert re.fullmatch(r"attempt 1 of a transaction failed \((1213|40P01|SQLITE_BUSY)\): running it again", record.getMessage())
+    assert re.fullmatch(r"attempt 1 of a transaction failed \((1213|40P01|SQLITE_BUSY)\): retrying", record.getMessage())
     assert SECRET not in caplog.text
