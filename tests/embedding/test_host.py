@@ -127,5 +127,5 @@ def test_a_scoped_session_serves_too(engine: Engine, store: FineTuningStore) -> 
 def test_what_is_no_session_is_refused_with_a_hint(engine: Engine) -> None:
     with pytest.raises(TypeError, match=r"FineTuningStore\(engine\)"):
         FineTuningJobRepository(engine)  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedDatabaseError, match=r"FineTuningStore\.connect"):
+    with pytest.raises(UnsupportedDatabaseError, match=r"FineTuningStore\.from_url"):
         FineTuningStore("sqlite://")  # type: ignore[arg-type]

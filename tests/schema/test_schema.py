@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -20,8 +17,8 @@ from fine_tuning_store.sql.dialects import traits_of
 from fine_tuning_store.sql.tables import METADATA, SCHEMA_NUMBER, VERSION_TABLE
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
+from tests.support.programs import ROOT, alembic
 
-ROOT = Path(__file__).parents[2]
 HEAD = "fine_tuning_store_0002"
 
 
@@ -172,11 +169,6 @@ def test_an_unknown_target_is_refused_with_those_there_are(empty_url: str) -> No
         for migrate in (store.schema.upgrade, store.schema.downgrade):
             with pytest.raises(InvalidValueError, match=HEAD):
                 migrate("0042")
-
-
-def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "alembic", *arguments]
-    return subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])

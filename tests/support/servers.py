@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import random
 import shutil
 import socket
@@ -140,14 +139,9 @@ def _remove_abandoned_folders(parent: Path) -> None:
 
 def _host() -> str:
     """Names this machine, its boot and its space of process ids."""
-    parts = [socket.gethostname(), platform.machine()]
-    for path in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
-        if os.path.exists(path):
-            parts.append(Path(path).read_text())
-    try:
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    except OSError:
-        parts.append(sys.platform)
+    parts = [socket.gethostname(), sys.platform]
+    if sys.platform == "linux":
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
