@@ -224,6 +224,13 @@ def test_a_run_that_was_cut_off_between_two_statements_is_finished_by_the_next(d
             created(store)
 
 
+def test_a_copy_of_a_migrated_database_is_one(altered_url: str) -> None:
+    """Which tests that change the tables begin with."""
+    with FineTuningStore.from_url(altered_url) as store:
+        assert (store.schema.check(), store.schema.current()) == ((), HEAD)
+        created(store)
+
+
 def test_the_chain_is_one_and_its_files_say_their_numbers() -> None:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
