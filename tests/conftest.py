@@ -6,6 +6,7 @@ Where a module is marked `every_driver`, its tests that take a `store` run on an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from fine_tuning_store import FineTuningStore
 from tests.support import databases, servers
 from tests.support.async_store import AwaitedStore
 from tests.support.databases import Database
+from tests.support.tables import Row
 
 TITLES = {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 found_key = pytest.StashKey[dict[str, "dict[str, str] | str"]]()
@@ -201,14 +203,16 @@ class Stores:
             self._open[key] = cast("FineTuningStore", made)
         return self._open[key]
 
-    def check(self, url: str, driver: str | None) -> None:
+    def check(self) -> None:
         """No connection may be out. A store that has lost one is closed, so that the next test gets another."""
-        pool = self._open[url, driver].engine.pool
-        assert isinstance(pool, QueuePool)
-        out = pool.checkedout()
-        if out:
-            self._close(self._open.pop((url, driver)))
-        assert out == 0
+        lost = []
+        for key, store in list(self._open.items()):
+            pool = store.engine.pool
+            assert isinstance(pool, QueuePool)
+            if pool.checkedout():
+                lost.append(pool.status())
+                self._close(self._open.pop(key))
+        assert lost == []
 
     def close(self) -> None:
         while self._open:
@@ -233,7 +237,29 @@ def _stores() -> Iterator[Stores]:
 def store(url: str, driver: str | None, _stores: Stores) -> Iterator[FineTuningStore]:
     """A store on a migrated database without jobs. No connection of it may be out after the test."""
     yield _stores.get(url, driver)
-    _stores.check(url, driver)
+    _stores.check()
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest, subtests: pytest.Subtests) -> Row:
+    """A block around each row of a table: a subtest, after which the databases are as they were."""
+    shared = {"url", "store"} & set(request.fixturenames)
+    find_database, stores = (request.getfixturevalue(name) for name in ("find_database", "_stores"))
+    database = request.getfixturevalue("database") if shared else None
+
+    @contextmanager
+    def row(name: str) -> Iterator[None]:
+        with subtests.test(name):
+            try:
+                yield
+            finally:
+                if database is not None:
+                    database.clean()
+                elif "sqlite_store" in request.fixturenames:
+                    find_database("sqlite").clean()
+            stores.check()
+
+    return row
 
 
 @pytest.fixture
@@ -241,5 +267,5 @@ def sqlite_store(find_database: Callable[[str], Database], _stores: Stores) -> I
     """A store where the database does not matter."""
     sqlite = find_database("sqlite")
     yield _stores.get(sqlite.shared, None)
-    _stores.check(sqlite.shared, None)
+    _stores.check()
     sqlite.clean()

@@ -18,6 +18,7 @@ from fine_tuning_store import (
 )
 from tests.support.factories import in_status, stored
 from tests.support.parallel import at_once
+from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
 
@@ -64,9 +65,7 @@ def test_a_created_checkpoint_is_answered_as_it_is_stored(url: str) -> None:
         assert store.checkpoints.list(job.id).data == (checkpoint,)
 
 
-@pytest.mark.parametrize(
-    "metrics", [{}, {"step": 100.0, "train_loss": 3.3e-06, "type": "supervised"}, {"a": {"b": [None, {"c": "\U0001f600"}]}}, {"": None}]
-)
+@each("metrics", [{}, {"step": 100.0, "train_loss": 3.3e-06, "type": "supervised"}, {"a": {"b": [None, {"c": "\U0001f600"}]}}, {"": None}])
 def test_metrics_are_kept_as_they_came(store: FineTuningStore, metrics: dict[str, Any]) -> None:
     job = stored(store)
     created = store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=MODEL, metrics=metrics)
@@ -83,7 +82,7 @@ def test_no_metrics_are_an_empty_object(store: FineTuningStore) -> None:
     assert store.checkpoints.list(job.id).data[0].metrics == {}
 
 
-@pytest.mark.parametrize("status", list(JobStatus))
+@each("status", list(JobStatus))
 def test_a_job_of_any_status_takes_checkpoints(store: FineTuningStore, status: JobStatus) -> None:
     job = in_status(store, status)
     checkpoint = store.checkpoints.add(a_checkpoint(job.id, 1))
@@ -122,7 +121,7 @@ def test_a_job_may_have_several_checkpoints_of_one_model(store: FineTuningStore)
 STEPS = [5, 5, 5, 0, -3, 2**63 - 1, -(2**63), 5]
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 9, 1000])
+@each("limit", [1, 2, 3, 7, 8, 9, 1000])
 def test_pages_show_the_newest_step_first_and_every_checkpoint_once(store: FineTuningStore, limit: int) -> None:
     job, other = stored(store), stored(store)
     kept = [store.checkpoints.add(a_checkpoint(job.id, step, id=f"ftckpt_{number}")) for number, step in enumerate(STEPS)]
@@ -155,7 +154,7 @@ def test_a_job_without_checkpoints_has_an_empty_page(store: FineTuningStore) -> 
     assert (page.data, page.has_more, page.first_id, page.last_id) == ((), False, None, None)
 
 
-@pytest.mark.parametrize("after", ["ftckpt_none", "FTCKPT_0001", "ftckpt_0001 ", "ftckpt_0002"])
+@each("after", ["ftckpt_none", "FTCKPT_0001", "ftckpt_0001 ", "ftckpt_0002"])
 def test_a_cursor_that_is_no_checkpoint_of_the_job_is_refused(store: FineTuningStore, after: str) -> None:
     job, other = stored(store), stored(store)
     store.checkpoints.add(a_checkpoint(job.id, 1))
@@ -166,7 +165,7 @@ def test_a_cursor_that_is_no_checkpoint_of_the_job_is_refused(store: FineTuningS
     assert caught.value.after == after
 
 
-@pytest.mark.parametrize("call", CALLS)
+@each("call", CALLS)
 def test_every_method_refuses_an_unknown_job(store: FineTuningStore, call: str) -> None:
     with pytest.raises(JobNotFoundError) as caught:
         CALLS[call](store, "ftjob-unknown")

@@ -23,6 +23,7 @@ from fine_tuning_store import (
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.support.factories import in_status, stored
 from tests.support.parallel import at_once
+from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
 
@@ -99,9 +100,7 @@ def test_positions_count_each_jobs_events_from_one(store: FineTuningStore) -> No
     assert messages(store, other.id) == ["other 0", "other 1", "other 2"]
 
 
-@pytest.mark.parametrize(
-    "data", [None, {}, [], 0, False, "", {"a": None}, {"a": {"b": [1, 2.5, None, {"c": "\U0001f600"}]}}, [None], 1e-300]
-)
+@each("data", [None, {}, [], 0, False, "", {"a": None}, {"a": {"b": [1, 2.5, None, {"c": "\U0001f600"}]}}, [None], 1e-300])
 def test_data_comes_back_as_it_was_given(store: FineTuningStore, data: Any) -> None:
     job = stored(store)
     event = store.events.append(job.id, "hello", data=data)
@@ -110,7 +109,7 @@ def test_data_comes_back_as_it_was_given(store: FineTuningStore, data: Any) -> N
     assert (found, repr(found.data)) == (event, repr(data))
 
 
-@pytest.mark.parametrize(("level", "type"), [("", None), ("warning", ""), ("Fatal \U0001f600", "moderation_checks"), ("a" * 64, "b" * 64)])
+@each(("level", "type"), [("", None), ("warning", ""), ("Fatal \U0001f600", "moderation_checks"), ("a" * 64, "b" * 64)])
 def test_levels_and_types_are_kept_as_they_came(store: FineTuningStore, level: str, type: str | None) -> None:
     job = stored(store)
     event = store.events.append(job.id, "", level=level, type=type)
@@ -126,7 +125,7 @@ def test_a_long_message_is_kept(store: FineTuningStore) -> None:
     assert all_of(store, job.id) == (event,)
 
 
-@pytest.mark.parametrize("status", list(JobStatus))
+@each("status", list(JobStatus))
 def test_a_job_of_any_status_takes_events(store: FineTuningStore, status: JobStatus) -> None:
     job = in_status(store, status)
     store.events.append(job.id, "Training tokens billed: 5000")
@@ -187,7 +186,7 @@ def test_an_import_may_be_as_long_as_ten_thousand_events(store: FineTuningStore)
     assert caught.value.field == "events"
 
 
-@pytest.mark.parametrize("place", [0, 1, 2, 1500])
+@each("place", [0, 1, 2, 1500])
 def test_an_import_of_an_id_that_the_job_has_writes_nothing(store: FineTuningStore, place: int) -> None:
     job = stored(store)
     store.events.import_many(job.id, [an_event(7)])
@@ -255,7 +254,7 @@ def test_a_list_is_newest_first_by_position_whatever_the_times_and_ids_say(store
     assert (page.first_id, page.last_id, page.has_more) == ("ftevent-0003", "ftevent-0005", False)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 1000])
+@each("limit", [1, 2, 3, 6, 7, 1000])
 def test_pages_show_every_event_once_and_know_whether_more_follow(store: FineTuningStore, limit: int) -> None:
     job = stored(store)
     kept = store.events.import_many(job.id, [an_event(number) for number in range(6)])[::-1]
@@ -281,7 +280,7 @@ def test_a_list_has_twenty_events_and_a_tail_a_hundred_unless_told(store: FineTu
     assert store.events.tail(job.id).has_more
 
 
-@pytest.mark.parametrize("limit", [1, 4, 5, 6])
+@each("limit", [1, 4, 5, 6])
 def test_a_tail_is_oldest_first_behind_a_position(store: FineTuningStore, limit: int) -> None:
     job = stored(store)
     kept = store.events.import_many(job.id, [an_event(number) for number in range(5)])
@@ -299,7 +298,7 @@ def test_a_job_without_events_has_empty_pages(store: FineTuningStore) -> None:
         assert (page.data, page.has_more, page.first_id, page.last_id) == ((), False, None, None)
 
 
-@pytest.mark.parametrize("after", ["ftevent-none", "ftevent-0001 ", "FTEVENT-0001", "\U0001f600"])
+@each("after", ["ftevent-none", "ftevent-0001 ", "FTEVENT-0001", "\U0001f600"])
 def test_a_cursor_that_is_no_event_of_the_job_is_refused(store: FineTuningStore, after: str) -> None:
     job = stored(store)
     store.events.import_many(job.id, [an_event(1)])
@@ -309,8 +308,8 @@ def test_a_cursor_that_is_no_event_of_the_job_is_refused(store: FineTuningStore,
     assert caught.value.after == after
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("id", ["ftjob-unknown", "\U0001f600"])
+@each("call", CALLS)
+@each("id", ["ftjob-unknown", "\U0001f600"])
 def test_every_method_refuses_an_unknown_job(store: FineTuningStore, call: str, id: str) -> None:
     with pytest.raises(JobNotFoundError) as caught:
         CALLS[call](store, id)
@@ -366,8 +365,8 @@ def test_every_move_can_tell() -> None:
     assert list(MOVES_WITH) == list(TRANSITIONS)
 
 
-@pytest.mark.parametrize("verb", TRANSITIONS)
-@pytest.mark.parametrize("status", list(JobStatus))
+@each("verb", TRANSITIONS)
+@each("status", list(JobStatus))
 def test_a_move_tells_when_it_is_made_and_only_then(store: FineTuningStore, verb: str, status: JobStatus) -> None:
     job = in_status(store, status)
     store.events.append(job.id, "before")
@@ -402,8 +401,8 @@ def test_a_move_and_its_event_are_rolled_back_together(store: FineTuningStore) -
     assert all_of(store, job.id) == ()
 
 
-@pytest.mark.parametrize("verb", TRANSITIONS)
-@pytest.mark.parametrize("message", [5, b"bytes", "\0", "\ud800", "a" * 1_000_001, ["hello"]])
+@each("verb", TRANSITIONS)
+@each("message", [5, b"bytes", "\0", "\ud800", "a" * 1_000_001, ["hello"]])
 def test_a_move_with_a_wrong_message_is_not_made(store: FineTuningStore, verb: str, message: Any) -> None:
     job = in_status(store, TRANSITIONS[verb].sources[0])
     with pytest.raises(InvalidValueError) as caught:
@@ -413,7 +412,7 @@ def test_a_move_with_a_wrong_message_is_not_made(store: FineTuningStore, verb: s
     assert store.jobs.get(job.id) == job
 
 
-@pytest.mark.parametrize("verb", TRANSITIONS)
+@each("verb", TRANSITIONS)
 def test_a_move_with_a_wrong_message_leaves_no_trace_in_a_unit(store: FineTuningStore, verb: str) -> None:
     job = in_status(store, TRANSITIONS[verb].sources[0])
     with store.begin() as unit:

@@ -20,6 +20,7 @@ from fine_tuning_store import (
     Method,
 )
 from tests.support.factories import ORGANIZATION, a_job, created, in_status, stored
+from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
 
@@ -133,7 +134,7 @@ def test_many_jobs_are_added_in_their_order_and_read_back(store: FineTuningStore
     assert list(store.jobs.iterate(order="asc", page_size=1000)) == jobs
 
 
-@pytest.mark.parametrize("position", [0, 600, 1202])
+@each("position", [0, 600, 1202])
 def test_when_one_of_many_ids_is_taken_none_is_added_also_not_in_a_unit_that_goes_on(store: FineTuningStore, position: int) -> None:
     jobs = [a_job() for _ in range(1203)]
     taken = store.jobs.add(replace(jobs[position], model="first"))
@@ -227,7 +228,7 @@ def test_an_update_of_nothing_answers_the_job(store: FineTuningStore) -> None:
     assert store.jobs.update(job.id) == job
 
 
-@pytest.mark.parametrize("status", [status for status in JobStatus if status.is_ended])
+@each("status", [status for status in JobStatus if status.is_ended])
 def test_an_ended_job_takes_new_metadata_and_nothing_else(store: FineTuningStore, status: JobStatus) -> None:
     job = in_status(store, status)
 
@@ -239,7 +240,7 @@ def test_an_ended_job_takes_new_metadata_and_nothing_else(store: FineTuningStore
     assert store.jobs.get(job.id) == replace(job, metadata={"kept": "yes"})
 
 
-@pytest.mark.parametrize("status", list(JobStatus))
+@each("status", list(JobStatus))
 def test_only_an_ended_job_is_deleted_and_only_once(store: FineTuningStore, status: JobStatus) -> None:
     job, other = in_status(store, status), stored(store, metadata={"a": "b"}, result_files=("file-1",))
 

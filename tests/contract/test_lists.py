@@ -9,6 +9,7 @@ import pytest
 
 from fine_tuning_store import CursorNotFoundError, FineTuningJob, FineTuningStore, JobStatus, Method, Page
 from tests.support.factories import a_job, stored
+from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
 
@@ -24,8 +25,8 @@ def walked(store: FineTuningStore, limit: int, **arguments: Any) -> list[FineTun
     return found
 
 
-@pytest.mark.parametrize("order", ["desc", "asc"])
-@pytest.mark.parametrize("limit", [1, 7, 40, 41, 1000])
+@each("order", ["desc", "asc"])
+@each("limit", [1, 7, 40, 41, 1000])
 def test_pages_joined_are_the_whole_list_in_order_although_times_are_equal(store: FineTuningStore, order: str, limit: int) -> None:
     jobs = [a_job(created_at=1_700_000_000 + number // 9) for number in range(41)]
     random.Random(1).shuffle(jobs)
@@ -108,7 +109,7 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("filters", "expected"), FILTERS)
+@each(("filters", "expected"), FILTERS)
 def test_a_filter_finds_its_jobs_and_no_others(store: FineTuningStore, filters: dict[str, Any], expected: set[str]) -> None:
     store.jobs.add_many(
         [

@@ -18,6 +18,7 @@ from fine_tuning_store import (
 )
 from tests.support.factories import stored
 from tests.support.parallel import at_once
+from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
 
@@ -78,7 +79,7 @@ def test_models_are_told_apart_bytewise(store: FineTuningStore) -> None:
         assert store.checkpoint_permissions.list(model).data == (permission,)
 
 
-@pytest.mark.parametrize("model", ["ft:none", MODEL.upper(), f"{MODEL} ", "\U0001f600"])
+@each("model", ["ft:none", MODEL.upper(), f"{MODEL} ", "\U0001f600"])
 def test_an_unknown_model_is_refused(store: FineTuningStore, model: str) -> None:
     with_models(store)
     calls: list[Callable[[], object]] = [
@@ -117,7 +118,7 @@ def in_pages(store: FineTuningStore, limit: int, **filters: Any) -> list[Checkpo
             return found
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 1000])
+@each("limit", [1, 2, 3, 5, 6, 7, 1000])
 def test_pages_show_every_permission_once_in_either_order(url: str, limit: int) -> None:
     times = iter([9.0, 9.0, 5.0, 5.0, 7.0, 9.0, *[1.0] * 9])
     with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:

@@ -21,6 +21,7 @@ from fine_tuning_store import (
 from fine_tuning_store.sql.models import JOB_CHILDREN
 from tests.support.databases import Database
 from tests.support.factories import created, stored
+from tests.support.tables import each
 
 MODEL = "ft:m"
 
@@ -111,7 +112,7 @@ def test_every_public_method_is_counted(sqlite_store: FineTuningStore) -> None:
     assert names - {"move"} == public
 
 
-@pytest.mark.parametrize("call", CALLS)
+@each("call", CALLS)
 def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call: str, database: Database) -> None:
     status, number, function = CALLS[call]
     if call == "delete" and database.name == "sqlite":  # where the foreign keys may be off

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.domain.lifecycle import JobStatus
 from tests.support.factories import stored
+from tests.support.tables import each
 
 WRONG = [
     "UPDATE fine_tuning_jobs SET status = 'unheard_of'",
@@ -34,7 +35,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("statement", WRONG)
+@each("statement", WRONG)
 def test_a_wrong_row_is_refused_by_the_database(store: FineTuningStore, statement: str) -> None:
     job = stored(store, status="running")
 
@@ -44,7 +45,7 @@ def test_a_wrong_row_is_refused_by_the_database(store: FineTuningStore, statemen
     assert store.jobs.get(job.id) == job
 
 
-@pytest.mark.parametrize("status", list(JobStatus))
+@each("status", list(JobStatus))
 def test_every_status_of_the_domain_is_accepted_by_the_database(store: FineTuningStore, status: JobStatus) -> None:
     job = stored(store)
 

@@ -29,6 +29,7 @@ from fine_tuning_store import (
     JobNotFoundError,
 )
 from tests.support.factories import a_job, stored
+from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
 
@@ -57,8 +58,8 @@ def test_every_public_method_is_covered_here() -> None:
     assert methods == {name.split()[0] for name in TOUCHES} | OTHERS
 
 
-@pytest.mark.parametrize("touch", TOUCHES)
-@pytest.mark.parametrize("status", ["validating_files", "queued", "running", "paused", "succeeded", "cancelled"])
+@each("touch", TOUCHES)
+@each("status", ["validating_files", "queued", "running", "paused", "succeeded", "cancelled"])
 def test_a_job_of_another_organization_is_not_found_and_not_changed(store: FineTuningStore, touch: str, status: str) -> None:
     theirs = stored(store, organization_id="org-theirs", status=status, metadata={"a": "b"}, result_files=("file-1",))
     ours = store.for_organization("org-ours")
@@ -71,7 +72,7 @@ def test_a_job_of_another_organization_is_not_found_and_not_changed(store: FineT
     assert store.jobs.get(theirs.id) == theirs
 
 
-@pytest.mark.parametrize("touch", ["start", "succeed", "fail", "update", "delete"])
+@each("touch", ["start", "succeed", "fail", "update", "delete"])
 def test_a_store_of_the_organization_reaches_children_too(store: FineTuningStore, touch: str) -> None:
     status = {"start": "queued", "succeed": "running", "delete": "failed"}.get(touch, "running")
     job = stored(store, status=status, metadata={"a": "b"}, result_files=("file-1",), error=JobError(code="old"))
@@ -249,7 +250,7 @@ def whole(store: FineTuningStore, job: FineTuningJob) -> list[object]:
     return [store.jobs.get(job.id), store.events.tail(job.id), store.checkpoints.list(job.id), *permissions]
 
 
-@pytest.mark.parametrize("touch", RECORD_TOUCHES)
+@each("touch", RECORD_TOUCHES)
 def test_what_belongs_to_a_job_of_another_organization_is_not_found_and_not_changed(store: FineTuningStore, touch: str) -> None:
     theirs, permission = a_whole_job(store, "org-theirs")
     before = whole(store, theirs)

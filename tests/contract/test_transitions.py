@@ -10,6 +10,7 @@ import pytest
 from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, IllegalTransitionError, JobError, JobStatus
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.support.factories import created, in_status, stored
+from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
 
@@ -31,8 +32,8 @@ def test_every_move_has_a_verb_here() -> None:
     assert list(VERBS) == list(TRANSITIONS)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("status", list(JobStatus))
+@each("verb", VERBS)
+@each("status", list(JobStatus))
 def test_a_move_is_made_from_its_sources_and_refused_from_elsewhere(store: FineTuningStore, verb: str, status: JobStatus) -> None:
     job = in_status(store, status)
     move = TRANSITIONS[verb]

@@ -10,6 +10,7 @@ import pytest
 
 from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, InvalidValueError, JobError, Method
 from tests.support.factories import a_job, created, stored
+from tests.support.tables import each
 
 REINFORCEMENT = Method(type="reinforcement", grader={"type": "python"})
 
@@ -83,7 +84,7 @@ CREATE: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "members"), CREATE)
+@each(("field", "members"), CREATE)
 def test_create_refuses_what_the_contract_forbids(store: FineTuningStore, field: str, members: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError) as caught:
         created(store, **members)
@@ -147,7 +148,7 @@ ADD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "members"), ADD)
+@each(("field", "members"), ADD)
 def test_add_refuses_what_no_table_can_hold_and_leaves_the_transaction_usable(
     store: FineTuningStore, field: str, members: dict[str, Any]
 ) -> None:
@@ -207,7 +208,7 @@ LIST: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "arguments"), LIST)
+@each(("field", "arguments"), LIST)
 def test_a_list_refuses_wrong_arguments(store: FineTuningStore, field: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError) as caught:
         store.jobs.list(**arguments)
@@ -255,7 +256,7 @@ CALLS: list[tuple[str, Callable[[FineTuningStore, FineTuningJob], object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "call"), CALLS)
+@each(("field", "call"), CALLS)
 def test_every_call_names_the_field_that_is_wrong(
     store: FineTuningStore, field: str, call: Callable[[FineTuningStore, FineTuningJob], object]
 ) -> None:

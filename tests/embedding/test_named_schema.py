@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -28,6 +25,7 @@ from fine_tuning_store import (
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
+from tests.support import programs
 from tests.support.async_store import AwaitedStore
 from tests.support.databases import Database, with_driver
 from tests.support.factories import ORGANIZATION, a_job, created, stored
@@ -271,8 +269,7 @@ def test_eight_processes_that_create_the_schema_at_once_all_succeed(empty_url: s
 
 
 def alembic(url: str, *arguments: str) -> str:
-    command = [sys.executable, "-m", "alembic", "-x", f"url={url}", "-x", "schema=f t", *arguments]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False)
+    done = programs.alembic("-x", f"url={url}", "-x", "schema=f t", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -348,17 +347,6 @@ def test_the_demo_worker_takes_a_job_to_its_end(tmp_path: Path) -> None:
         assert [row.fine_tuned_model_checkpoint for row in client.fine_tuning.jobs.checkpoints.list(job.id)] == [job.fine_tuned_model]
         [permission] = client.fine_tuning.checkpoints.permissions.create(job.fine_tuned_model, project_ids=["proj_1"])
         assert permission.project_id == "proj_1"
-
-
-def test_two_services_started_at_once_on_an_empty_database_share_its_jobs(empty_url: str) -> None:
-    with running(empty_url, demo_worker=True, services=2) as [first, second], first.client() as one, second.client() as two:
-        made = [client.fine_tuning.jobs.create(**REQUEST).id for client in (one, two)]
-
-        for client, id in itertools.product((one, two), made):
-            assert finished(client, id).status == "succeeded"
-            told = messages(client, id)
-            assert len(told) == len(set(told)) == 6, told
-            assert len(client.fine_tuning.jobs.checkpoints.list(id).data) == 1
 
 
 def finished(client: OpenAI, id: str) -> WireJob:

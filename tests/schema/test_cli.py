@@ -1,4 +1,7 @@
-"""The command line, run as its users run it: as a process, by its exit code and by what it prints."""
+"""The command line: its exit codes and what it prints.
+
+Most tests run it in this process. Each way in which a command ends is tested on a real process as well.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,20 @@ from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.schema.test_schema import HEAD
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
+from tests.support.programs import COMMAND, fine_tuning_store
 
-COMMAND = (sys.executable, "-W", "error", "-m", "fine_tuning_store.cli")
 FIRST = "fine_tuning_store_0001"
 
 
-def command(*arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:
-    """The command with the URL in its environment."""
+def process(*arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:
+    """The command as a process, with the URL in its environment."""
     environment = {**os.environ, "FINE_TUNING_STORE_URL": url}
     return subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def db(*arguments: str, url: str) -> tuple[int, str]:
     """The exit code and what is on stdout; on stderr there is nothing."""
-    done = command("db", *arguments, url=url)
+    done = fine_tuning_store("db", *arguments, url=url)
     assert done.stderr == ""
     return done.returncode, done.stdout
 
@@ -47,7 +50,7 @@ def db_json(*arguments: str, url: str) -> tuple[int, dict[str, Any]]:
 
 def refusal(*arguments: str, url: str, code: int = 3) -> str:
     """The one line on stderr of a command that failed, or the line and the differences below it."""
-    done = command("db", *arguments, url=url)
+    done = fine_tuning_store("db", *arguments, url=url)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     line, *more = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -71,6 +74,28 @@ def execute(url: str, script: str) -> None:
             if statement.strip():
                 cursor.execute(statement)
     engine.dispose()
+
+
+def test_a_process_ends_with_the_code_of_what_became_of_the_command(empty_url: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store:
+        lock = traits_of(store.engine.dialect.name).migration_lock
+        with store._units.engine.connect() as connection, lock(connection, 1):
+            locked = process("db", "upgrade", "--lock-timeout", "0.2", url=empty_url)
+            assert (locked.returncode, locked.stdout, "0.2 s" in locked.stderr) == (4, "", True)
+        upgraded = process("db", "upgrade", url=empty_url)
+        assert (upgraded.returncode, upgraded.stdout, upgraded.stderr) == (0, f"the database is at {HEAD}\n", "")
+        job = created(store)
+        refused = process("db", "downgrade", "base", url=empty_url)
+        assert (refused.returncode, refused.stdout, refused.stderr[:7]) == (3, "", "error: ")
+        assert store.jobs.get(job.id) == job
+
+
+def test_a_process_ends_with_1_where_there_is_something_to_do_and_with_2_after_wrong_use(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    state, wrong = process("db", "state", "--json", url=url), process("db", "state", "--nonsense", url=url)
+
+    assert (state.returncode, json.loads(state.stdout)["status"], state.stderr) == (1, "empty", "")
+    assert (wrong.returncode, wrong.stdout, "--nonsense" in wrong.stderr) == (2, "", True)
 
 
 def test_a_database_is_migrated_watched_and_migrated_back(empty_url: str) -> None:
@@ -227,8 +252,8 @@ def test_wrong_use_has_a_code_of_its_own_and_says_what_is_missing() -> None:
         (("nonsense",), "nonsense"),
     ):
         url = "" if missing == "FINE_TUNING_STORE_URL" else "sqlite://"
-        told = command("db", *arguments, url=url)
-        as_json = command("db", *arguments, "--json", url=url)
+        told = fine_tuning_store("db", *arguments, url=url)
+        as_json = fine_tuning_store("db", *arguments, "--json", url=url)
 
         assert (told.returncode, told.stdout, missing in told.stderr) == (2, "", True), told
         assert (as_json.returncode, as_json.stderr) == (2, "")
@@ -243,11 +268,15 @@ def test_output_that_cannot_be_written_is_a_failure_told_in_one_line(tmp_path: P
         os.close(read)
     else:
         output = os.open("/dev/full", os.O_WRONLY)
-    environment = {**os.environ, "FINE_TUNING_STORE_URL": f"sqlite:///{tmp_path}/jobs.db"}
-    done = subprocess.run(
-        [*COMMAND, "db", *arguments], env=environment, stdout=output, stderr=subprocess.PIPE, text=True, timeout=120, check=False
-    )
-    os.close(output)
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    if arguments == ("state",):
+        environment = {**os.environ, "FINE_TUNING_STORE_URL": url}
+        command = [*COMMAND, "db", *arguments]
+        done = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+        os.close(output)
+    else:
+        with os.fdopen(output, "w") as stdout:
+            done = fine_tuning_store("db", *arguments, url=url, stdout=stdout)
 
     assert (done.returncode, done.stderr) == (3, f"error: the output could not be written: {reason}\n")
 
@@ -295,7 +324,7 @@ def test_what_the_database_refuses_is_told_without_the_statement(database: Datab
 
 def test_help_names_the_exit_codes() -> None:
     for arguments in (("db",), ("db", "upgrade"), ("db", "state")):
-        done = command(*arguments, "--help")
+        done = fine_tuning_store(*arguments, "--help")
         assert (done.returncode, "4  another process" in done.stdout) == (0, True)
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaStatus
 from fine_tuning_store.sql.waiting import poll
-from tests.schema.test_schema import ROOT, alembic
 from tests.support.databases import Database
 from tests.support.factories import created
+from tests.support.programs import ROOT, alembic
 from tests.system.test_storms import JOB
 
 FIRST = "fine_tuning_store_0001"

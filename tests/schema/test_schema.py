@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -20,8 +17,8 @@ from fine_tuning_store.schema.locks import _alembic_in_use
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
+from tests.support.programs import ROOT, alembic
 
-ROOT = Path(__file__).parents[2]
 HEAD = "fine_tuning_store_0002"
 
 
@@ -174,11 +171,6 @@ def test_an_unknown_target_is_refused_with_those_there_are(empty_url: str) -> No
                 migrate("0042")
 
 
-def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "alembic", *arguments]
-    return subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
-
-
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_the_command_line_migrates_with_a_url_of_either_colour(database: Database, colour: str) -> None:
     with database.empty() as url:
@@ -230,6 +222,13 @@ def test_a_run_that_was_cut_off_between_two_statements_is_finished_by_the_next(d
 
             assert store.schema.check() == ()
             created(store)
+
+
+def test_a_copy_of_a_migrated_database_is_one(altered_url: str) -> None:
+    """Which tests that change the tables begin with."""
+    with FineTuningStore.from_url(altered_url) as store:
+        assert (store.schema.check(), store.schema.current()) == ((), HEAD)
+        created(store)
 
 
 def test_the_chain_is_one_and_its_files_say_their_numbers() -> None:

@@ -134,10 +134,9 @@ HARMLESS: dict[str, list[tuple[str, str]]] = {
 
 
 @pytest.fixture
-def store(empty_url: str) -> Iterator[FineTuningStore]:
+def store(altered_url: str) -> Iterator[FineTuningStore]:
     """A store whose tables a test may damage."""
-    with FineTuningStore.from_url(empty_url) as store:
-        store.schema.upgrade()
+    with FineTuningStore.from_url(altered_url) as store:
         yield store
 
 
@@ -198,8 +197,8 @@ def test_each_sql_mode_of_a_hosts_connection_shows_the_same_tables(store: FineTu
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_each_schema_is_told_its_own_damage(store: FineTuningStore, empty_url: str) -> None:
-    with FineTuningStore.from_url(empty_url, schema="f t") as other:
+def test_each_schema_is_told_its_own_damage(store: FineTuningStore, altered_url: str) -> None:
+    with FineTuningStore.from_url(altered_url, schema="f t") as other:
         other.schema.upgrade(create_schema=True)
         run(store, "ALTER TABLE public.fine_tuning_jobs ADD CONSTRAINT theirs EXCLUDE (model WITH =)")
         run(store, 'ALTER TABLE "f t".fine_tuning_job_result_files ALTER position ADD GENERATED ALWAYS AS IDENTITY')

@@ -32,9 +32,10 @@ ADOPT = "fine-tuning-store db adopt"
 
 
 @pytest.fixture
-def store(empty_url: str) -> Iterator[FineTuningStore]:
-    """A store on a database without tables."""
-    with FineTuningStore.from_url(empty_url) as store:
+def store(request: pytest.FixtureRequest, database: Database) -> Iterator[FineTuningStore]:
+    """A store on a database without tables, or with the tables of today in a test that is marked so."""
+    url = request.getfixturevalue("altered_url" if request.node.get_closest_marker("migrated") else "empty_url")
+    with FineTuningStore.from_url(url) as store:
         yield store
 
 
@@ -102,9 +103,9 @@ def test_each_revision_is_told_from_the_others_and_has_no_differences(store: Fin
         assert store.schema.check() != ()
 
 
+@pytest.mark.migrated
 @pytest.mark.parametrize(("oldest", "status"), [(SCHEMA_NUMBER, "ahead_compatible"), (SCHEMA_NUMBER + 1, "ahead_incompatible")])
 def test_a_database_of_a_newer_release_is_used_if_that_release_allows_it(store: FineTuningStore, oldest: int, status: str) -> None:
-    store.schema.upgrade()
     run(store, f"UPDATE {VERSION_TABLE} SET version_num = 'fine_tuning_store_9999'", "ALTER TABLE fine_tuning_job_errors ADD newer INTEGER")
     say(store, 9999, oldest)
 
@@ -149,8 +150,8 @@ def test_a_compatibility_table_with_another_content_is_told(store: FineTuningSto
     assert state.problems
 
 
+@pytest.mark.migrated
 def test_a_revision_that_nobody_knows_is_told(store: FineTuningStore) -> None:
-    store.schema.upgrade()
     run(store, f"UPDATE {VERSION_TABLE} SET version_num = 'somebody_elses'")
 
     state = store.schema.state()
@@ -297,10 +298,10 @@ DAMAGE: dict[str, tuple[Callable[[FineTuningStore], None], str]] = {
 }
 
 
+@pytest.mark.migrated
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_named_and_makes_the_tables_unusable(store: FineTuningStore, name: str) -> None:
     damage, said = DAMAGE[name]
-    store.schema.upgrade()
     damage(store)
 
     differences = store.schema.check()
@@ -317,8 +318,8 @@ def test_damage_is_named_and_makes_the_tables_unusable(store: FineTuningStore, n
     assert VERSION_TABLE not in tables(store)
 
 
+@pytest.mark.migrated
 def test_an_index_of_the_operators_own_is_told_and_hinders_nobody(store: FineTuningStore) -> None:
-    store.schema.upgrade()
     run(store, "CREATE INDEX theirs ON fine_tuning_jobs (seed)")
 
     state = store.schema.state()
@@ -344,9 +345,9 @@ def test_a_collation_that_ignores_case_is_named(store: FineTuningStore) -> None:
     assert str(difference).startswith("different: column fine_tuning_jobs.suffix is VARCHAR(512)")
 
 
+@pytest.mark.migrated
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_what_postgresql_holds_but_does_not_vouch_for_is_named(store: FineTuningStore) -> None:
-    store.schema.upgrade()
     created(store)
     created(store)
     engine = create_engine(store.engine.url, isolation_level="AUTOCOMMIT")
@@ -366,8 +367,8 @@ def test_what_postgresql_holds_but_does_not_vouch_for_is_named(store: FineTuning
     assert "is unique (model) invalid, not (model, created_at, id)" in index
 
 
+@pytest.mark.migrated
 def test_a_downgrade_that_was_cut_off_is_told_with_what_finishes_it(store: FineTuningStore) -> None:
-    store.schema.upgrade()
     say(store, 1, 1)  # as 0002 does first of all when it is taken back
     run(store, "DROP TABLE fine_tuning_checkpoint_permissions")
 
@@ -526,9 +527,9 @@ def test_sql_between_unknown_revisions_is_refused(store: FineTuningStore, guest:
         guest.schema.sql()
 
 
+@pytest.mark.migrated
 @pytest.mark.parametrize("target", ["base", FIRST])
 def test_a_downgrade_loses_no_job_unless_it_is_told_to(store: FineTuningStore, target: str) -> None:
-    store.schema.upgrade()
     job = created(store)
 
     with pytest.raises(SchemaConflictError, match="allow_data_loss=True"):
@@ -540,9 +541,9 @@ def test_a_downgrade_loses_no_job_unless_it_is_told_to(store: FineTuningStore, t
     assert store.schema.current() == (None if target == "base" else FIRST)
 
 
+@pytest.mark.migrated
 def test_each_run_that_migrates_says_so(store: FineTuningStore, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "fine_tuning_store")
-    store.schema.upgrade()
     store.schema.upgrade()
     store.schema.downgrade(FIRST)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from fine_tuning_store.schema import migrations_path
+from tests.support import programs
 
 ROOT = Path(__file__).parents[2]
 REVISIONS = Path(__file__).parents[1] / "fixtures" / "revisions"
@@ -30,7 +31,6 @@ def started(release: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
 
 def alembic(release: Path, url: str, *arguments: str) -> str:
     """What Alembic's command line printed."""
-    with started(release, url, *arguments) as process:
-        printed, complaints = process.communicate(timeout=120)
-    assert process.returncode == 0, complaints
-    return printed
+    done = programs.alembic("-c", str(release / "alembic.ini"), "-x", f"url={url}", "-x", "allow_data_loss", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -12,17 +12,18 @@ import platform
 import random
 import shutil
 import socket
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 REQUIRED = os.environ.get("FINE_TUNING_STORE_REQUIRE_SERVERS") == "1"
 PREFIX = "fine_tuning_store_test"
+LINUX = platform.system() == "Linux"
 POSTGRESQL_FOLDER = "fine_tuning_store_postgresql_"
 
 
@@ -118,7 +119,7 @@ def _runtime_folder(folder: Path) -> Iterator[None]:
 
 def _remove_abandoned_folders(parent: Path) -> None:
     """Stop the servers of runs that were killed, and remove their folders."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     for owner in parent.glob(f"{POSTGRESQL_FOLDER}*/owner"):
         folder = owner.parent
@@ -140,14 +141,9 @@ def _remove_abandoned_folders(parent: Path) -> None:
 
 def _host() -> str:
     """Names this machine, its boot and its space of process ids."""
-    parts = [socket.gethostname(), platform.machine()]
-    for path in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
-        if os.path.exists(path):
-            parts.append(Path(path).read_text())
-    try:
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    except OSError:
-        parts.append(sys.platform)
+    parts = [socket.gethostname(), platform.system()]
+    if LINUX:
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
@@ -159,7 +155,7 @@ def _started_at(pid: int) -> str | None:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except FileNotFoundError:
-        if sys.platform == "linux":
+        if LINUX:
             return None
     try:
         os.kill(pid, 0)
@@ -194,5 +190,6 @@ def drop_abandoned_databases(url: str) -> None:
         for name in connection.scalars(text(listed)).all():
             token = name.removeprefix(f"{PREFIX}_").rpartition("_")[0]
             if name.startswith(f"{PREFIX}_") and is_alive(token) is False:
-                connection.execute(text(f"DROP DATABASE IF EXISTS {name}{' WITH (FORCE)' if postgresql else ''}"))
+                with suppress(DBAPIError):  # another run drops it as well
+                    connection.execute(text(f"DROP DATABASE IF EXISTS {name}{' WITH (FORCE)' if postgresql else ''}"))
     engine.dispose()
