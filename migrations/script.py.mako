@@ -1,7 +1,7 @@
-"""${message or ""}: say why, for whom, and what a reader of this file in five years has to know.
+"""${(message or "a revision")[:1].upper() + (message or "a revision")[1:]}.
 
-A landed revision is never edited. It is reversible, literal, and imports nothing of the package. Tables that hold jobs already are changed
-by the functions of migrations/operations.py.
+Say here why, for whom, and what a reader of this file in five years has to know. Once it has landed, a revision is never edited. It is
+reversible, literal, and imports nothing of the package; it changes tables that may hold jobs by migrations/operations.py.
 """
 
 from pathlib import Path

@@ -60,9 +60,11 @@ def _connect_and_run() -> None:
 
 
 def _run_and_dispose(engine: Engine) -> None:
-    with engine.connect() as connection:
-        _run_on(connection)
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            _run_on(connection)
+    finally:
+        engine.dispose()
 
 
 def _run_on(connection: Connection) -> None:

@@ -78,8 +78,8 @@ def execute(url: str, script: str) -> None:
 
 def test_a_process_ends_with_the_code_of_what_became_of_the_command(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
-        lock = traits_of(store.engine.dialect.name).migration_lock
-        with store._units.engine.connect() as connection, lock(connection, 1):
+        lock = support_for(store.engine.dialect).migration_lock
+        with store._transactions.engine.connect() as connection, lock(connection, 1):
             locked = process("db", "upgrade", "--lock-timeout", "0.2", url=empty_url)
             assert (locked.returncode, locked.stdout, "0.2 s" in locked.stderr) == (4, "", True)
         upgraded = process("db", "upgrade", url=empty_url)

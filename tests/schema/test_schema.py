@@ -19,7 +19,7 @@ from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
 from tests.support.programs import ROOT, alembic
 
-HEAD = "fine_tuning_store_0002"
+HEAD = f"fine_tuning_store_{SCHEMA_NUMBER:04}"
 
 
 def tables(store: FineTuningStore) -> set[str]:
