@@ -17,10 +17,10 @@ from fine_tuning_store import Hyperparameters
 Call = Callable[[], object]
 
 #: The ratio that each operation must keep: of the sync store to the bare driver, of an async one to the sync store.
-OPERATIONS = ("get", "create", "move", "list of 100")
+OPERATIONS = ("get", "create", "transition", "list of 100")
 GOALS = {
-    "sqlite": {"get": 3.0, "create": 3.2, "move": 3.1, "list of 100": 1.2},
-    "postgresql": {"get": 1.7, "create": 1.5, "move": 1.5, "list of 100": 1.3},
+    "sqlite": {"get": 3.0, "create": 3.2, "transition": 3.1, "list of 100": 1.2},
+    "postgresql": {"get": 1.7, "create": 1.5, "transition": 1.5, "list of 100": 1.3},
     "aiosqlite": dict.fromkeys(OPERATIONS, 4.5),  # each statement hops to a thread and back, several times
     "asyncpg": dict.fromkeys(OPERATIONS, 1.2),
     "psycopg_async": dict.fromkeys(OPERATIONS, 1.2),
@@ -30,7 +30,7 @@ GOALS = {
 def calls(store: Any, jobs: int, moving: list[str]) -> dict[str, Call]:
     """Each operation on the first `jobs` jobs of a store of either face; an async one's answers are to be awaited.
 
-    A move uses up an id of `moving`.
+    A transition uses up an id of `moving`.
     """
     scoped = {organization: store.for_organization(organization) for organization in ORGANIZATIONS}
     given = Hyperparameters(n_epochs=3, learning_rate_multiplier=1.8)
@@ -49,7 +49,7 @@ def calls(store: Any, jobs: int, moving: list[str]) -> dict[str, Call]:
     return {
         "get": lambda: store.jobs.get(any_id(jobs)),
         "create": create,
-        "move": lambda: store.jobs.enqueue(moving.pop()),
+        "transition": lambda: store.jobs.enqueue(moving.pop()),
         "list of 100": lambda: scoped[any_organization()].jobs.list(limit=100),
     }
 
@@ -59,7 +59,7 @@ def bare_calls(bare: Bare, jobs: int, moving: list[str]) -> dict[str, Call]:
     return {
         "get": lambda: bare.get(any_id(jobs)),
         "create": lambda: bare.create(any_organization()),
-        "move": lambda: bare.enqueue(moving.pop()),
+        "transition": lambda: bare.enqueue(moving.pop()),
         "list of 100": lambda: bare.page(any_organization()),
     }
 

@@ -119,14 +119,12 @@ def test_without_the_filter_autogenerate_would_drop_our_tables(two: Config, stor
 
         def dropped(**options: object) -> set[str]:
             context = MigrationContext.configure(connection, opts={"include_schemas": False, **options})
-            return {change[1].name for change in compare_metadata(context, MetaData()) if change[0] == "remove_table"}
+            removed = (change[1] for change in compare_metadata(context, MetaData()) if change[0] == "remove_table")
+            return {table.name for table in removed if table.schema is None}  # MariaDB shows other databases too
 
         assert dropped() == {*OURS, VERSION_TABLE}
         assert dropped(include_name=exclude_store_tables) == set()
-        assert not dropped(include_name=exclude_store_tables, include_schemas=True) & {
-            *OURS,
-            VERSION_TABLE,
-        }  # MariaDB shows other databases too
+        assert dropped(include_name=exclude_store_tables, include_schemas=True) == set()
 
 
 def test_one_history_goes_up_and_down_and_up_again(one: Config, guest: FineTuningStore) -> None:
