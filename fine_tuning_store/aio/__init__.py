@@ -1,20 +1,16 @@
 """The async store: the same names and arguments, awaited. Its behaviour is that of the repositories, bridged to the event loop."""
 
-from fine_tuning_store.errors import MissingDriverError
-from fine_tuning_store.sql.engine import NEEDS_AIO
+from fine_tuning_store.sql.engine import require_greenlet
 
-try:
-    import sqlalchemy.ext.asyncio as _  # noqa: F401 - it needs greenlet
-except ImportError as error:
-    raise MissingDriverError(NEEDS_AIO) from error
+require_greenlet()
 
-from fine_tuning_store.aio.repositories import (
+from fine_tuning_store.aio.repositories import (  # noqa: E402 - after the check
     AsyncCheckpointPermissionRepository,
     AsyncFineTuningJobCheckpointRepository,
     AsyncFineTuningJobEventRepository,
     AsyncFineTuningJobRepository,
 )
-from fine_tuning_store.aio.store import AsyncFineTuningStore, AsyncSchema, AsyncUnitOfWork
+from fine_tuning_store.aio.store import AsyncFineTuningStore, AsyncSchema, AsyncUnitOfWork  # noqa: E402
 
 __all__ = [
     "AsyncCheckpointPermissionRepository",

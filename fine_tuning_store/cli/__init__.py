@@ -1,10 +1,10 @@
-"""The command line `fine-tuning-store`, an extra: `main` runs it where its packages are installed, and tells how to get them elsewhere."""
+"""The command line `fine-tuning-store`. Its packages are an extra; without them `main` says how to install them."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line on the arguments of this process, and exit with its code."""
+    """Run the command line with the arguments of this process, and exit with its code."""
     try:
         import rich
         import typer

@@ -1,4 +1,4 @@
-"""`python -m fine_tuning_store.cli`, where the command itself is not on the PATH."""
+"""`python -m fine_tuning_store.cli`, for an environment whose scripts are not on the PATH."""
 
 from fine_tuning_store.cli import main
 

@@ -25,7 +25,7 @@ def root() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command and answer its exit code, also where nobody reads what it says."""
+    """Run a command and return its exit code, also if its output cannot be written."""
     try:
         code = _run(arguments, as_json="--json" in arguments)
         if sys.stdout is not None:
@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str], *, as_json: bool) -> int:
-    """With --json, wrong arguments and bugs are told as JSON too. An OSError is one of the output: a database's own is told before."""
+    """Print wrong arguments and bugs as JSON too if --json is given. An OSError is one of the output: a database's is printed before."""
     try:
         return app(arguments, prog_name="fine-tuning-store", standalone_mode=False) or 0
     except typer.TyperException as error:

@@ -1,4 +1,4 @@
-"""The database of a command, reached by a URL of either colour."""
+"""The database of a command, reached by a sync or an async driver."""
 
 from __future__ import annotations
 
@@ -23,9 +23,17 @@ class DatabaseUnreachableError(FineTuningStoreError):
 
 
 def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, host_version_table: str | None, *, connects: bool = True) -> T:
-    """What a function answers about the migrations of a database. An async driver does the same work in an event loop of its own.
+    """Return the result of a function of the migrations of a database. With an async driver it runs in an event loop of its own.
 
-    Raises DatabaseUnreachableError, without a password, if the database cannot be connected to and the work `connects`.
+    Args:
+        work: The function.
+        url: The URL of the database.
+        schema: The schema of the tables.
+        host_version_table: The version table of the application that keeps their history.
+        connects: Whether the function connects. If not, the database need not exist.
+
+    Raises:
+        DatabaseUnreachableError: The connection failed. The message contains no password.
     """
     engine = _engine(url, connects=connects)
 
@@ -49,12 +57,12 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, host_ve
 
 
 def _engine(url: str, *, connects: bool) -> Engine:
-    """An engine of the URL's driver: another one might not be installed, or not know the options in the URL."""
+    """Return an engine with the driver of the URL: another one may not be installed, or not know the options in the URL."""
     engine = connect_either(url, connects=connects)
     if isinstance(engine, Engine):
         return engine
     database = database_for(engine.dialect)
-    if database.extra is None:  # Python has a sync driver, and aiosqlite's thread outlives the loop when it cannot open its file
+    if database.extra is None:  # Python brings a sync driver, and aiosqlite's thread outlives the loop if it cannot open its file
         return connect(engine.url.set(drivername=database.name))
     return engine.sync_engine
 
@@ -62,13 +70,13 @@ def _engine(url: str, *, connects: bool) -> Engine:
 def _reach(engine: Engine) -> None:
     try:
         engine.connect().close()
-    except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for each of them
+    except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for every driver
         advice = database_for(engine.dialect).connection_advice(error, engine.url)
         raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}{advice}") from error
 
 
 def in_one_line(error: Exception) -> str:
-    """What a database or its driver says of an error, and what is noted on it, without the statement and its values."""
+    """Return the message of a database or its driver and the notes of the error, without the statement and its values."""
     said = driver_exception(error)
-    words = re.sub(r"\nLINE \d+: .*\n *\^", "", str(said)).split()  # psycopg shows where in the statement it is
+    words = re.sub(r"\nLINE \d+: .*\n *\^", "", str(said)).split()  # psycopg quotes the statement
     return ": ".join((" ".join(words) or type(said).__name__, *getattr(error, "__notes__", ())))

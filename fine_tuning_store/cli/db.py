@@ -18,11 +18,11 @@ T = TypeVar("T")
 EXIT_CODES = """\b
 Exit codes:
     0  done; state: this release can use the tables; check: no differences
-    1  state: there is something to do first; check: differences were found
-    2  the command was used wrongly
+    1  state: something must be done first; check: differences were found
+    2  usage error
     3  refused or failed, or the output could not be written
     4  another process kept the migration lock for too long
-  130  ended by Ctrl-C"""
+  130  interrupted by Ctrl-C"""
 
 db = typer.Typer(name="db", no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES)
 
@@ -31,65 +31,63 @@ Url = Annotated[
     typer.Option(
         metavar="URL",
         envvar="FINE_TUNING_STORE_URL",
-        help="The database, e.g. postgresql://user@host/name; with or without a driver, sync or async. "
-        "In the environment, its password is not seen in the list of processes.",
+        help="The URL of the database, e.g. postgresql://user@host/name; with or without a driver, sync or async. "
+        "In the environment, its password does not appear in the list of processes.",
     ),
 ]
-SchemaName = Annotated[
-    str | None, typer.Option("--schema", metavar="NAME", help="The schema of a PostgreSQL database that the tables are in.")
-]
+SchemaName = Annotated[str | None, typer.Option("--schema", metavar="NAME", help="The PostgreSQL schema of the tables.")]
 VersionTable = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The version table of an application whose own Alembic history has our revisions.")
+    str | None, typer.Option(metavar="NAME", help="The version table of the application whose Alembic history includes these revisions.")
 ]
-LockTimeout = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for another process that is migrating.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, also for errors.")]
+LockTimeout = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for others that migrate or use the tables.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, errors included.")]
 
 
 @db.callback()
 def group() -> None:
-    """Migrate the tables of a database, and tell how far they are."""
+    """Migrate the tables of a database, and show their state."""
 
 
 @db.command(epilog=EXIT_CODES)
 def upgrade(
     *,
     url: Url,
-    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to stop at.")] = "head",
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to upgrade to.")] = "head",
     schema: SchemaName = None,
     host_version_table: VersionTable = None,
-    create_schema: Annotated[bool, typer.Option("--create-schema", help="Create the --schema first if it is not there.")] = False,
+    create_schema: Annotated[bool, typer.Option("--create-schema", help="Create the --schema first if it does not exist.")] = False,
     lock_timeout: LockTimeout = LOCK_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Migrate forward. Safe to repeat, and safe for many processes at once: one migrates, the others wait."""
+    """Upgrade the tables. Safe to repeat, and safe for many processes at once: one migrates, the others wait."""
 
     def work(found: Schema) -> str | None:
         found.upgrade(revision, lock_timeout=lock_timeout, create_schema=create_schema)
         return found.current()
 
-    _tell_revision(work, url, schema, host_version_table, as_json=as_json)
+    _print_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
 @db.command(epilog=EXIT_CODES)
 def downgrade(
     *,
     url: Url,
-    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to go back to; `base` removes all tables.")],
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to downgrade to; `base` drops all tables.")],
     schema: SchemaName = None,
     host_version_table: VersionTable = None,
     allow_data_loss: Annotated[
-        bool, typer.Option("--allow-data-loss", help="Go on although jobs are stored, and lose what the change drops.")
+        bool, typer.Option("--allow-data-loss", help="Downgrade although jobs are stored; what the older tables cannot hold is lost.")
     ] = False,
     lock_timeout: LockTimeout = LOCK_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Migrate back. Refused while any job is stored, unless --allow-data-loss is given."""
+    """Downgrade the tables. Refused while any job is stored, unless --allow-data-loss is given."""
 
     def work(found: Schema) -> str | None:
         found.downgrade(revision, allow_data_loss=allow_data_loss, lock_timeout=lock_timeout)
         return found.current()
 
-    _tell_revision(work, url, schema, host_version_table, as_json=as_json)
+    _print_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
 @db.command(epilog=EXIT_CODES)
@@ -101,18 +99,18 @@ def adopt(
     lock_timeout: LockTimeout = LOCK_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Take over tables that have no version table, once they are proven to be equal to ours."""
+    """Create the version table of tables that have none, if they are exactly those of a revision."""
 
     def work(found: Schema) -> str | None:
         found.adopt(lock_timeout=lock_timeout)
         return found.current()
 
-    _tell_revision(work, url, schema, host_version_table, as_json=as_json)
+    _print_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
 @db.command(epilog=EXIT_CODES)
 def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
-    """Tell whether this release can use the tables, and what to run next. Changes nothing."""
+    """Show whether this release can use the tables, and what to run next. Changes nothing."""
     found = _ask(Schema.state, url, schema, host_version_table, as_json=as_json)
     if as_json:
         output.write_json(_as_json(found))
@@ -123,7 +121,7 @@ def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTab
 
 @db.command(epilog=EXIT_CODES)
 def check(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
-    """List every difference between the tables and those that this release makes. Changes nothing."""
+    """List the differences between the tables and those of this release. Changes nothing."""
     differences = _ask(lambda found: [str(difference) for difference in found.check()], url, schema, host_version_table, as_json=as_json)
     if as_json:
         output.write_json({"differences": differences})
@@ -140,14 +138,14 @@ def sql(
     *,
     url: Url,
     revision: Annotated[
-        str, typer.Argument(metavar="REVISION", help="The revision to end at; an older one than --from writes a downgrade.")
+        str, typer.Argument(metavar="REVISION", help="The target revision; one older than --from writes a downgrade.")
     ] = "head",
-    start: Annotated[str, typer.Option("--from", metavar="REVISION", help="The revision that the database is at.")] = "base",
+    start: Annotated[str, typer.Option("--from", metavar="REVISION", help="The current revision of the database.")] = "base",
     schema: SchemaName = None,
     host_version_table: VersionTable = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the SQL of a migration, for a database of the URL's kind. Connects to nothing."""
+    """Print the SQL of a migration for the URL's kind of database. Does not connect."""
     written = _ask(lambda found: found.sql(revision, start=start), url, schema, host_version_table, as_json=as_json, connects=False)
     if as_json:
         output.write_json({"sql": written})
@@ -158,18 +156,18 @@ def sql(
 def _ask(
     work: Callable[[Schema], T], url: str, schema: str | None, host_version_table: str | None, *, as_json: bool, connects: bool = True
 ) -> T:
-    with output.failures_told(as_json=as_json):
+    with output.report_failures(as_json=as_json):
         return on_schema(work, url, schema, host_version_table, connects=connects)
 
 
-def _tell_revision(
+def _print_revision(
     work: Callable[[Schema], str | None], url: str, schema: str | None, host_version_table: str | None, *, as_json: bool
 ) -> None:
     revision = _ask(work, url, schema, host_version_table, as_json=as_json)
     if as_json:
         output.write_json({"revision": revision})
     else:
-        output.write_line("the database has no tables of ours" if revision is None else f"the database is at {revision}", "green")
+        output.write_line("the database has no fine-tuning tables" if revision is None else f"the database is at {revision}", "green")
 
 
 def _as_json(found: SchemaState) -> dict[str, object]:

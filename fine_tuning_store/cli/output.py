@@ -1,4 +1,4 @@
-"""What a command says: one JSON object for machines; a table, a list or a line for people, and plain text where no terminal listens."""
+"""The output of commands: one JSON object for programs; tables and lines for people, without styles if it is not a terminal."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from fine_tuning_store.cli.database import in_one_line
 from fine_tuning_store.errors import FineTuningStoreError, SchemaLockTimeoutError
 
-#: Exit codes. 0 is done; 2 is a wrong use of the command line, answered by Typer.
+#: Exit codes, besides 0 for success and Typer's 2 for a usage error.
 TO_DO, FAILED, LOCKED = 1, 3, 4
 
 
 def write_json(value: Mapping[str, Any]) -> None:
-    """One object on one line, the same on every terminal."""
+    """Write one object on one line, the same on every terminal."""
     typer.echo(json.dumps(value))
 
 
 def write_line(line: str, style: str = "", *, error: bool = False) -> None:
-    """A line as it is: never wrapped, so that it can be copied, and without any markup in it."""
+    """Write a line without markup and without wrapping, so that it can be copied."""
     Console(stderr=error, highlight=False).print(Text(line, style), soft_wrap=True)
 
 
 def write_table(rows: Mapping[str, object]) -> None:
-    """Names and values, in two columns on a terminal, as `name: value` elsewhere."""
+    """Write names and values, in two columns on a terminal, else as `name: value`."""
     console = Console(highlight=False)
     if not console.is_terminal:
         for name, value in rows.items():
@@ -48,18 +48,18 @@ def write_table(rows: Mapping[str, object]) -> None:
 
 
 def unwritten(error: OSError | SystemExit) -> int:
-    """The exit code of a command whose output could not be written, which standard error tells where it can."""
+    """Return the exit code of a command whose output could not be written, and say so on standard error if possible."""
     reason = error.strerror if isinstance(error, OSError) else "Broken pipe"
     with suppress(OSError, SystemExit):
         write_line(f"error: the output could not be written: {reason}", "red", error=True)
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # Python complains at its end of what is left in them
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # else Python reports at exit that it cannot flush them
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return FAILED
 
 
 @contextmanager
-def failures_told(*, as_json: bool) -> Iterator[None]:
-    """A block whose errors end the command and are told by what they say, or as JSON. Anything unforeseen passes through."""
+def report_failures(*, as_json: bool) -> Iterator[None]:
+    """End the command on an expected error inside the block, and print its message, or JSON. Other errors pass through."""
     try:
         yield
     except (FineTuningStoreError, SQLAlchemyError, OSError) as error:

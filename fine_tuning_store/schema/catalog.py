@@ -121,9 +121,9 @@ def _rows(inspector: Inspector, query: str, schema: str | None, names: list[str]
 
 
 def _columns_found(inspector: Inspector, schema: str | None, names: list[str]) -> Iterator[tuple[Thing, str]]:
-    query = support_for(inspector.dialect).column_types
-    rows = () if query is None else _rows(inspector, query, schema, names)
-    types = {(table, column): _mariadb_type(*type_) for table, column, *type_ in rows}
+    support = support_for(inspector.dialect)
+    rows = () if support.column_types is None else _rows(inspector, support.column_types, schema, names)
+    types = {(table, column): support.column_type(*type_) for table, column, *type_ in rows}
     for (_, table), columns in inspector.get_multi_columns(schema, names).items():
         for column in columns:
             type_ = types.get((table, column["name"])) or _type(column["type"], inspector.dialect)
@@ -164,12 +164,6 @@ def _indexes_found(inspector: Inspector, schema: str | None, names: list[str]) -
         for unique in uniques:
             if not unique.get("duplicates_index"):  # MariaDB lists each unique index here too
                 yield Thing("unique constraint", table, unique["name"]), _listed(unique["column_names"])
-
-
-def _mariadb_type(type_: str, character_set: str | None, collation: str | None) -> str:
-    """Normalize a type of MariaDB's catalog. The width of an integer is only a display width."""
-    shown = re.sub(r"^(smallint|int|bigint)\(\d+\)", r"\1", type_).upper().replace("TINYINT(1)", "BOOL")
-    return shown if collation is None else f"{shown} CHARACTER SET {character_set} COLLATE {collation}"
 
 
 def _type(type_: TypeEngine[Any], dialect: Dialect) -> str:

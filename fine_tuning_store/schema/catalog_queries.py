@@ -29,12 +29,23 @@ SQLITE: Final = """
 """
 
 #: Without a schema, the tables that are visible in the search path, as in SQLAlchemy's reflection.
-POSTGRESQL: Final = """
+_POSTGRESQL_TABLES: Final = """
     WITH tables AS (
         SELECT c.oid, c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE c.relname IN :names AND CASE
             WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = CAST(:schema AS text) END
-    )
+    )"""
+
+#: The complete types: reflection knows no collations before SQLAlchemy 2.1.
+POSTGRESQL_TYPES: Final = f"""{_POSTGRESQL_TABLES}
+    SELECT t.relname, a.attname, format_type(a.atttypid, a.atttypmod), NULL,
+        CASE WHEN a.attcollation <> y.typcollation THEN quote_ident(l.collname) END
+    FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.oid JOIN pg_type AS y ON y.oid = a.atttypid
+    LEFT JOIN pg_collation AS l ON l.oid = a.attcollation
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+"""  # noqa: S608 - constants
+
+POSTGRESQL: Final = f"""{_POSTGRESQL_TABLES}
     SELECT 'column', t.relname, a.attname, CASE a.attidentity WHEN '' THEN 'generated' ELSE 'identity' END
     FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.oid
     WHERE a.attnum > 0 AND NOT a.attisdropped AND (a.attidentity <> '' OR a.attgenerated <> '')
@@ -50,7 +61,7 @@ POSTGRESQL: Final = """
     JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum JOIN pg_collation AS l ON l.oid = k.collation_oid
     WHERE k.collation_oid <> a.attcollation GROUP BY 1, 2, 3
     ORDER BY 1, 2, 3, 4
-"""
+"""  # noqa: S608 - constants
 
 #: Without comparisons with an empty text, which is NULL in the sql_mode EMPTY_STRING_IS_NULL.
 MARIADB: Final = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E")
 
-NEEDS_AIO: Final = "an async driver needs more packages: pip install 'fine-tuning-store[aio]'"
+_NEEDS_AIO: Final = "an async driver needs more packages: pip install 'fine-tuning-store[aio]'"
 _NOT_A_URL: Final = (
     "this is not a database URL: use one like sqlite:///fine_tuning.db, and percent-encode @ : / % in a password (%40 %3A %2F %25)"
 )
@@ -91,15 +92,23 @@ def _sync(url: URL, database: Database, options: Mapping[str, Any]) -> Engine:
 
 
 def _async(url: URL, database: Database, options: Mapping[str, Any]) -> AsyncEngine:
-    try:
-        from sqlalchemy.ext.asyncio import create_async_engine
+    require_greenlet()
+    from sqlalchemy.ext.asyncio import create_async_engine
 
-        dialect = _dialect(url, database).get_async_dialect_cls(url)
-        engine = _create(create_async_engine, url, database, dialect, options)
-    except ImportError as error:  # SQLAlchemy's own: it needs greenlet, and looks for it before the driver
-        raise MissingDriverError(NEEDS_AIO) from error
+    engine = _create(create_async_engine, url, database, _dialect(url, database).get_async_dialect_cls(url), options)
     database.prepare_engine(engine.sync_engine)
     return engine
+
+
+def require_greenlet() -> None:
+    """Raise MissingDriverError unless greenlet is installed.
+
+    The asyncio extension of SQLAlchemy 2.1 looks for it when it is imported, that of 2.0 only when it is used.
+    """
+    try:
+        import_module("greenlet")
+    except ImportError as error:
+        raise MissingDriverError(_NEEDS_AIO) from error
 
 
 def require_sync_engine(engine: object) -> None:

@@ -26,7 +26,7 @@ class MigrationSupport(ABC):
     #: A query for the schema that holds the store's tables if it is not the one that new tables would be created in.
     tables_elsewhere: ClassVar[str | None] = None
 
-    #: A query for the types of columns, if SQLAlchemy's reflection leaves out parts of them.
+    #: A query for the types of columns, if SQLAlchemy's reflection leaves out parts of them: table, column, type, character set, collation.
     column_types: ClassVar[str | None] = None
     #: A query for everything else that reflection leaves out of the catalog.
     facts: ClassVar[str]
@@ -54,6 +54,10 @@ class MigrationSupport(ABC):
     def is_retryable(self, error: BaseException) -> bool:  # noqa: ARG002 - for subclasses
         """Return True if the revision that this error ended may run again."""
         return False
+
+    def column_type(self, type_: str, character_set: str | None, collation: str | None) -> str:  # noqa: ARG002 - for subclasses
+        """Return the type of a row of `column_types` as SQLAlchemy writes it."""
+        return type_.upper() if collation is None else f"{type_.upper()} COLLATE {collation}"
 
     def stop_writers(self, connection: Connection) -> None:  # noqa: B027 - most databases have no such statement
         """Keep other transactions from adding jobs until this transaction ends."""

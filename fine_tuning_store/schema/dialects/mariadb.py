@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -47,6 +48,11 @@ class MariaDBMigrations(MigrationSupport):
     def setting(self, connection: Connection, name: str, value: str) -> AbstractContextManager[None]:
         """Set the variable of the session."""
         return set_in_session(connection, name, value)
+
+    def column_type(self, type_: str, character_set: str | None, collation: str | None) -> str:
+        """Write a type as SQLAlchemy does. The width of an integer is only a display width."""
+        shown = re.sub(r"^(smallint|int|bigint)\(\d+\)", r"\1", type_).upper().replace("TINYINT(1)", "BOOL")
+        return shown if collation is None else f"{shown} CHARACTER SET {character_set} COLLATE {collation}"
 
     def is_retryable(self, error: BaseException) -> bool:
         """As at run time: a lock wait timeout is one of those errors."""

@@ -39,6 +39,7 @@ class PostgreSQLMigrations(MigrationSupport):
         "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
         "WHERE pg_class.oid IN (to_regclass(:version_table), to_regclass(:compatibility)) AND nspname <> current_schema()"
     )
+    column_types = catalog_queries.POSTGRESQL_TYPES
     facts = catalog_queries.POSTGRESQL
 
     def migration_lock(self, connection: Connection, seconds: float) -> AbstractContextManager[None]:
@@ -52,6 +53,10 @@ class PostgreSQLMigrations(MigrationSupport):
     def is_retryable(self, error: BaseException) -> bool:
         """Also lock_not_available, the error of lock_timeout."""
         return self.database.is_retryable(error) or self.database.error_code(error) == "55P03"
+
+    def column_type(self, type_: str, character_set: str | None, collation: str | None) -> str:
+        """Write a type as SQLAlchemy does."""
+        return super().column_type(type_.replace("character varying", "varchar"), character_set, collation)
 
     def stop_writers(self, connection: Connection) -> None:
         """Lock the table of jobs against writers."""

@@ -95,11 +95,9 @@ class Database(ABC):
                 "this engine or connection is in AUTOCOMMIT mode, in which no transaction is atomic: use one with another isolation level"
             )
 
+    @abstractmethod
     def is_in_autocommit(self, connection: Connection) -> bool:
-        """Return True if the driver commits each statement by itself."""
-        driver_connection = connection.connection.dbapi_connection
-        assert driver_connection is not None
-        return connection.dialect.detect_autocommit_setting(driver_connection)
+        """Return True if the driver commits each statement by itself. SQLAlchemy can tell only since 2.0.43."""
 
     def refuse_failed_transaction(self, connection: Connection) -> None:  # noqa: B027 - for databases whose errors end transactions
         """Raise the driver's error if an earlier error has ended the transaction. PostgreSQL turns its COMMIT into a silent ROLLBACK."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import URL, Dialect, Table, insert
+from sqlalchemy import URL, Connection, Dialect, Table, insert
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
@@ -22,6 +22,11 @@ class MariaDB(Database):
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - the interface's
         """Use READ COMMITTED: the default level locks gaps between rows, so that inserts of different jobs would wait for each other."""
         return {"isolation_level": "READ COMMITTED"}
+
+    def is_in_autocommit(self, connection: Connection) -> bool:
+        """Return the driver's setting."""
+        driver_connection: Any = connection.connection.driver_connection
+        return bool(driver_connection.get_autocommit())
 
     def insert_unless_taken(self, table: Table) -> Insert:
         """Return a plain INSERT: INSERT IGNORE would also ignore values that do not fit."""

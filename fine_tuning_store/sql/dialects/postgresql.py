@@ -43,6 +43,11 @@ class PostgreSQL(Database):
         """Give psycopg's connections a cursor class that describes results on demand; other drivers' are left unchanged."""
         event.listen(engine, "connect", _describe_on_demand)
 
+    def is_in_autocommit(self, connection: Connection) -> bool:
+        """Return the driver's setting; for asyncpg, which has none, SQLAlchemy's."""
+        driver_connection: Any = connection.connection.dbapi_connection
+        return bool(driver_connection.autocommit)
+
     def refuse_failed_transaction(self, connection: Connection) -> None:
         """Raise the driver's error if an earlier error has ended the transaction. psycopg knows its status without a round trip."""
         info = getattr(connection.connection.driver_connection, "info", None)

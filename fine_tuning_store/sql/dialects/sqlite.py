@@ -77,6 +77,11 @@ class SQLite(Database):
         if not self.is_in_autocommit(connection):
             self.begin_write(connection)
 
+    def is_in_autocommit(self, connection: Connection) -> bool:
+        """Return True if the driver sends no BEGIN."""
+        driver_connection: Any = connection.connection.dbapi_connection
+        return driver_connection.isolation_level is None
+
     def insert_unless_taken(self, table: Table) -> Insert:
         """INSERT ... ON CONFLICT DO NOTHING."""
         return insert(table).on_conflict_do_nothing()
