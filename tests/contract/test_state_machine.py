@@ -29,18 +29,8 @@ from fine_tuning_store import (
     JobStatus,
 )
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
-from tests.support.factories import ORGANIZATION
+from tests.support.factories import ORGANIZATION, a_job, transition
 
-VERBS: dict[str, Callable[[FineTuningStore, str, str | None], FineTuningJob]] = {
-    "succeed": lambda store, id, message: store.jobs.succeed(id, fine_tuned_model=f"ft:{id}", message=message),
-    "fail": lambda store, id, message: store.jobs.fail(id, JobError(code="c"), message=message),
-    "enqueue": lambda store, id, message: store.jobs.enqueue(id, message=message),
-    "start": lambda store, id, message: store.jobs.start(id, message=message),
-    "requeue": lambda store, id, message: store.jobs.requeue(id, message=message),
-    "pause": lambda store, id, message: store.jobs.pause(id, message=message),
-    "resume": lambda store, id, message: store.jobs.resume(id, message=message),
-    "cancel": lambda store, id, message: store.jobs.cancel(id, message=message),
-}
 picks = st.integers(0, 5)
 limits = st.sampled_from([1, 2, 3, 1000])
 models = st.sampled_from(["ft:a", "ft:b", "ft:A"])
@@ -96,13 +86,20 @@ class Calls(RuleBasedStateMachine):
         self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
         self.ids.append(job.id)
 
+    @rule(status=st.sampled_from(JobStatus))
+    def add(self, status: JobStatus) -> None:
+        """So that every transition is reached within a few steps."""
+        job = self.store.jobs.add(a_job(status=status))
+        self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
+        self.ids.append(job.id)
+
     @rule(pick=picks, verb=st.sampled_from(sorted(TRANSITIONS)), message=messages)
     def move(self, pick: int, verb: str, message: str | None) -> None:
         id = self.job_id(pick)
         before, legal = self.jobs.get(id), TRANSITIONS[verb]
 
         def call() -> FineTuningJob:
-            return VERBS[verb](self.store, id, message)
+            return transition(self.store.jobs, verb, id, name=id, message=message)
 
         if before is None:
             assert self.refused(call, JobNotFoundError)
@@ -110,9 +107,9 @@ class Calls(RuleBasedStateMachine):
             after = call()
             expected = replace(before, status=legal.target, finished_at=after.finished_at)
             if verb == "succeed":
-                expected = replace(expected, fine_tuned_model=f"ft:{id}")
+                expected = replace(expected, fine_tuned_model=f"ft:{id}", trained_tokens=3, result_files=(f"file-{id}",))
             if verb == "fail":
-                expected = replace(expected, error=JobError(code="c"))
+                expected = replace(expected, error=JobError(code=id, message="It broke."))
             assert after == expected
             assert (after.finished_at is not None) == legal.target.is_ended
             self.jobs[id] = after
