@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import text
 
 from fine_tuning_store import (
@@ -86,12 +86,13 @@ class Calls(RuleBasedStateMachine):
         self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
         self.ids.append(job.id)
 
-    @rule(status=st.sampled_from(JobStatus))
-    def add(self, status: JobStatus) -> None:
+    @initialize(statuses=st.lists(st.sampled_from(JobStatus), min_size=2, max_size=3))
+    def add(self, statuses: list[JobStatus]) -> None:
         """So that every transition is reached within a few steps."""
-        job = self.store.jobs.add(a_job(status=status))
-        self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
-        self.ids.append(job.id)
+        for status in statuses:
+            job = self.store.jobs.add(a_job(status=status))
+            self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
+            self.ids.append(job.id)
 
     @rule(pick=picks, verb=st.sampled_from(sorted(TRANSITIONS)), message=messages)
     def move(self, pick: int, verb: str, message: str | None) -> None:
@@ -250,5 +251,5 @@ class Calls(RuleBasedStateMachine):
 def test_random_calls_are_answered_as_a_plain_model_answers_them(store: FineTuningStore) -> None:
     machine = type("CallsOfStore", (Calls,), {"store": store})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[*HealthCheck])
+        machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[*HealthCheck])
     )
