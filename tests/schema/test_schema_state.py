@@ -540,7 +540,6 @@ def test_a_downgrade_loses_no_job_unless_it_is_told_to(store: FineTuningStore, t
     assert store.schema.current() == (None if target == "base" else FIRST)
 
 
-@pytest.mark.migrated
 def test_each_run_that_migrates_says_so(store: FineTuningStore, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "fine_tuning_store")
     store.schema.upgrade()

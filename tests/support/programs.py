@@ -38,7 +38,7 @@ def fine_tuning_store(*arguments: str, url: str = "", stdout: IO[str] | None = N
             contextlib.redirect_stderr(stderr or errors_file),
         ):
             code = run(list(arguments))
-        if code:
+        if code and "aiomysql" in " ".join((url, *arguments)):
             _collect()
         return subprocess.CompletedProcess(arguments, code, out.read_text(), errors.read_text())
 
