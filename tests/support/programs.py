@@ -51,10 +51,7 @@ def _collect() -> None:
 
 
 def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> Completed:
-    """`alembic`, in a folder; as a process where its driver has a thread, which only the end of a process is sure to end."""
-    if "aiosqlite" in " ".join((*arguments, *environment.values())):
-        command = [sys.executable, "-m", "alembic", *arguments]
-        return subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
+    """`alembic`, in a folder."""
     out, errors = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, environment),
@@ -77,6 +74,12 @@ def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> Completed:
     if code:
         _collect()
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
+
+
+def alembic_process(*arguments: str, **environment: str) -> Completed:
+    """The same as a process: where it is refused, it leaves the connections of async drivers to its end."""
+    command = [sys.executable, "-m", "alembic", *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
 
 
 @contextlib.contextmanager
