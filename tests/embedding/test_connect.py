@@ -169,6 +169,16 @@ def test_the_async_store_without_its_packages_names_the_extra(module: str) -> No
     assert done.stderr.endswith("MissingDriverError: an async driver needs more packages: pip install 'fine-tuning-store[aio]'\n")
 
 
+def test_everything_else_is_imported_without_the_packages_of_the_async_store() -> None:
+    program = (
+        "import sys; sys.modules['greenlet'] = None; from fine_tuning_store import *; "
+        "FineTuningStore.from_url('sqlite://').schema.upgrade(); print('AsyncFineTuningStore' in globals())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def test_a_password_is_never_shown() -> None:
     store = FineTuningStore.from_url("postgresql://user:hunter2@127.0.0.1:1/db")
 
