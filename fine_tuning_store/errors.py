@@ -1,7 +1,7 @@
-"""Every error that this library raises on purpose.
+"""The errors of this library.
 
-Each says what happened, to which job, and what to do about it. Its arguments are its attributes, so an error
-survives pickling. What SQLAlchemy and the driver raise passes through untouched.
+Each says what happened, to which job, and what to do next. Its arguments are its attributes, so an error can be pickled. Errors of
+SQLAlchemy and of the drivers pass through unchanged.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import reprlib
 
 
 class FineTuningStoreError(Exception):
-    """The base of every error of this library."""
+    """The base class of all errors of this library."""
 
 
 class JobNotFoundError(FineTuningStoreError):
-    """No job has this id, or none that this store may see."""
+    """There is no job with this id, or it belongs to another organization than that of the store."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(job_id)
@@ -25,7 +25,7 @@ class JobNotFoundError(FineTuningStoreError):
 
 
 class JobAlreadyExistsError(FineTuningStoreError):
-    """The id of an added job is taken, here or in another organization. Nothing was written."""
+    """The id of an added job is taken, in this organization or another one. Nothing was written."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(job_id)
@@ -36,7 +36,7 @@ class JobAlreadyExistsError(FineTuningStoreError):
 
 
 class JobReferencedError(FineTuningStoreError):
-    """A row of another table refers to the job by a foreign key that forbids the delete. Nothing was deleted."""
+    """A row of another table refers to the job by a foreign key, which forbids the delete. Nothing was deleted."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(job_id)
@@ -47,9 +47,13 @@ class JobReferencedError(FineTuningStoreError):
 
 
 class IllegalTransitionError(FineTuningStoreError):
-    """The job's status does not allow what was asked of it. The job is unchanged.
+    """The status of the job does not allow the call. The job is unchanged.
 
-    `transition` is the verb of the call, `status` the job's status at that moment, `allowed_from` the statuses that allow the verb.
+    Attributes:
+        job_id: The id of the job.
+        transition: The name of the method, such as `start`.
+        status: The status of the job at that moment.
+        allowed_from: The statuses that allow the call.
     """
 
     def __init__(self, job_id: str, transition: str, status: str, allowed_from: tuple[str, ...]) -> None:
@@ -61,13 +65,16 @@ class IllegalTransitionError(FineTuningStoreError):
 
     def __str__(self) -> str:
         allowed = ", ".join(self.allowed_from)
-        return f"cannot {self.transition} job {self.job_id!r}: it is {self.status}, and {self.transition} is legal from: {allowed}"
+        return f"cannot {self.transition} job {self.job_id!r}: it is {self.status}, and {self.transition} is allowed from: {allowed}"
 
 
 class InvalidValueError(FineTuningStoreError, ValueError):
-    """An argument, or a member of a payload, breaks a rule. Nothing was written.
+    """An argument, or a member of a payload, is not accepted. Nothing was written.
 
-    `field` names it as the API does (`hyperparameters.n_epochs`), `rule` says what is accepted.
+    Attributes:
+        field: Its name in the API, for example `hyperparameters.n_epochs`.
+        value: The value.
+        rule: What is accepted.
     """
 
     def __init__(self, field: str, value: object, rule: str) -> None:
@@ -85,7 +92,7 @@ class InvalidValueError(FineTuningStoreError, ValueError):
 
 
 class CursorNotFoundError(FineTuningStoreError):
-    """`after` names no row that this store may see. An empty page would end the caller's walk without a word."""
+    """There is no row with the id `after` in this list. An empty page would look like the end of the list."""
 
     def __init__(self, after: str) -> None:
         super().__init__(after)
@@ -96,7 +103,7 @@ class CursorNotFoundError(FineTuningStoreError):
 
 
 class CheckpointNotFoundError(FineTuningStoreError):
-    """No job that this store may see has a checkpoint or a final model of this name."""
+    """No job has a checkpoint or a final model of this name, or it belongs to another organization than that of the store."""
 
     def __init__(self, fine_tuned_model_checkpoint: str) -> None:
         super().__init__(fine_tuned_model_checkpoint)
@@ -107,7 +114,7 @@ class CheckpointNotFoundError(FineTuningStoreError):
 
 
 class CheckpointPermissionNotFoundError(FineTuningStoreError):
-    """No permission has this id, or none that this store may see."""
+    """There is no permission with this id, or it belongs to another organization than that of the store."""
 
     def __init__(self, permission_id: str) -> None:
         super().__init__(permission_id)
@@ -118,14 +125,14 @@ class CheckpointPermissionNotFoundError(FineTuningStoreError):
 
 
 class UnitAlreadyOpenError(FineTuningStoreError):
-    """The store was called inside an open unit of its own; on SQLite the call would wait for itself for ever."""
+    """The store was called inside an open unit of work of its own. On SQLite such a call would wait for itself for ever."""
 
     def __str__(self) -> str:
         return "a unit of this store is open in this task: call its repositories (unit.jobs ...) instead of the store's"
 
 
 class UnitEndedError(FineTuningStoreError):
-    """A unit's transaction was ended inside of the unit, so it cannot be told what of it was kept."""
+    """The transaction of a unit of work was ended inside the block, so it is unknown what of it was committed."""
 
     def __str__(self) -> str:
         return "the transaction of this unit was ended by unit.connection (commit, rollback or close): leave that to the unit"
@@ -144,10 +151,13 @@ class EngineConfigurationError(FineTuningStoreError):
 
 
 class SchemaVersionError(FineTuningStoreError):
-    """The tables are missing, or older or newer than this code can use.
+    """The tables are missing, or older or newer than this release can use.
 
-    `found` is the database's schema number (None where there is none), `needed` the number that this code was written for,
-    `host_version_table` the table of the application whose migrations make the tables (None where the store makes them).
+    Attributes:
+        found: The schema number of the database, None if it has no tables of the store.
+        needed: The schema number that this release was written for.
+        oldest_code: The oldest release, by its schema number, that may use the tables, if this one is older.
+        host_version_table: The version table of the application whose migrations make the tables, None if the store makes them.
     """
 
     def __init__(self, found: int | None, needed: int, oldest_code: int | None = None, host_version_table: str | None = None) -> None:
@@ -172,15 +182,15 @@ class SchemaVersionError(FineTuningStoreError):
 
 
 class SchemaConflictError(FineTuningStoreError):
-    """The database holds something that the migrations would have to overwrite, a revision that they do not know, or tables that
-    are another history's to change.
-    """
+    """The database contains something that a migration would overwrite, an unknown revision, or tables of another Alembic history."""
 
 
 class SchemaLockTimeoutError(FineTuningStoreError):
-    """Another process kept the migration lock, or a table in use, for longer than this one was willing to wait (seconds).
+    """Another process held the migration lock, or used a table, for longer than `lock_timeout`.
 
-    `holder` names that process as its database does, or says that it is this one; None where nobody tells.
+    Attributes:
+        seconds: How long this process has waited.
+        holder: The other process as the database names it, or a note that it is this one; None if unknown.
     """
 
     def __init__(self, seconds: float, holder: str | None = None) -> None:
