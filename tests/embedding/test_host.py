@@ -106,7 +106,7 @@ def test_nothing_of_the_hosts_engine_is_changed(url: str) -> None:
     engine.dispose()
 
 
-def test_rows_that_the_host_has_pending_are_flushed_before_ours(engine: Engine, store: FineTuningStore) -> None:
+def test_rows_that_the_host_has_pending_are_flushed_before_the_stores(engine: Engine, store: FineTuningStore) -> None:
     from fine_tuning_store.sql.rows import JobRow
 
     with Session(engine) as session:
