@@ -208,7 +208,7 @@ def test_two_tasks_and_two_stores_that_migrate_at_once_all_succeed(empty_url: st
     on(url, migrate)
 
 
-def test_who_waits_for_the_migration_lock_leaves_the_event_loop_free(empty_url: str, driver: str) -> None:
+def test_waiting_for_the_migration_lock_leaves_the_event_loop_free(empty_url: str, driver: str) -> None:
     async def wait(store: AsyncFineTuningStore) -> None:
         ticks = 0
 
@@ -262,7 +262,7 @@ def test_the_hosts_session_and_connection_decide_over_our_rows(async_url: str) -
     asyncio.run(live_inside())
 
 
-def test_what_is_of_the_other_colour_is_refused_with_what_to_use(async_url: str, url: str) -> None:
+def test_an_async_engine_in_a_sync_store_is_refused_with_what_to_use_and_the_other_way_round(async_url: str, url: str) -> None:
     engine, sync_engine = create_async_engine(async_url), create_engine(url)
 
     for call, says in (

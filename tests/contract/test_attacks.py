@@ -84,7 +84,7 @@ def test_migrating_again_after_a_hosts_alembic_did_lowers_no_compatibility(datab
         engine.dispose()
 
 
-def test_a_downgrade_that_was_cut_off_is_told_and_can_be_finished(empty_url: str) -> None:
+def test_a_downgrade_that_was_cut_off_is_reported_and_can_be_finished(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with store.engine.begin() as connection:
@@ -134,7 +134,7 @@ def test_an_engine_that_commits_each_statement_is_refused(url: str, database: Da
     engine.dispose()
 
 
-def test_an_update_that_waited_for_an_end_answers_the_whole_end(store: FineTuningStore, url: str, database: Database) -> None:
+def test_an_update_that_waited_for_an_end_returns_the_whole_end(store: FineTuningStore, url: str, database: Database) -> None:
     job = stored(store, status="running")
     answers = []
     with store.begin() as unit:

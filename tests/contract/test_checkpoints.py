@@ -45,7 +45,7 @@ def a_checkpoint(job_id: str, step: int, **members: Any) -> FineTuningJobCheckpo
     )
 
 
-def test_a_created_checkpoint_is_answered_as_it_is_stored(url: str) -> None:
+def test_a_created_checkpoint_is_returned_as_it_is_stored(url: str) -> None:
     with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         job = stored(store)
         checkpoint = store.checkpoints.create(
@@ -139,7 +139,7 @@ def test_pages_show_the_newest_step_first_and_every_checkpoint_once(store: FineT
     assert (last.data, last.has_more, last.first_id, last.last_id) == ((), False, None, None)
 
 
-def test_a_list_has_ten_checkpoints_unless_told(store: FineTuningStore) -> None:
+def test_a_list_has_ten_checkpoints_by_default(store: FineTuningStore) -> None:
     job = stored(store)
     for step in range(11):
         store.checkpoints.add(a_checkpoint(job.id, step))

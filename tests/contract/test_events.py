@@ -61,7 +61,7 @@ def messages(store: FineTuningStore, job_id: str) -> list[str]:
 # Appending
 
 
-def test_an_appended_event_is_answered_as_it_is_stored(url: str) -> None:
+def test_an_appended_event_is_returned_as_it_is_stored(url: str) -> None:
     with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         job = stored(store)
         event = store.events.append(job.id, "Step 1/2", level="warn", type="metrics", data={"step": 1})
@@ -261,7 +261,7 @@ def test_pages_show_every_event_once_and_know_whether_more_follow(store: FineTun
     assert (last.data, last.has_more, last.first_id, last.last_id) == ((), False, None, None)
 
 
-def test_a_list_has_twenty_events_and_a_tail_a_hundred_unless_told(store: FineTuningStore) -> None:
+def test_a_list_has_twenty_events_and_a_tail_a_hundred_by_default(store: FineTuningStore) -> None:
     job = stored(store)
     store.events.import_many(job.id, [an_event(number) for number in range(101)])
 
@@ -337,7 +337,7 @@ def test_events_of_a_unit_that_is_rolled_back_leave_no_gap(store: FineTuningStor
     assert messages(store, job.id) == ["first", "second", "event 1"]
 
 
-def test_a_unit_sees_its_own_events_and_commits_them_with_its_moves(store: FineTuningStore) -> None:
+def test_a_unit_sees_its_own_events_and_commits_them_with_its_transitions(store: FineTuningStore) -> None:
     job = stored(store)
     with store.begin() as unit:
         unit.events.append(job.id, "one")
@@ -353,7 +353,7 @@ def test_a_unit_sees_its_own_events_and_commits_them_with_its_moves(store: FineT
 
 @each("verb", TRANSITIONS)
 @each("status", list(JobStatus))
-def test_a_move_tells_when_it_is_made_and_only_then(store: FineTuningStore, verb: str, status: JobStatus) -> None:
+def test_a_transition_appends_its_event_when_it_is_applied_and_only_then(store: FineTuningStore, verb: str, status: JobStatus) -> None:
     job = in_status(store, status)
     store.events.append(job.id, "before")
     if status in TRANSITIONS[verb].sources:
@@ -370,14 +370,14 @@ def test_a_move_tells_when_it_is_made_and_only_then(store: FineTuningStore, verb
         assert messages(store, job.id) == ["before"]
 
 
-def test_a_move_without_a_message_writes_no_event(store: FineTuningStore) -> None:
+def test_a_transition_without_a_message_appends_no_event(store: FineTuningStore) -> None:
     job = stored(store)
     store.jobs.enqueue(job.id)
 
     assert all_of(store, job.id) == ()
 
 
-def test_a_move_and_its_event_are_rolled_back_together(store: FineTuningStore) -> None:
+def test_a_transition_and_its_event_are_rolled_back_together(store: FineTuningStore) -> None:
     job = stored(store)
     with pytest.raises(RuntimeError), store.begin() as unit:
         unit.jobs.enqueue(job.id, message="lost")
@@ -389,7 +389,7 @@ def test_a_move_and_its_event_are_rolled_back_together(store: FineTuningStore) -
 
 @each("verb", TRANSITIONS)
 @each("message", [5, b"bytes", "\0", "\ud800", "a" * 1_000_001, ["hello"]])
-def test_a_move_with_a_wrong_message_is_not_made(store: FineTuningStore, verb: str, message: Any) -> None:
+def test_a_transition_with_a_wrong_message_is_not_applied(store: FineTuningStore, verb: str, message: Any) -> None:
     job = in_status(store, TRANSITIONS[verb].sources[0])
     with pytest.raises(InvalidValueError) as caught:
         transition(store.jobs, verb, job.id, message=message)
@@ -399,7 +399,7 @@ def test_a_move_with_a_wrong_message_is_not_made(store: FineTuningStore, verb: s
 
 
 @each("verb", TRANSITIONS)
-def test_a_move_with_a_wrong_message_leaves_no_trace_in_a_unit(store: FineTuningStore, verb: str) -> None:
+def test_a_transition_with_a_wrong_message_leaves_no_trace_in_a_unit(store: FineTuningStore, verb: str) -> None:
     job = in_status(store, TRANSITIONS[verb].sources[0])
     with store.begin() as unit:
         with pytest.raises(InvalidValueError, match="message"):

@@ -194,7 +194,7 @@ def test_ids_compare_bytewise_and_without_padding(store: FineTuningStore) -> Non
     assert store.jobs.get("ftjob-aBc ") == padded
 
 
-def test_several_jobs_are_answered_in_the_order_of_their_ids(store: FineTuningStore) -> None:
+def test_several_jobs_are_returned_in_the_order_of_their_ids(store: FineTuningStore) -> None:
     first, second, third = (stored(store) for _ in range(3))
 
     assert store.jobs.get_many([third.id, first.id, third.id]) == (third, first, third)
@@ -222,7 +222,7 @@ def test_none_clears_in_an_update(store: FineTuningStore) -> None:
     assert cleared == replace(job, trained_tokens=None, estimated_finish=None, eval_id=None, metadata=None, usage_metrics=None)
 
 
-def test_an_update_of_nothing_answers_the_job(store: FineTuningStore) -> None:
+def test_an_update_of_nothing_returns_the_job(store: FineTuningStore) -> None:
     job = stored(store)
 
     assert store.jobs.update(job.id) == job

@@ -52,7 +52,7 @@ def test_a_permission_belongs_to_the_job_and_the_organization_of_its_model(url: 
         assert store.checkpoint_permissions.list(model).data == (permission,)
 
 
-def test_permissions_are_answered_in_the_order_of_the_projects_each_once(store: FineTuningStore) -> None:
+def test_permissions_are_returned_in_the_order_of_the_projects_each_once(store: FineTuningStore) -> None:
     with_models(store)
 
     given = store.checkpoint_permissions.create(MODEL, iter(["proj_b", "proj_a", "proj_b", "proj_c", "PROJ_A", "proj_a "]))
@@ -71,7 +71,7 @@ def test_a_project_that_has_leave_already_keeps_its_permission(store: FineTuning
     assert set(store.checkpoint_permissions.list(MODEL)) == {*first, second[0]}
 
 
-def test_models_are_told_apart_bytewise(store: FineTuningStore) -> None:
+def test_models_are_compared_bytewise(store: FineTuningStore) -> None:
     with_models(store, "ft:m", "ft:M")
     with_models(store, "ft:m ", "ft:\U0001f600" + "\U0001f600" * 200)
     for model in ("ft:m", "ft:M", "ft:m ", "ft:\U0001f600" + "\U0001f600" * 200):
@@ -137,7 +137,7 @@ def test_pages_show_every_permission_once_in_either_order(url: str, limit: int) 
         assert (last.data, last.has_more) == ((), False)
 
 
-def test_a_list_has_ten_permissions_unless_told(store: FineTuningStore) -> None:
+def test_a_list_has_ten_permissions_by_default(store: FineTuningStore) -> None:
     with_models(store)
     given = store.checkpoint_permissions.create(MODEL, [f"proj_{number}" for number in range(11)])
 

@@ -30,7 +30,7 @@ def move_all(wait: Callable[[], object], url: str, verb: str, name: str, ids: li
 
 
 @pytest.mark.parametrize("verb", TRANSITIONS)
-def test_of_two_equal_moves_exactly_one_wins(store: FineTuningStore, url: str, verb: str, rounds: int) -> None:
+def test_of_two_equal_transitions_exactly_one_wins(store: FineTuningStore, url: str, verb: str, rounds: int) -> None:
     target = TRANSITIONS[verb].target
     jobs = [stored(store, status=TRANSITIONS[verb].sources[-1]) for _ in range(JOBS_A_ROUND * rounds)]
     ids = [job.id for job in jobs]

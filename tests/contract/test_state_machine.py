@@ -248,7 +248,7 @@ class Calls(RuleBasedStateMachine):
         assert {job.id: job for job in self.store.jobs.list(limit=1000)} == self.jobs
 
 
-def test_random_calls_are_answered_as_a_plain_model_answers_them(store: FineTuningStore) -> None:
+def test_random_calls_return_what_a_plain_model_returns(store: FineTuningStore) -> None:
     machine = type("CallsOfStore", (Calls,), {"store": store})
     run_state_machine_as_test(
         machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[*HealthCheck])

@@ -162,7 +162,7 @@ def test_three_hundred_jobs_are_added_by_seven_statements(store: FineTuningStore
     assert len(sent) == 7, (len(sent), sent)
 
 
-def test_an_illegal_move_sends_three_statements(store: FineTuningStore) -> None:
+def test_an_illegal_transition_sends_three_statements(store: FineTuningStore) -> None:
     job = stored(store, status="failed")
     with statements(store) as sent, pytest.raises(IllegalTransitionError):
         store.jobs.start(job.id)

@@ -18,7 +18,7 @@ NOW = 1_800_000_000
 
 @each("verb", TRANSITIONS)
 @each("status", list(JobStatus))
-def test_a_move_is_made_from_its_sources_and_refused_from_elsewhere(store: FineTuningStore, verb: str, status: JobStatus) -> None:
+def test_a_transition_is_allowed_from_its_sources_and_refused_from_elsewhere(store: FineTuningStore, verb: str, status: JobStatus) -> None:
     job = in_status(store, status)
     move = TRANSITIONS[verb]
 
@@ -86,7 +86,7 @@ def test_a_job_never_ends_before_it_was_created(url: str) -> None:
         assert store.jobs.cancel(late.id).finished_at == NOW + 5
 
 
-def test_a_second_cancel_answers_the_job_as_the_first_left_it(url: str) -> None:
+def test_a_second_cancel_returns_the_job_as_the_first_left_it(url: str) -> None:
     times = iter([1.0, 2.0, 3.0])
     with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:
         job = stored(store, created_at=0)

@@ -40,7 +40,7 @@ def test_an_exception_rolls_a_block_back(store: FineTuningStore) -> None:
     assert store.jobs.list().data == (before,)
 
 
-def test_an_error_of_ours_that_is_caught_leaves_the_block_usable(store: FineTuningStore) -> None:
+def test_an_error_of_the_store_that_is_caught_leaves_the_block_usable(store: FineTuningStore) -> None:
     ended = stored(store, status="failed")
 
     with store.begin() as unit:
@@ -114,7 +114,7 @@ def test_any_other_error_is_not_run_again(store: FineTuningStore) -> None:
     assert runs == [1]
 
 
-def test_a_function_answers_its_value(store: FineTuningStore) -> None:
+def test_a_function_returns_its_value(store: FineTuningStore) -> None:
     job = stored(store)
 
     assert store.run_in_transaction(lambda unit: unit.jobs.start(job.id)).status is JobStatus.RUNNING

@@ -183,7 +183,7 @@ def test_unknown_members_come_back(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["event", "checkpoint"])
-def test_an_answer_and_a_payload_are_the_callers_to_change(kind: str) -> None:
+def test_a_result_and_a_payload_are_the_callers_to_change(kind: str) -> None:
     payload = deepcopy({**FULL[kind], "new": {"a": [1]}})
     read = READ[kind](payload)
     before = deepcopy(read)

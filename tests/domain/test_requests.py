@@ -259,7 +259,7 @@ ERRORS: list[tuple[Exception, tuple[int, str, str | None, str | None]]] = [
 
 
 @pytest.mark.parametrize(("error", "expected"), ERRORS, ids=[type(error).__name__ for error, _ in ERRORS])
-def test_an_error_is_answered_in_the_api_s_words(error: Exception, expected: tuple[int, str, str | None, str | None]) -> None:
+def test_an_error_is_written_in_the_api_s_words(error: Exception, expected: tuple[int, str, str | None, str | None]) -> None:
     status, body = error_to_wire(error)
 
     assert (status, body["error"]["type"], body["error"]["param"], body["error"]["code"]) == expected
@@ -269,7 +269,7 @@ def test_an_error_is_answered_in_the_api_s_words(error: Exception, expected: tup
     assert "secret" not in body["error"]["message"]
 
 
-def test_every_error_of_the_library_is_answered() -> None:
+def test_every_error_of_the_library_has_a_response() -> None:
     of_the_store = {kind for kind in FineTuningStoreError.__subclasses__() if kind.__module__ == FineTuningStoreError.__module__}
 
     assert {type(error) for error, _ in ERRORS} >= {FineTuningStoreError, *of_the_store}

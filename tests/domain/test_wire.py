@@ -194,7 +194,7 @@ def test_the_first_profile_has_exactly_the_members_of_its_time(payload: dict[str
     assert set(answered["hyperparameters"]) == {"n_epochs"}
 
 
-def test_a_job_of_the_first_time_is_answered_in_the_first_profile_as_it_was_sent() -> None:
+def test_a_job_of_the_first_time_is_written_in_the_first_profile_as_it_was_sent() -> None:
     for name in ("2023_10_validating_files", "2023_10_queued", "2023_10_running", "2023_10_succeeded"):
         assert job_to_wire(job_from_wire(JOBS[name]), "2023-09") == JOBS[name]
 
@@ -375,7 +375,7 @@ def spoil(value: Any) -> None:
 
 @on_each_profile
 @on_each_job
-def test_an_answer_is_the_callers_to_change(payload: dict[str, Any], profile: Any) -> None:
+def test_a_result_is_the_callers_to_change(payload: dict[str, Any], profile: Any) -> None:
     job = job_from_wire(payload)
     before = deepcopy(job)
 

@@ -101,7 +101,7 @@ def test_white_space_around_a_url_is_not_part_of_it(tmp_path: Path) -> None:
     assert (tmp_path / "jobs.db").exists()
 
 
-def test_an_engine_of_either_colour_follows_the_driver_that_the_url_names() -> None:
+def test_a_sync_or_async_engine_follows_the_driver_that_the_url_names() -> None:
     for url, is_async in (
         ("sqlite:///file.db", False),
         ("postgresql://host/db", False),
@@ -298,7 +298,7 @@ def test_errors_survive_pickling() -> None:
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
-def test_a_store_of_ours_describes_no_result_on_postgresql_and_reads_in_one_round_trip(url: str, database: Database) -> None:
+def test_a_store_from_a_url_describes_no_result_on_postgresql_and_reads_in_one_round_trip(url: str, database: Database) -> None:
     if database.name != "postgresql":
         return
     with FineTuningStore.from_url(url) as store, store.engine.connect() as connection:

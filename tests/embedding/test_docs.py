@@ -76,7 +76,7 @@ def embedding(database: Database, empty_url: str, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("app", ["app", "async_app"])
-def test_the_services_of_the_page_answer_each_organization_its_own(embedding: dict[str, Any], app: str) -> None:
+def test_the_services_of_the_page_show_each_organization_its_own(embedding: dict[str, Any], app: str) -> None:
     service: FastAPI = embedding[app]
     asked = {"model": "gpt-4o-mini", "training_file": "file-abc"}
     before = len(embedding["store"].for_organization("org-1").jobs.list().data)

@@ -106,7 +106,7 @@ def test_nothing_of_the_hosts_engine_is_changed(url: str) -> None:
     engine.dispose()
 
 
-def test_rows_that_the_host_has_pending_are_flushed_before_ours(engine: Engine, store: FineTuningStore) -> None:
+def test_rows_that_the_host_has_pending_are_flushed_before_the_stores(engine: Engine, store: FineTuningStore) -> None:
     with Session(engine) as session:
         session.add(JobRow(id="ftjob-host", organization_id="o", created_at=1, status="running", model="m", training_file="f"))
         assert FineTuningJobRepository(session).get("ftjob-host").model == "m"

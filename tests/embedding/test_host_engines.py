@@ -155,7 +155,7 @@ def test_a_view_of_our_name_is_refused_and_nothing_is_changed(empty_url: str) ->
         assert inspect(store.engine).get_table_names() == []
 
 
-def test_several_rows_of_ours_in_the_version_table_are_refused_by_every_migration(empty_url: str) -> None:
+def test_several_rows_of_the_store_in_the_version_table_are_refused_by_every_migration(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with store.engine.begin() as connection:

@@ -161,7 +161,7 @@ def test_jobs_are_found_by_their_metadata(client: OpenAI) -> None:
     assert found(extra_query={"metadata[team]": "docs"}) == [one, both]
 
 
-def test_a_cancelled_job_answers_a_second_cancel(client: OpenAI) -> None:
+def test_a_second_cancel_returns_the_cancelled_job(client: OpenAI) -> None:
     id = client.fine_tuning.jobs.create(**REQUEST).id
 
     first, second = client.fine_tuning.jobs.cancel(id), client.fine_tuning.jobs.cancel(id)
@@ -276,7 +276,7 @@ def test_two_organizations_never_see_each_others_rows(client: OpenAI, other: Ope
         ({"extra_body": {"surprise": 1}}, "surprise"),
     ],
 )
-def test_a_wrong_request_is_told_its_member_and_creates_nothing(client: OpenAI, changed: dict[str, Any], param: str) -> None:
+def test_the_error_of_a_wrong_request_names_its_member_and_nothing_is_created(client: OpenAI, changed: dict[str, Any], param: str) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.fine_tuning.jobs.create(**{**REQUEST, **changed})
 
@@ -284,7 +284,7 @@ def test_a_wrong_request_is_told_its_member_and_creates_nothing(client: OpenAI, 
     assert list(client.fine_tuning.jobs.list()) == []
 
 
-def test_a_wrong_query_is_told_its_parameter(client: OpenAI) -> None:
+def test_the_error_of_a_wrong_query_names_its_parameter(client: OpenAI) -> None:
     queries: list[tuple[dict[str, Any], str]] = [
         ({"limit": 0}, "limit"),
         ({"limit": 1001}, "limit"),
@@ -300,7 +300,7 @@ def test_a_wrong_query_is_told_its_parameter(client: OpenAI) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": ""}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic key-1"}])
-def test_without_a_right_key_nothing_is_answered(client: OpenAI, headers: dict[str, str]) -> None:
+def test_without_a_right_key_nothing_is_shown(client: OpenAI, headers: dict[str, str]) -> None:
     for call in (
         lambda: client.fine_tuning.jobs.list(extra_headers=headers),
         lambda: client.fine_tuning.jobs.create(**REQUEST, extra_headers=headers),

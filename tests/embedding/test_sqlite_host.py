@@ -52,7 +52,7 @@ def engine(path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_connections_are_set_up_as_ours(engine: Engine) -> None:
+def test_connections_are_set_up_as_those_of_a_store(engine: Engine) -> None:
     prepare_sqlite_engine(engine)  # a second time changes nothing
     with engine.connect() as connection:
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -189,7 +189,7 @@ def work_in_sessions(wait: Callable[[], object], path: str, by: str) -> list[tup
 
 
 @pytest.mark.parametrize("work", [work_with_a_store, work_in_sessions])
-def test_without_the_recipe_nothing_of_ours_is_lost_or_half_written(path: Path, work: Any) -> None:
+def test_without_the_recipe_nothing_of_the_store_is_lost_or_half_written(path: Path, work: Any) -> None:
     results = at_once(*[(work, (str(path), f"p{number}")) for number in range(PROCESSES)])
 
     assert [error for _, error in results] == [None] * PROCESSES
@@ -258,7 +258,7 @@ def test_a_task_that_is_cancelled_leaves_no_lock(path: Path, make: Callable[[str
     asyncio.run(run())
 
 
-def test_a_reader_in_the_way_of_a_migration_is_told_of_and_nothing_is_changed(tmp_path: Path) -> None:
+def test_a_reader_in_the_way_of_a_migration_is_reported_and_nothing_is_changed(tmp_path: Path) -> None:
     """Without WAL, whoever reads keeps a writer from committing."""
     engine = create_engine(f"sqlite:///{tmp_path}/host.db", connect_args={"timeout": 0.2})
     with engine.begin() as connection:

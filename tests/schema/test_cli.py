@@ -175,7 +175,7 @@ def test_a_url_of_an_async_driver_serves_as_well(database: Database, empty_url: 
         assert db_json("downgrade", "base", url=url) == (0, {"revision": None})
 
 
-def test_who_waits_too_long_for_another_that_migrates_is_told_by_a_code_of_its_own(empty_url: str) -> None:
+def test_waiting_too_long_for_another_migration_has_an_exit_code_of_its_own(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         lock = support_for(store.engine.dialect).migration_lock
         with store._transactions.engine.connect() as connection, lock(connection, 1):
@@ -193,12 +193,10 @@ def refused(database: Database, url: str) -> str:
     return make_url(url).set(username=name, password="top-secret").render_as_string(hide_password=False)
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_database_that_cannot_be_reached_is_told_in_one_line_without_the_password(
-    database: Database, empty_url: str, colour: str
-) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(database: Database, empty_url: str, kind: str) -> None:
     url = refused(database, empty_url)
-    shown = url if colour == "sync" else with_driver(url, ASYNC_DRIVERS[database.name][0])
+    shown = url if kind == "sync" else with_driver(url, ASYNC_DRIVERS[database.name][0])
 
     line = refusal("state", "--url", shown, url=empty_url)  # the option goes before the environment
 
@@ -209,7 +207,7 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_line_without_the_passw
     assert (code, answer) == (3, {"error": "DatabaseUnreachableError", "message": line})
 
 
-def test_a_url_that_means_nothing_and_a_missing_driver_are_told_in_one_line() -> None:
+def test_a_url_that_means_nothing_and_a_missing_driver_are_one_line() -> None:
     assert "use one like sqlite:///fine_tuning.db" in refusal("state", url="nonsense")
     assert "%40 %3A %2F %25" in refusal("state", url="postgresql://someone:top@secret/here@127.0.0.1:1/none")
     assert "names no database" in refusal("state", url="mariadb://someone@127.0.0.1:1/")
@@ -263,7 +261,7 @@ def test_wrong_use_has_a_code_of_its_own_and_says_what_is_missing() -> None:
 
 @pytest.mark.parametrize("arguments", [("state",), ("sql",), ("upgrade", "--json"), ("state", "--help"), ("state", "--nonsense", "--json")])
 @pytest.mark.parametrize("reason", ["No space left on device", "Broken pipe"])
-def test_output_that_cannot_be_written_is_a_failure_told_in_one_line(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+def test_output_that_cannot_be_written_is_a_failure_of_one_line(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
     if reason == "Broken pipe":
         read, output = os.pipe()
         os.close(read)
@@ -314,7 +312,7 @@ IN_THE_WAY = {
 }
 
 
-def test_what_the_database_refuses_is_told_without_the_statement(database: Database, empty_url: str) -> None:
+def test_what_the_database_refuses_is_reported_without_the_statement(database: Database, empty_url: str) -> None:
     assert db("upgrade", url=empty_url)[0] == 0
     execute(empty_url, IN_THE_WAY[database.name])
 

@@ -95,7 +95,7 @@ def test_alembic_refuses_as_the_store_does(empty_url: str, downgrade: Callable[[
         assert store.schema.state().status is SchemaStatus.EMPTY
 
 
-def test_a_target_that_means_nothing_is_told_before_any_job(empty_url: str) -> None:
+def test_a_target_that_means_nothing_is_refused_before_any_job_is_looked_for(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         created(store)

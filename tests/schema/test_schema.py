@@ -111,7 +111,7 @@ def test_threads_that_migrate_at_once_all_succeed(database: Database) -> None:
     assert failures == []
 
 
-def test_who_waits_for_the_lock_longer_than_it_wants_to_is_told(empty_url: str) -> None:
+def test_waiting_for_the_lock_ends_in_an_error_after_its_timeout(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other:
         lock = support_for(store.engine.dialect).migration_lock
         with store._transactions.engine.connect() as connection, lock(connection, 1):
@@ -171,10 +171,10 @@ def test_an_unknown_target_is_refused_with_those_there_are(empty_url: str) -> No
                 migrate("0042")
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_the_command_line_migrates_with_a_url_of_either_colour(database: Database, colour: str) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_the_command_line_migrates_with_the_url_of_a_sync_or_async_driver(database: Database, kind: str) -> None:
     with database.empty() as url:
-        shown = url if colour == "sync" else with_driver(url, ASYNC_DRIVERS[database.name][0])
+        shown = url if kind == "sync" else with_driver(url, ASYNC_DRIVERS[database.name][0])
 
         up = alembic("-x", f"url={shown}", "upgrade", "head")
         assert up.returncode == 0, up.stderr
@@ -247,6 +247,6 @@ def test_the_chain_is_one_and_its_files_say_their_numbers() -> None:
     assert len(scripts) == SCHEMA_NUMBER
 
 
-def test_revisions_import_nothing_of_ours() -> None:
+def test_revisions_import_nothing_of_the_package() -> None:
     for path in (migrations_path() / "versions").glob("*.py"):
         assert "fine_tuning_store" not in re.findall(r"^\s*(?:from|import)\s+(\w+)", path.read_text(), re.MULTILINE)

@@ -151,7 +151,7 @@ def run(store: FineTuningStore, *statements: str) -> None:
     [(name, *case) for name, cases in DAMAGE.items() for case in cases],
     indirect=["database"],
 )
-def test_damage_that_reflection_does_not_tell_is_named(store: FineTuningStore, statements: list[str], said: str) -> None:
+def test_damage_that_reflection_leaves_out_is_named(store: FineTuningStore, statements: list[str], said: str) -> None:
     run(store, *statements)
 
     (difference,) = store.schema.check()
@@ -170,7 +170,7 @@ def test_damage_that_reflection_does_not_tell_is_named(store: FineTuningStore, s
     [(name, *case) for name, cases in HARMLESS.items() for case in cases],
     indirect=["database"],
 )
-def test_any_index_that_refuses_no_row_hinders_nobody(store: FineTuningStore, index: str, said: str) -> None:
+def test_any_index_that_refuses_no_row_leaves_the_tables_usable(store: FineTuningStore, index: str, said: str) -> None:
     run(store, f"CREATE INDEX theirs ON fine_tuning_jobs {index}")
 
     state = store.schema.state()
@@ -197,7 +197,7 @@ def test_each_sql_mode_of_a_hosts_connection_shows_the_same_tables(store: FineTu
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_each_schema_is_told_its_own_damage(store: FineTuningStore, altered_url: str) -> None:
+def test_the_damage_of_each_schema_is_its_own(store: FineTuningStore, altered_url: str) -> None:
     with FineTuningStore.from_url(altered_url, schema="f t") as other:
         other.schema.upgrade(create_schema=True)
         run(store, "ALTER TABLE public.fine_tuning_jobs ADD CONSTRAINT theirs EXCLUDE (model WITH =)")

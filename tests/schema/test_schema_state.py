@@ -87,7 +87,7 @@ def test_an_empty_database_is_to_be_upgraded(store: FineTuningStore, guest: Fine
 
 
 @pytest.mark.parametrize("number", by_number())
-def test_each_revision_is_told_from_the_others_and_has_no_differences(store: FineTuningStore, number: int) -> None:
+def test_each_revision_is_recognized_and_has_no_differences(store: FineTuningStore, number: int) -> None:
     revision = f"fine_tuning_store_{number:04}"
     store.schema.upgrade(revision)
 
@@ -125,7 +125,7 @@ def test_a_database_of_a_newer_release_is_used_if_that_release_allows_it(store: 
 
 
 @pytest.mark.parametrize("table", ["fine_tuning_jobs", "fine_tuning_job_metadata", "fine_tuning_store_compatibility", VERSION_TABLE])
-def test_foreign_tables_of_our_names_are_not_taken_for_ours(store: FineTuningStore, table: str) -> None:
+def test_foreign_tables_of_the_stores_names_are_not_taken_for_its_own(store: FineTuningStore, table: str) -> None:
     run(store, f"CREATE TABLE {table} (id INTEGER, theirs VARCHAR(10))", f"INSERT INTO {table} VALUES (1, 'x')")
 
     state = store.schema.state()
@@ -139,7 +139,7 @@ def test_foreign_tables_of_our_names_are_not_taken_for_ours(store: FineTuningSto
 
 
 @pytest.mark.parametrize("numbers", ["(1, 1), (2, 1)", "(NULL, 1)", "(2, 3)", ""])
-def test_a_compatibility_table_with_another_content_is_told(store: FineTuningStore, numbers: str) -> None:
+def test_a_compatibility_table_with_another_content_is_reported(store: FineTuningStore, numbers: str) -> None:
     run(store, "CREATE TABLE fine_tuning_store_compatibility (schema_number INTEGER, oldest_code_number INTEGER)")
     if numbers:
         run(store, f"INSERT INTO fine_tuning_store_compatibility VALUES {numbers}")
@@ -151,7 +151,7 @@ def test_a_compatibility_table_with_another_content_is_told(store: FineTuningSto
 
 
 @pytest.mark.migrated
-def test_a_revision_that_nobody_knows_is_told(store: FineTuningStore) -> None:
+def test_an_unknown_revision_is_reported(store: FineTuningStore) -> None:
     run(store, f"UPDATE {VERSION_TABLE} SET version_num = 'somebody_elses'")
 
     state = store.schema.state()
@@ -319,7 +319,7 @@ def test_damage_is_named_and_makes_the_tables_unusable(store: FineTuningStore, n
 
 
 @pytest.mark.migrated
-def test_an_index_of_the_operators_own_is_told_and_hinders_nobody(store: FineTuningStore) -> None:
+def test_an_index_of_the_operators_own_is_reported_and_leaves_the_tables_usable(store: FineTuningStore) -> None:
     run(store, "CREATE INDEX theirs ON fine_tuning_jobs (seed)")
 
     state = store.schema.state()
@@ -368,7 +368,7 @@ def test_what_postgresql_holds_but_does_not_vouch_for_is_named(store: FineTuning
 
 
 @pytest.mark.migrated
-def test_a_downgrade_that_was_cut_off_is_told_with_what_finishes_it(store: FineTuningStore) -> None:
+def test_a_downgrade_that_was_cut_off_is_reported_with_what_finishes_it(store: FineTuningStore) -> None:
     say(store, 1, 1)  # as 0002 does first of all when it is taken back
     run(store, "DROP TABLE fine_tuning_checkpoint_permissions")
 
@@ -384,7 +384,7 @@ def test_a_downgrade_that_was_cut_off_is_told_with_what_finishes_it(store: FineT
         assert store.schema.state().is_usable
 
 
-def test_a_downgrade_to_base_that_was_cut_off_is_told_with_what_finishes_it(store: FineTuningStore) -> None:
+def test_a_downgrade_to_base_that_was_cut_off_is_reported_with_what_finishes_it(store: FineTuningStore) -> None:
     store.schema.upgrade(FIRST)
     run(store, *(f"DROP TABLE {table.name}" for table in reversed(METADATA.sorted_tables) if table.name in tables(store)))
 
@@ -501,7 +501,7 @@ def execute(url: str, script: str) -> None:
     engine.dispose()
 
 
-def test_the_sql_that_is_told_does_what_the_migrations_do(empty_url: str, database: Database) -> None:
+def test_the_sql_that_is_named_does_what_the_migrations_do(empty_url: str, database: Database) -> None:
     driver = ASYNC_DRIVERS[database.name][0]
     with FineTuningStore.from_url(empty_url) as store:
         execute(empty_url, store.schema.sql(FIRST))
@@ -529,7 +529,7 @@ def test_sql_between_unknown_revisions_is_refused(store: FineTuningStore, guest:
 
 @pytest.mark.migrated
 @pytest.mark.parametrize("target", ["base", FIRST])
-def test_a_downgrade_loses_no_job_unless_it_is_told_to(store: FineTuningStore, target: str) -> None:
+def test_a_downgrade_loses_no_job_unless_data_loss_is_allowed(store: FineTuningStore, target: str) -> None:
     job = created(store)
 
     with pytest.raises(SchemaConflictError, match="allow_data_loss=True"):
@@ -551,7 +551,7 @@ def test_each_run_that_migrates_says_so(store: FineTuningStore, caplog: pytest.L
     assert [message.rpartition(" in ")[0] for message in said] == [f"migrated from base to {HEAD}", f"migrated from {HEAD} to {FIRST}"]
 
 
-def test_who_gives_up_on_the_lock_is_told_who_has_it(empty_url: str) -> None:
+def test_the_error_of_a_lock_timeout_names_the_holder(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as holder, FineTuningStore.from_url(empty_url) as other:
         lock = support_for(holder.engine.dialect).migration_lock
         with holder._transactions.engine.connect() as connection, lock(connection, 1):
@@ -572,7 +572,7 @@ def test_who_gives_up_on_the_lock_is_told_who_has_it(empty_url: str) -> None:
         assert tables(other) == set()
 
 
-def test_the_async_face_tells_and_does_the_same(empty_url: str, database: Database) -> None:
+def test_an_async_store_reports_and_does_the_same(empty_url: str, database: Database) -> None:
     import asyncio
 
     async def use(driver: str) -> None:
@@ -595,7 +595,7 @@ def test_the_async_face_tells_and_does_the_same(empty_url: str, database: Databa
 # Wrong use: what the driver says passes through, nothing is half-written, and no secret is in a message.
 
 
-def test_a_file_that_cannot_be_written_is_told_by_sqlite(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_an_error_of_sqlites(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     with FineTuningStore.from_url(f"sqlite:///{path}") as store:
         store.schema.upgrade(FIRST)
@@ -625,7 +625,7 @@ def test_a_file_that_another_one_writes_is_waited_for_no_longer_than_said(tmp_pa
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("part", [{"database": "missing_database"}, {"username": "nobody", "password": "SECRET"}])
-def test_a_missing_database_or_a_wrong_password_is_told_by_the_driver(empty_url: str, part: dict[str, str]) -> None:
+def test_a_missing_database_or_a_wrong_password_is_an_error_of_the_drivers(empty_url: str, part: dict[str, str]) -> None:
     with FineTuningStore.from_url(make_url(empty_url).set(**part)) as store:  # type: ignore[arg-type]
         for call in (store.schema.state, store.schema.check, store.schema.upgrade, store.schema.adopt):
             with pytest.raises(OperationalError) as caught:
@@ -652,7 +652,7 @@ def plain_role(store: FineTuningStore) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
-def test_a_role_that_may_make_no_tables_is_told_and_changes_nothing(store: FineTuningStore, plain_role: str) -> None:
+def test_a_role_that_may_make_no_tables_gets_an_error_and_changes_nothing(store: FineTuningStore, plain_role: str) -> None:
     with FineTuningStore.from_url(plain_role) as plain:
         for behind in (False, True):
             if behind:

@@ -193,7 +193,7 @@ def test_a_check_is_added_and_validated_while_jobs_are_read_and_written(large: s
 
 
 @on_postgresql
-def test_nobody_stands_long_behind_a_migration_that_waits_for_a_table(large: str, engine: Engine, release: Path) -> None:
+def test_no_user_waits_long_after_a_migration_that_waits_for_a_table(large: str, engine: Engine, release: Path) -> None:
     alembic(release, large, "upgrade", "fine_tuning_store_0003")
     with engine.connect() as connection:
 

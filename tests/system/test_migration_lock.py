@@ -145,7 +145,7 @@ def test_the_commands_that_migrate_work_through_a_pooler_too(place: Place, urls:
         alembic(ROOT, url, "downgrade", "base")
 
 
-def test_who_gives_up_on_the_lock_is_told_who_has_it(place: Place, urls: list[str]) -> None:
+def test_the_error_of_a_lock_timeout_names_the_holder(place: Place, urls: list[str]) -> None:
     who = rf"process {os.getpid()} on .*, which has \d+ s left" if place.pooler is None else r"PostgreSQL process \d+"
     for one, another in ((urls[0], urls[-1]), (urls[-1], urls[0])):
         with place.connect(one) as holder, place.connect(another) as other:

@@ -182,7 +182,7 @@ def test_an_application_runs_our_revisions_in_its_own_history(
         run(*alembic, "downgrade", "base", folder=tmp_path)
 
 
-def test_without_its_extra_the_command_line_tells_how_to_get_it(installed: Installed, tmp_path: Path) -> None:
+def test_without_its_extra_the_command_line_says_how_to_get_it(installed: Installed, tmp_path: Path) -> None:
     done = subprocess.run(
         [installed.python.with_name("fine-tuning-store"), "db", "state"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -138,7 +138,7 @@ def assert_proper(answer: Answer, method: str) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(method=st.sampled_from(METHODS), path=paths(), query=queries, body=bodies, headers=headers)
-def test_no_request_is_answered_with_a_fault_of_the_service(
+def test_no_request_gets_a_server_error(
     target: Target, *, method: str, path: str, query: str, body: tuple[bytes, int] | None, headers: dict[str, str]
 ) -> None:
     url = target.filled_in(f"{path}?{query}" if query else path)
@@ -148,5 +148,5 @@ def test_no_request_is_answered_with_a_fault_of_the_service(
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(request=create_requests(), ascii=st.booleans())
-def test_no_create_request_is_answered_with_a_fault_of_the_service(target: Target, *, request: Any, ascii: bool) -> None:
+def test_no_create_request_gets_a_server_error(target: Target, *, request: Any, ascii: bool) -> None:
     assert_proper(target.service.request("POST", "/v1/fine_tuning/jobs", written(request, ascii=ascii)), "POST")

@@ -57,15 +57,15 @@ def from_the_first_release(store: FineTuningStore) -> None:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_processes_that_start_at_once_all_work(database: Database, rounds: int, colour: str) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_processes_that_start_at_once_all_work(database: Database, rounds: int, kind: str) -> None:
     for number in range(rounds):
         before = (from_nothing, from_the_first_release)[number % 2]
         with database.empty() as url, FineTuningStore.from_url(url) as store:
             before(store)
             drivers = ASYNC_DRIVERS[database.name]
             calls = [
-                (start, (url,)) if colour == "sync" else (start_async, (with_driver(url, drivers[process % len(drivers)]),))
+                (start, (url,)) if kind == "sync" else (start_async, (with_driver(url, drivers[process % len(drivers)]),))
                 for process in range(PROCESSES)
             ]
 

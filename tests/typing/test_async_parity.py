@@ -54,7 +54,7 @@ def test_both_stores_and_both_units_have_the_same_members() -> None:
 
 
 @pytest.mark.parametrize(("sync", "awaited", "name"), [(sync, awaited, name) for sync, awaited in PAIRS for name in sorted(public(sync))])
-def test_a_method_takes_and_answers_the_same_on_both_faces(sync: type[Any], awaited: type[Any], name: str) -> None:
+def test_a_method_takes_and_returns_the_same_sync_and_async(sync: type[Any], awaited: type[Any], name: str) -> None:
     ours, theirs = getattr(sync, name), getattr(awaited, name)
     expected, found = inspect.signature(ours), inspect.signature(theirs)
 
