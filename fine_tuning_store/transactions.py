@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from threading import get_ident
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Delete, Dialect, Engine, Insert, Select, Update
+from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
@@ -65,6 +65,7 @@ class Transaction:
     """One connection inside one transaction. With an organization, no other organization's rows are visible."""
 
     connection: Connection
+    database: Database
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
     options: Mapping[str, Any] | None = None  #: execution options of each statement: those of the connection are its host's
@@ -88,11 +89,6 @@ class Transaction:
             if self.database.is_retryable(error):
                 self.lost = error
             raise
-
-    @property
-    def database(self) -> Database:
-        """What is peculiar to the database of the connection."""
-        return database_for(self.connection.dialect)
 
     def require_unfailed(self) -> None:
         """Raise the error that ended the transaction in the database, if the caller caught it: a COMMIT would do nothing."""
@@ -132,7 +128,7 @@ class SessionTransactions:
         if flush and self.session.autoflush:
             self.session.flush()
         connection = self.session.connection(bind_arguments={"clause": jobs})  # another one in each transaction
-        return Transaction(connection, self.organization_id, self.clock, self.options)
+        return Transaction(connection, database_for(connection.dialect), self.organization_id, self.clock, self.options)
 
 
 @dataclass(slots=True, eq=False)
@@ -165,11 +161,11 @@ class EngineTransactions:
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run work that only reads: on PostgreSQL in one round trip, on SQLite without waiting for writers."""
-        return retry(lambda: self._read(work), self.engine.dialect, also_disconnected=True)
+        return retry(lambda: self._read(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=True)
 
     def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - an engine has nothing pending
         """Run work in a transaction, which is retried as a whole, COMMIT included, if it lost to another one."""
-        return retry(lambda: self._write(work), self.engine.dialect)
+        return retry(lambda: self._write(work), self.database, is_async=self.engine.dialect.is_async)
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._guard(), self._readers.connect() as connection:
@@ -208,15 +204,14 @@ class EngineTransactions:
             self.require_usable(connection)
             connection.commit()  # ends what the check began
             self._state.is_usable = True
-        return Transaction(connection, self.organization_id, self.clock, self.options)
+        return Transaction(connection, self.database, self.organization_id, self.clock, self.options)
 
     def _guard(self) -> ReentrancyGuard:
         return ReentrancyGuard(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())
 
 
-def retry(attempt: Callable[[], T], dialect: Dialect, *, also_disconnected: bool = False) -> T:
+def retry(attempt: Callable[[], T], database: Database, *, is_async: bool, also_disconnected: bool = False) -> T:
     """Run a transaction, again if it was undone in favor of another one or, with `also_disconnected`, if the connection was lost."""
-    database = database_for(dialect)
     started = time.monotonic()
     for number in range(1, MAX_ATTEMPTS):
         try:
@@ -226,7 +221,7 @@ def retry(attempt: Callable[[], T], dialect: Dialect, *, also_disconnected: bool
             if not retryable or time.monotonic() - started > RETRY_SECONDS:
                 raise
             _logger.info("attempt %d of a transaction failed (%s): retrying", number, database.error_code(error))
-        sleep(random.uniform(0, 0.005 * 2**number), is_async=dialect.is_async)
+        sleep(random.uniform(0, 0.005 * 2**number), is_async=is_async)
     return attempt()
 
 

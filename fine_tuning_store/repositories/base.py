@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain.job_validation import check_organization
 from fine_tuning_store.errors import InvalidValueError
+from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.schema_option import checked_schema, options_of
 from fine_tuning_store.transactions import EngineTransactions, SessionTransactions, Transaction, TransactionSource
@@ -41,7 +42,7 @@ class Repository:
             check_organization(organization_id)
         if isinstance(source, Connection):
             options = options_of(checked_schema(schema, source.dialect))
-            self._source: TransactionSource = Transaction(source, organization_id, options=options)
+            self._source: TransactionSource = Transaction(source, database_for(source.dialect), organization_id, options=options)
         elif isinstance(source, (Session, scoped_session)):
             checked = None if schema is None else checked_schema(schema, source.get_bind(clause=jobs).dialect)
             self._source = SessionTransactions(source, organization_id, options=options_of(checked))

@@ -30,11 +30,12 @@ def require_job(transaction: Transaction, id: str, *, locked: bool = False) -> N
 
 def fetch_many(transaction: Transaction, ids: list[str]) -> tuple[FineTuningJob, ...]:
     """Return the jobs with these ids in their order. Raises JobNotFoundError for the first unknown id."""
-    found = {row[0]: row for row in transaction.execute(queries.JOBS_BY_IDS, job_ids=ids)} if ids else {}
+    rows = transaction.execute(queries.JOBS_BY_IDS, job_ids=ids) if ids else ()
+    found = {job.id: job for job in map(job_rows.job_from_row, rows)}
     for id in ids:
         if id not in found:
             raise JobNotFoundError(id)
-    return tuple(job_rows.job_from_row(found[id]) for id in ids)
+    return tuple(found[id] for id in ids)
 
 
 def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:

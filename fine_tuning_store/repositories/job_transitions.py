@@ -16,7 +16,7 @@ from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError
 from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.event_writes import append_events, new_event
 from fine_tuning_store.repositories.job_reads import fetch
-from fine_tuning_store.repositories.job_writes import new_values, replace_children
+from fine_tuning_store.repositories.job_writes import replace_children
 from fine_tuning_store.sql.models import job_errors, job_result_files
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
@@ -56,7 +56,7 @@ class JobTransitions(Repository):
             values = resolved_values(fetch(transaction, id), given)
             guarded_update(transaction, id, "start")
             if values:
-                transaction.execute(queries.update_hyperparameters(frozenset(values)), updated_job_id=id, **new_values(values))
+                transaction.execute(queries.update_hyperparameters(frozenset(values)), updated_job_id=id, **queries.new_values(values))
             return append_event_and_reload(transaction, id, event)
 
         return self._source.write(write)
@@ -177,7 +177,7 @@ def attempt_update(transaction: Transaction, id: str, verb: str, **values: Any) 
     """Do the same, but return the unchanged job if its status does not allow the transition. Returns None if it was changed."""
     allowed = TRANSITIONS[verb]
     statement = queries.transition(verb, frozenset(values))
-    parameters = {"job_id": id, **new_values(values)}
+    parameters = {"job_id": id, **queries.new_values(values)}
     if allowed.target in ENDED:
         parameters["now"] = transaction.clock.now()
     if transaction.execute(statement, **parameters).rowcount:

@@ -27,11 +27,6 @@ from fine_tuning_store.transactions import Transaction
 BATCH_SIZE: Final = 100
 
 
-def new_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of an UPDATE that sets these columns."""
-    return {f"new_{name}": value for name, value in values.items()}
-
-
 def replace_children(transaction: Transaction, id: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Replace the rows of a job in a child table. The caller has locked the job's row."""
     transaction.execute(queries.DELETE_CHILDREN[table], job_id=id)

@@ -32,7 +32,7 @@ from fine_tuning_store.errors import (
 from fine_tuning_store.repositories.job_filters import JobFilters, Order, job_query
 from fine_tuning_store.repositories.job_reads import cursor_of, fetch, fetch_cursor, fetch_many, fetch_page
 from fine_tuning_store.repositories.job_transitions import JobTransitions
-from fine_tuning_store.repositories.job_writes import delete_job, insert_jobs, new_values, replace_children
+from fine_tuning_store.repositories.job_writes import delete_job, insert_jobs, replace_children
 from fine_tuning_store.sql.models import job_metadata
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
@@ -191,7 +191,7 @@ class FineTuningJobRepository(JobTransitions):
         def write(transaction: Transaction) -> FineTuningJob:
             if values:
                 statement = queries.update_open_job(frozenset(values))
-                if not transaction.execute(statement, job_id=id, **new_values(values)).rowcount:
+                if not transaction.execute(statement, job_id=id, **queries.new_values(values)).rowcount:
                     raise IllegalTransitionError(id, "update", fetch(transaction, id, locked=True).status, OPEN)
             job = fetch(transaction, id, locked=True)
             if not has_metadata:

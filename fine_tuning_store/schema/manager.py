@@ -20,6 +20,7 @@ from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER
 from fine_tuning_store.schema.search_path import only_schema
 from fine_tuning_store.schema.state import SchemaState, equal_number, look, store_commands
 from fine_tuning_store.schema.timeouts import LOCK_SECONDS, deadline
+from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.models import VERSION_TABLE, compatibility
 from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
 from fine_tuning_store.transactions import retry
@@ -177,7 +178,7 @@ class Schema:
             with self._engine.connect() as connection:
                 return work(connection)
 
-        return retry(once, self._engine.dialect, also_disconnected=True)
+        return retry(once, database_for(self._engine.dialect), is_async=self._engine.dialect.is_async, also_disconnected=True)
 
     def _version_options(self) -> dict[str, Any]:
         return {"version_table": self._host_version_table or VERSION_TABLE, "version_table_schema": self._schema}

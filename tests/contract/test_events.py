@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,13 +16,12 @@ from fine_tuning_store import (
     FineTuningStoreError,
     IllegalTransitionError,
     InvalidValueError,
-    JobError,
     JobNotFoundError,
     JobStatus,
     NewEvent,
 )
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
-from tests.support.factories import in_status, stored
+from tests.support.factories import in_status, stored, transition
 from tests.support.parallel import at_once
 from tests.support.tables import each
 
@@ -38,16 +38,6 @@ CALLS: dict[str, Callable[[FineTuningStore, str], object]] = {
     "list after": lambda store, id: store.events.list(id, after="ftevent-1"),
     "tail": lambda store, id: store.events.tail(id),
     "tail behind": lambda store, id: store.events.tail(id, 5),
-}
-MOVES_WITH: dict[str, Callable[..., object]] = {
-    "enqueue": lambda store, id, **told: store.jobs.enqueue(id, **told),
-    "start": lambda store, id, **told: store.jobs.start(id, **told),
-    "requeue": lambda store, id, **told: store.jobs.requeue(id, **told),
-    "pause": lambda store, id, **told: store.jobs.pause(id, **told),
-    "resume": lambda store, id, **told: store.jobs.resume(id, **told),
-    "succeed": lambda store, id, **told: store.jobs.succeed(id, fine_tuned_model="ft:m", result_files=["file-r"], **told),
-    "fail": lambda store, id, **told: store.jobs.fail(id, JobError(code="broken"), **told),
-    "cancel": lambda store, id, **told: store.jobs.cancel(id, **told),
 }
 
 
@@ -361,26 +351,22 @@ def test_a_unit_sees_its_own_events_and_commits_them_with_its_moves(store: FineT
 # Moves that tell
 
 
-def test_every_move_can_tell() -> None:
-    assert list(MOVES_WITH) == list(TRANSITIONS)
-
-
 @each("verb", TRANSITIONS)
 @each("status", list(JobStatus))
 def test_a_move_tells_when_it_is_made_and_only_then(store: FineTuningStore, verb: str, status: JobStatus) -> None:
     job = in_status(store, status)
     store.events.append(job.id, "before")
     if status in TRANSITIONS[verb].sources:
-        moved = MOVES_WITH[verb](store, job.id, message="It moved.")
+        moved = transition(store.jobs, verb, job.id, message="It moved.")
         event = all_of(store, job.id)[1]
         assert (event.message, event.level, event.type, event.data) == ("It moved.", "info", "message", None)
         assert store.jobs.get(job.id) == moved
     elif verb == "cancel" and status is JobStatus.CANCELLED:
-        assert MOVES_WITH[verb](store, job.id, message="It moved.") == job
+        assert transition(store.jobs, verb, job.id, message="It moved.") == job
         assert messages(store, job.id) == ["before"]
     else:
         with pytest.raises(IllegalTransitionError):
-            MOVES_WITH[verb](store, job.id, message="It moved.")
+            transition(store.jobs, verb, job.id, message="It moved.")
         assert messages(store, job.id) == ["before"]
 
 
@@ -406,7 +392,7 @@ def test_a_move_and_its_event_are_rolled_back_together(store: FineTuningStore) -
 def test_a_move_with_a_wrong_message_is_not_made(store: FineTuningStore, verb: str, message: Any) -> None:
     job = in_status(store, TRANSITIONS[verb].sources[0])
     with pytest.raises(InvalidValueError) as caught:
-        MOVES_WITH[verb](store, job.id, message=message)
+        transition(store.jobs, verb, job.id, message=message)
 
     assert caught.value.field == "message"
     assert store.jobs.get(job.id) == job
@@ -417,7 +403,7 @@ def test_a_move_with_a_wrong_message_leaves_no_trace_in_a_unit(store: FineTuning
     job = in_status(store, TRANSITIONS[verb].sources[0])
     with store.begin() as unit:
         with pytest.raises(InvalidValueError, match="message"):
-            MOVES_WITH[verb](unit, job.id, message="\0")
+            transition(unit.jobs, verb, job.id, message="\0")
 
     assert store.jobs.get(job.id) == job
 
@@ -545,5 +531,6 @@ def test_of_two_imports_of_the_same_events_one_is_refused(store: FineTuningStore
     results = at_once(*[(import_in, (url, job.id))] * 2)
 
     assert [error for _, error in results] == [None, None]
-    assert sorted(answer for answer, _ in results) == ["events[0].id", "imported"]
+    refused, imported = sorted(answer for answer, _ in results)
+    assert (re.fullmatch(r"events\[\d+\]\.id", refused) is not None, imported) == (True, "imported"), refused
     assert len(all_of(store, job.id)) == 50

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobAlreadyExistsError, JobError, JobNotFoundError, JobStatus
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
-from tests.support.factories import a_job, stored
+from tests.support.factories import a_job, stored, transition
 from tests.support.parallel import at_once
 
 JOBS_A_ROUND = 20
-
-
-def arguments_of(verb: str, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if verb == "succeed":
-        return (), {"fine_tuned_model": name, "trained_tokens": 1, "result_files": [f"file-{name}"]}
-    return ((JobError(code=name),), {}) if verb == "fail" else ((), {})
 
 
 def move_all(wait: Callable[[], object], url: str, verb: str, name: str, ids: list[str]) -> list[str]:
@@ -27,12 +20,10 @@ def move_all(wait: Callable[[], object], url: str, verb: str, name: str, ids: li
     ended = []
     with FineTuningStore.from_url(url) as store:
         store.schema.require_usable()
-        move = getattr(store.jobs, verb)
-        positional, named = arguments_of(verb, name)
         wait()
         for id in ids:
             try:
-                ended.append(move(id, *positional, **named).status.value)
+                ended.append(transition(store.jobs, verb, id, name).status.value)
             except IllegalTransitionError as error:
                 ended.append(f"illegal from {error.status}")
     return ended
@@ -54,9 +45,9 @@ def test_of_two_equal_moves_exactly_one_wins(store: FineTuningStore, url: str, v
         job = store.jobs.get(id)
         assert job.status is target
         if verb == "fail":
-            assert job.error == JobError(code=winner)
+            assert job.error == JobError(code=winner, message="It broke.")
         if verb == "succeed":
-            assert (job.fine_tuned_model, job.result_files) == (winner, (f"file-{winner}",))
+            assert (job.fine_tuned_model, job.result_files) == (f"ft:{winner}", (f"file-{winner}",))
 
 
 def test_a_success_and_a_cancellation_that_race_leave_one_whole_end(store: FineTuningStore, url: str, rounds: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import text
 
 from fine_tuning_store import (
@@ -29,18 +29,8 @@ from fine_tuning_store import (
     JobStatus,
 )
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
-from tests.support.factories import ORGANIZATION
+from tests.support.factories import ORGANIZATION, a_job, transition
 
-VERBS: dict[str, Callable[[FineTuningStore, str, str | None], FineTuningJob]] = {
-    "succeed": lambda store, id, message: store.jobs.succeed(id, fine_tuned_model=f"ft:{id}", message=message),
-    "fail": lambda store, id, message: store.jobs.fail(id, JobError(code="c"), message=message),
-    "enqueue": lambda store, id, message: store.jobs.enqueue(id, message=message),
-    "start": lambda store, id, message: store.jobs.start(id, message=message),
-    "requeue": lambda store, id, message: store.jobs.requeue(id, message=message),
-    "pause": lambda store, id, message: store.jobs.pause(id, message=message),
-    "resume": lambda store, id, message: store.jobs.resume(id, message=message),
-    "cancel": lambda store, id, message: store.jobs.cancel(id, message=message),
-}
 picks = st.integers(0, 5)
 limits = st.sampled_from([1, 2, 3, 1000])
 models = st.sampled_from(["ft:a", "ft:b", "ft:A"])
@@ -96,13 +86,21 @@ class Calls(RuleBasedStateMachine):
         self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
         self.ids.append(job.id)
 
+    @initialize(statuses=st.lists(st.sampled_from(JobStatus), min_size=2, max_size=3))
+    def add(self, statuses: list[JobStatus]) -> None:
+        """So that every transition is reached within a few steps."""
+        for status in statuses:
+            job = self.store.jobs.add(a_job(status=status))
+            self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
+            self.ids.append(job.id)
+
     @rule(pick=picks, verb=st.sampled_from(sorted(TRANSITIONS)), message=messages)
     def move(self, pick: int, verb: str, message: str | None) -> None:
         id = self.job_id(pick)
         before, legal = self.jobs.get(id), TRANSITIONS[verb]
 
         def call() -> FineTuningJob:
-            return VERBS[verb](self.store, id, message)
+            return transition(self.store.jobs, verb, id, name=id, message=message)
 
         if before is None:
             assert self.refused(call, JobNotFoundError)
@@ -110,9 +108,9 @@ class Calls(RuleBasedStateMachine):
             after = call()
             expected = replace(before, status=legal.target, finished_at=after.finished_at)
             if verb == "succeed":
-                expected = replace(expected, fine_tuned_model=f"ft:{id}")
+                expected = replace(expected, fine_tuned_model=f"ft:{id}", trained_tokens=3, result_files=(f"file-{id}",))
             if verb == "fail":
-                expected = replace(expected, error=JobError(code="c"))
+                expected = replace(expected, error=JobError(code=id, message="It broke."))
             assert after == expected
             assert (after.finished_at is not None) == legal.target.is_ended
             self.jobs[id] = after
@@ -253,5 +251,5 @@ class Calls(RuleBasedStateMachine):
 def test_random_calls_are_answered_as_a_plain_model_answers_them(store: FineTuningStore) -> None:
     machine = type("CallsOfStore", (Calls,), {"store": store})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[*HealthCheck])
+        machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[*HealthCheck])
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,22 +29,22 @@ from fine_tuning_store import (
     JobError,
     JobNotFoundError,
 )
-from tests.support.factories import a_job, stored
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
+from tests.support.factories import a_job, stored, transition
 from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
 
+
+def _transition(verb: str, jobs: FineTuningJobRepository, id: str) -> FineTuningJob:
+    return transition(jobs, verb, id)
+
+
 TOUCHES: dict[str, Callable[[FineTuningJobRepository, str], object]] = {
     "get": lambda jobs, id: jobs.get(id),
     "get_many": lambda jobs, id: jobs.get_many([id]),
-    "enqueue": lambda jobs, id: jobs.enqueue(id),
+    **{verb: partial(_transition, verb) for verb in TRANSITIONS},
     "start": lambda jobs, id: jobs.start(id, hyperparameters=Hyperparameters(n_epochs=9)),
-    "requeue": lambda jobs, id: jobs.requeue(id),
-    "pause": lambda jobs, id: jobs.pause(id),
-    "resume": lambda jobs, id: jobs.resume(id),
-    "succeed": lambda jobs, id: jobs.succeed(id, fine_tuned_model="m", result_files=["file-x"]),
-    "fail": lambda jobs, id: jobs.fail(id, JobError(code="c")),
-    "cancel": lambda jobs, id: jobs.cancel(id),
     "update": lambda jobs, id: jobs.update(id, trained_tokens=1, metadata={"stolen": "yes"}),
     "update metadata": lambda jobs, id: jobs.update(id, metadata={"stolen": "yes"}),
     "delete": lambda jobs, id: jobs.delete(id),

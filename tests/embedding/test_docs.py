@@ -201,6 +201,7 @@ def test_the_tests_that_the_page_shows_pass(tmp_path: Path) -> None:
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_about_migrating_run(tmp_path: Path) -> None:
     """In a shell, one after the other; then that of the init container."""
     command = tmp_path / "bin" / "fine-tuning-store"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import runpy
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -19,6 +23,14 @@ LINES = (EXAMPLES / "jobs.jsonl").read_text(encoding="utf-8").splitlines()
 def quickstart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(EXAMPLES / "quickstart.py"), *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def quickstart_here(folder: Path, *arguments: str) -> str:
+    """The same in this process, and what it prints."""
+    output = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(output), mock.patch.object(sys, "argv", ["quickstart.py", *arguments]):
+        runpy.run_path(str(EXAMPLES / "quickstart.py"), run_name="__main__")
+    return output.getvalue()
 
 
 def printed(run: subprocess.CompletedProcess[str]) -> str:
@@ -54,7 +66,7 @@ def test_the_quickstart_keeps_a_history_in_the_current_folder(tmp_path: Path) ->
 
 
 def test_a_second_quickstart_imports_nothing_twice_and_adds_two_more_jobs(empty_url: str, tmp_path: Path) -> None:
-    first, second = printed(quickstart(tmp_path, empty_url)), printed(quickstart(tmp_path, empty_url))
+    first, second = quickstart_here(tmp_path, empty_url), quickstart_here(tmp_path, empty_url)
 
     assert f"Imported {len(LINES)} jobs; 0 were there already." in first
     assert f"Imported 0 jobs; {len(LINES)} were there already." in second

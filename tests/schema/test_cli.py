@@ -76,6 +76,7 @@ def execute(url: str, script: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_process_ends_with_the_code_of_what_became_of_the_command(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         lock = support_for(store.engine.dialect).migration_lock
@@ -294,6 +295,7 @@ def test_an_interrupted_command_says_nothing_and_has_the_code_of_a_shell() -> No
 import signal
 from fine_tuning_store.cli import main
 from fine_tuning_store.schema import Schema
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a program in the background of a shell does not have
 Schema.sql = lambda *_, **__: signal.raise_signal(signal.SIGINT)
 main()
 """

@@ -17,7 +17,7 @@ from fine_tuning_store.schema.locks import _alembic_in_use
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
-from tests.support.programs import ROOT, alembic
+from tests.support.programs import ROOT, alembic, alembic_process
 
 HEAD = f"fine_tuning_store_{SCHEMA_NUMBER:04}"
 
@@ -181,7 +181,7 @@ def test_the_command_line_migrates_with_a_url_of_either_colour(database: Databas
         with FineTuningStore.from_url(url) as store:
             assert store.schema.current() == HEAD
             created(store)
-            refused = alembic("downgrade", "base", FINE_TUNING_STORE_URL=shown)
+            refused = alembic_process("downgrade", "base", FINE_TUNING_STORE_URL=shown)
             assert refused.returncode != 0
             assert "-x allow_data_loss" in refused.stderr
             assert store.schema.check() == ()

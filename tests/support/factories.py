@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from fine_tuning_store import FineTuningJob, FineTuningStore, JobStatus
+from fine_tuning_store import FineTuningJob, FineTuningStore, JobError, JobStatus
 
 ORGANIZATION = "org-1"
 _numbers = itertools.count(1)
@@ -34,6 +34,15 @@ def stored(store: FineTuningStore, **members: Any) -> FineTuningJob:
 def created(store: FineTuningStore, **members: Any) -> FineTuningJob:
     """A job that the store made."""
     return store.jobs.create(**{"organization_id": ORGANIZATION, "model": "gpt-4o-mini", "training_file": "file-abc", **members})
+
+
+def transition(jobs: Any, verb: str, id: str, name: str = "m", **options: Any) -> FineTuningJob:
+    """Apply the transition of a verb, with the arguments that it needs: a result or an error of that name."""
+    if verb == "succeed":
+        options = {"fine_tuned_model": f"ft:{name}", "trained_tokens": 3, "result_files": [f"file-{name}"], **options}
+    needed = (JobError(code=name, message="It broke."),) if verb == "fail" else ()
+    job: FineTuningJob = getattr(jobs, verb)(id, *needed, **options)
+    return job
 
 
 def in_status(store: FineTuningStore, status: JobStatus) -> FineTuningJob:

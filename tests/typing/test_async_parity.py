@@ -78,6 +78,7 @@ def test_a_store_takes_the_same_arguments_on_both_faces(name: str) -> None:
     assert [(each.kind, each.default) for each in found.values()] == [(each.kind, each.default) for each in expected.values()]
 
 
+@pytest.mark.slow  # .ci/run has mypy look at these files as well
 def test_a_users_type_checker_sees_the_exact_types_and_finds_wrong_arguments() -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "tests/typing/right.py", "tests/typing/wrong.py"]
 

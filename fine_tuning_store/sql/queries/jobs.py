@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -185,6 +186,11 @@ def update_hyperparameters(columns: frozenset[str]) -> Update:
 
 def _new_values(columns: frozenset[str]) -> dict[str, Any]:
     return {name: bindparam(f"new_{name}") for name in sorted(columns)}
+
+
+def new_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of an UPDATE of these columns: SQLAlchemy reserves the names of the columns themselves."""
+    return {f"new_{name}": value for name, value in values.items()}
 
 
 #: The INSERT of a row of a child table, and the DELETE of those of a job.

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, make_dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def constructor(kind: type[T]) -> Callable[..., T]:
+def constructor(kind: type[T], names: Sequence[str] | None = None) -> Callable[..., T]:
     """Return a constructor of a frozen dataclass that takes every field by position and checks nothing.
 
     A frozen dataclass sets its fields by one guarded call each. A mutable class with the same slots takes them at once, and the object
     then becomes one of the real class: ten times as fast (docs/decisions/0003).
+
+    Args:
+        kind: The dataclass.
+        names: The names of the fields in the order of the arguments; by default that of the dataclass.
     """
-    mutable: Any = make_dataclass(kind.__name__, [field.name for field in fields(kind)], slots=True)  # type: ignore[arg-type]
+    order = names or [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    mutable: Any = make_dataclass(kind.__name__, order, slots=True)
 
     def construct(*values: Any) -> T:
         value: Any = mutable(*values)
