@@ -192,8 +192,6 @@ def _index_found(index: ReflectedIndex) -> str:
     """Describe an index by its columns and everything else that distinguishes it."""
     options = {name.partition("_")[2]: value for name, value in index.get("dialect_options", {}).items() if value}
     more = [f"{name} {_normalized(value)}" for name, value in sorted(options.items()) if name not in ("length", "with", "invalid")]
-    if options.get("invalid"):
-        more.append("invalid")
     sorting = index.get("column_sorting", {})
     columns = [" ".join((str(name), *sorting.get(name or "", ()))) for name in index.get("expressions", index["column_names"])]
     return _index(columns, bool(index["unique"]), options.get("length", {}), *more)

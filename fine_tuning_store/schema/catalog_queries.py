@@ -60,6 +60,9 @@ POSTGRESQL: Final = f"""{_POSTGRESQL_TABLES}
     CROSS JOIN unnest(CAST(x.indkey AS int2[]), CAST(x.indcollation AS oid[])) WITH ORDINALITY AS k (attnum, collation_oid, place)
     JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum JOIN pg_collation AS l ON l.oid = k.collation_oid
     WHERE k.collation_oid <> a.attcollation GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT 'index', t.relname, i.relname, 'invalid'
+    FROM tables AS t JOIN pg_index AS x ON x.indrelid = t.oid JOIN pg_class AS i ON i.oid = x.indexrelid WHERE NOT x.indisvalid
     ORDER BY 1, 2, 3, 4
 """  # noqa: S608 - constants
 
