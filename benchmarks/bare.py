@@ -1,4 +1,4 @@
-"""The other side: the drivers themselves, with SQL written by hand. A job is a flat dict, its JSON members decoded."""
+"""The baseline: the bare drivers with hand-written SQL. A job is a flat dict with its JSON members decoded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ POSTGRESQL_CHILDREN = """
 
 
 class Statements:
-    """The SQL of one database: its placeholder, how it reads JSON as text and how it aggregates."""
+    """The SQL of one database, which differs in placeholders, casts of JSON to text, and aggregates."""
 
     def __init__(self, placeholder: str, as_text: str, children: str) -> None:
         columns = [
@@ -75,7 +75,7 @@ class Statements:
 
 
 class Bare(ABC):
-    """The four operations, each as little as it can be on one driver."""
+    """The four operations, each with as little work as possible on one driver."""
 
     def __init__(self, statements: Statements, reader: Any, writer: Any) -> None:
         self.statements = statements
@@ -84,7 +84,7 @@ class Bare(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """Begin a transaction of the writer."""
+        """Begin a transaction on the writer."""
 
     @abstractmethod
     def commit(self) -> None:
@@ -92,7 +92,7 @@ class Bare(ABC):
 
     @abstractmethod
     def settle(self) -> None:
-        """Do now what the server would do in the background after so many rows."""
+        """Run the maintenance that the server would run in the background after many inserts."""
 
     def get(self, id: str) -> Job:
         return _decoded(self.reader.execute(self.statements.get, (id,)).fetchone())
@@ -121,7 +121,7 @@ class Bare(ABC):
 
 
 class BareSqlite(Bare):
-    """sqlite3, set up as the store sets it up."""
+    """sqlite3, configured as the store configures it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(Statements("?", "", SQLITE_CHILDREN), connection, connection)
@@ -135,17 +135,17 @@ class BareSqlite(Bare):
         self.writer.execute("COMMIT")
 
     def settle(self) -> None:
-        """SQLite does nothing in the background."""
+        """Do nothing: SQLite has no background maintenance."""
 
 
 class BarePostgresql(Bare):
-    """psycopg, which prepares what it has executed five times. Nothing ends in ROLLBACK, which would drop all that is prepared."""
+    """psycopg, which prepares a statement after five executions. No transaction rolls back, which would discard prepared statements."""
 
     def __init__(self, reader: psycopg.Connection[Any], writer: psycopg.Connection[Any]) -> None:
         super().__init__(Statements("%s", "::text", POSTGRESQL_CHILDREN), reader, writer)
 
     def begin(self) -> None:
-        """The driver does, before the first statement."""
+        """Do nothing: the driver begins a transaction before the first statement."""
 
     def commit(self) -> None:
         self.writer.commit()
@@ -156,7 +156,7 @@ class BarePostgresql(Bare):
 
 @contextmanager
 def open_bare(url: str) -> Iterator[Bare]:
-    """The bare driver on the database of a store's URL."""
+    """Open the bare driver on the database of a store's URL."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         with closing(sqlite3.connect(str(parsed.database), isolation_level=None, timeout=30)) as connection:

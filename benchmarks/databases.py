@@ -1,4 +1,4 @@
-"""A database of the benchmark's own, gone when it ends."""
+"""Temporary databases for the benchmarks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 
 @contextmanager
 def new_database(kind: str, server: str) -> Iterator[str]:
-    """The URL of an empty database: a temporary file of SQLite, or a new database on a PostgreSQL server."""
+    """Create an empty database, a SQLite file or a database on a PostgreSQL server, yield its URL, and drop it at the end."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory() as folder:
             yield f"sqlite:///{folder}/benchmark.db"

@@ -1,4 +1,4 @@
-"""The jobs that the database is filled with: each has its hyperparameters, two result files and two metadata pairs."""
+"""The jobs that the database is filled with. Each has hyperparameters, two result files and two metadata pairs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, J
 
 ORGANIZATIONS = tuple(f"org-{number}" for number in range(10))
 METADATA = {"team": "nlp", "purpose": "benchmark"}
-FIRST_SECOND = 4_000_000_000  #: far ahead, so that what `create` adds is on no first page
+FIRST_SECOND = 4_000_000_000  #: in the future, so that jobs of `create` are on no first page
 STATUSES = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.RUNNING, JobStatus.QUEUED)
 
 
 def job_id(number: int) -> str:
-    """The id of the job of that number; ids rise with time as the library's own do."""
+    """Return the id of a job by its number. Ids increase with time, as the library's own do."""
     return f"ftjob-{number:032x}"
 
 
 def job(number: int, status: JobStatus) -> FineTuningJob:
-    """One job a second, the organizations in turn."""
+    """Return a job by its number: one per second, in alternating organizations."""
     ended = status in (JobStatus.SUCCEEDED, JobStatus.FAILED)
     return FineTuningJob(
         id=job_id(number),
@@ -39,10 +39,10 @@ def job(number: int, status: JobStatus) -> FineTuningJob:
     )
 
 
-def fill(store: FineTuningStore, jobs: int, to_be_moved: int) -> list[str]:
-    """Store `jobs` jobs, and as many more as are to be moved once each; answer the ids of these."""
+def fill(store: FineTuningStore, jobs: int, transitions: int) -> list[str]:
+    """Store `jobs` jobs and one more for each transition to be measured. Returns the ids of the latter."""
     for start in range(0, jobs, 1000):
         store.jobs.add_many(job(number, STATUSES[number % len(STATUSES)]) for number in range(start, min(start + 1000, jobs)))
-    moving = range(jobs, jobs + to_be_moved)
-    store.jobs.add_many(job(number, JobStatus.VALIDATING_FILES) for number in moving)
-    return [job_id(number) for number in moving]
+    numbers = range(jobs, jobs + transitions)
+    store.jobs.add_many(job(number, JobStatus.VALIDATING_FILES) for number in numbers)
+    return [job_id(number) for number in numbers]

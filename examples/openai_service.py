@@ -1,11 +1,11 @@
-"""A fine-tuning service that the official `openai` client can talk to: its endpoints, on a SQL database.
+"""The fine-tuning endpoints of the OpenAI API on a SQL database, for the official `openai` client.
 
 pip install "fine-tuning-store[postgresql]" fastapi uvicorn
 FINE_TUNING_API_KEYS=my-key=org-mine uvicorn openai_service:app --app-dir examples
 
-FINE_TUNING_STORE_URL    the database, sqlite:///fine_tuning.db if not given
-FINE_TUNING_API_KEYS     who may call: key=organization,key=organization
-FINE_TUNING_DEMO_WORKER  1: a thread pretends to train, so that jobs move on; 0: they wait for a worker of yours
+FINE_TUNING_STORE_URL    the URL of the database, by default sqlite:///fine_tuning.db
+FINE_TUNING_API_KEYS     the accepted API keys: key=organization,key=organization
+FINE_TUNING_DEMO_WORKER  1 (the default): a thread pretends to train the jobs; 0: they wait for a worker of yours
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from fine_tuning_store import (
     permission_to_wire,
 )
 
-LARGEST_BODY = 1_000_000  # bytes
+MAX_BODY = 1_000_000  # bytes
 Wire = dict[str, Any]
 
 
@@ -57,15 +57,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             worker.start()
         yield
         stop.set()
-        if worker.ident is not None:  # it was started
+        if worker.ident is not None:  # the thread was started
             worker.join()
 
 
-# What every request needs
+# Dependencies of the requests
 
 
-async def caller(request: Request) -> FineTuningStore:
-    """The store, held to the organization whose key the request carries: it can see and touch no other one's rows."""
+async def store_of_caller(request: Request) -> FineTuningStore:
+    """Return the store, restricted to the organization of the request's API key."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     organization = request.app.state.organizations.get(key.strip()) if scheme.lower() == "bearer" else None
     if organization is None:
@@ -74,19 +74,19 @@ async def caller(request: Request) -> FineTuningStore:
     return store.for_organization(organization)
 
 
-Store = Annotated[FineTuningStore, Depends(caller)]
+Store = Annotated[FineTuningStore, Depends(store_of_caller)]
 
 
 async def body(request: Request, _: Store) -> Wire:
-    """The JSON object that the request carries. What is too long is read to its end, so that the client hears why, and not kept."""
+    """Return the JSON object in the request. A body that is too long is read to its end, so that the client gets the error."""
     content = bytearray()
     async for chunk in request.stream():
-        if len(content) <= LARGEST_BODY:
+        if len(content) <= MAX_BODY:
             content += chunk
-    if len(content) > LARGEST_BODY:
-        raise HTTPException(413, f"The request body has more than {LARGEST_BODY} bytes.")
+    if len(content) > MAX_BODY:
+        raise HTTPException(413, f"The request body has more than {MAX_BODY} bytes.")
     try:
-        payload = json.loads(bytes(content), parse_constant=refuse)
+        payload = json.loads(bytes(content), parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         raise HTTPException(400, "We could not parse the JSON body of your request.") from None
     if not isinstance(payload, dict):
@@ -94,14 +94,14 @@ async def body(request: Request, _: Store) -> Wire:
     return payload
 
 
-def refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+def refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 Body = Annotated[Wire, Depends(body)]
 
 
-# The endpoints. They are plain functions, so FastAPI runs them in threads.
+# Endpoints. They are plain functions, so FastAPI runs them in threads.
 
 router = APIRouter(prefix="/v1/fine_tuning")
 
@@ -161,8 +161,8 @@ def create_permissions(store: Store, model: str, payload: Body) -> Wire:
     for member in payload:
         if member != "project_ids":
             raise InvalidValueError(member, payload[member], "is not a member of this request")
-    made = store.checkpoint_permissions.create(model, payload.get("project_ids", ()))
-    return page_to_wire(Page(made, has_more=False), permission_to_wire)
+    permissions = store.checkpoint_permissions.create(model, payload.get("project_ids", ()))
+    return page_to_wire(Page(permissions, has_more=False), permission_to_wire)
 
 
 @router.get("/checkpoints/{model:path}/permissions")
@@ -191,51 +191,51 @@ app = FastAPI(title="Fine-tuning", lifespan=lifespan)
 app.include_router(router)
 
 
-# Errors, all in the shape of the API
+# Errors, in the format of the API
 
 
 @app.exception_handler(Exception)
 @app.exception_handler(FineTuningStoreError)
-def answer_error(_: Request, error: Exception) -> Response:
-    return answer(*error_to_wire(error))
+def handle_error(_: Request, error: Exception) -> Response:
+    return json_response(*error_to_wire(error))
 
 
 @app.exception_handler(StarletteHTTPException)
-def answer_http_error(request: Request, error: StarletteHTTPException) -> Response:
-    known = {404: f"Invalid URL ({request.method} {request.url.path})", 405: f"Not allowed: {request.method} {request.url.path}"}
+def handle_http_error(request: Request, error: StarletteHTTPException) -> Response:
+    messages = {404: f"Invalid URL ({request.method} {request.url.path})", 405: f"Not allowed: {request.method} {request.url.path}"}
     code = "invalid_api_key" if error.status_code == 401 else None
-    return answer(error.status_code, wrong(known.get(error.status_code, error.detail), None, code), error.headers)
+    return json_response(error.status_code, error_body(messages.get(error.status_code, error.detail), None, code), error.headers)
 
 
 @app.exception_handler(RequestValidationError)
-def answer_wrong_parameter(_: Request, error: RequestValidationError) -> Response:
+def handle_invalid_parameter(_: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
-    return answer(400, wrong(f"{first['loc'][-1]}: {first['msg']}", str(first["loc"][-1])))
+    return json_response(400, error_body(f"{first['loc'][-1]}: {first['msg']}", str(first["loc"][-1])))
 
 
-def wrong(message: str, param: str | None, code: str | None = None) -> Wire:
+def error_body(message: str, param: str | None, code: str | None = None) -> Wire:
     return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
 
 
-def answer(status: int, content: Wire, headers: Any = None) -> Response:
-    return Response(json.dumps(content), status, headers, "application/json")  # in ASCII: an error may quote what is no Unicode
+def json_response(status: int, content: Wire, headers: Any = None) -> Response:
+    return Response(json.dumps(content), status, headers, "application/json")  # as ASCII: an error may quote a lone surrogate
 
 
-# The worker
+# Worker
 
 
 def demo_worker(store: FineTuningStore, stop: threading.Event) -> None:
-    """Take every open job one step further, twice a second. A worker of yours would train instead."""
+    """Apply the next transition to every open job, twice a second. A worker of yours would train instead."""
     while not stop.wait(0.5):
         try:
             for job in store.jobs.iterate(status=(JobStatus.VALIDATING_FILES, JobStatus.QUEUED, JobStatus.RUNNING)):
-                with suppress(FineTuningStoreError):  # its user was faster, or another worker
+                with suppress(FineTuningStoreError):  # its user or another worker changed it first
                     step(store, job)
         except Exception:
-            logging.getLogger("uvicorn.error").exception("the demo worker tries again")
+            logging.getLogger("uvicorn.error").exception("the demo worker failed and retries")
 
 
-RESOLVED: Wire = {
+RESOLVED_HYPERPARAMETERS: Wire = {
     "n_epochs": 3,
     "batch_size": 1,
     "learning_rate_multiplier": 2.0,
@@ -247,15 +247,15 @@ RESOLVED: Wire = {
 
 
 def step(store: FineTuningStore, job: FineTuningJob) -> None:
-    """What comes next for a job."""
+    """Apply the next transition to a job."""
     if job.status is JobStatus.VALIDATING_FILES:
         store.jobs.enqueue(job.id, message="Files validated, moving job to queued state")
     elif job.status is JobStatus.QUEUED:
-        numbers = {name: number for name, number in RESOLVED.items() if getattr(job.hyperparameters, name) == "auto"}
+        numbers = {name: number for name, number in RESOLVED_HYPERPARAMETERS.items() if getattr(job.hyperparameters, name) == "auto"}
         store.jobs.start(job.id, hyperparameters=Hyperparameters(**numbers), message="Fine-tuning job started")
     else:
         model = f"ft:{job.model[:64]}:demo:{job.suffix or ''}:{job.id[-8:]}"
-        with store.begin() as unit:  # all of it, or nothing if the job was cancelled or paused meanwhile
+        with store.begin() as unit:  # everything, or nothing if the job was cancelled or paused in the meantime
             unit.jobs.succeed(job.id, fine_tuned_model=model, trained_tokens=4_800, result_files=[f"file-{job.id[-24:]}"])
             metrics = {"step": 100, "train_loss": 0.25}
             unit.events.append(job.id, "Step 100/100: training loss=0.25", type="metrics", data=metrics)

@@ -1,7 +1,7 @@
-"""Keep the history of fine-tuning jobs: import what an API answered, take new jobs through their life, print them all.
+"""Store fine-tuning jobs: import jobs that an API returned, create and end new ones, and print them all.
 
-python quickstart.py                              keeps fine_tuning.db, a SQLite file in the current folder
-python quickstart.py postgresql://user@host/name  keeps them in a database of yours
+python quickstart.py                              stores them in fine_tuning.db, a SQLite file in the current folder
+python quickstart.py postgresql://user@host/name  stores them in another database
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LINE = "{:16}  {:38}  {:15}  {:23}  {:13}  {:16}  {}"
 
 
 def import_jobs(store: FineTuningStore, path: Path) -> None:
-    """Store what the API answered, one JSON object a line. Its jobs keep their ids, so a second import finds them all there."""
+    """Store the jobs of a file with one JSON object of the API per line. They keep their ids, so a second import skips them."""
     imported = skipped = 0
     for line in path.read_text(encoding="utf-8").splitlines():
         payload = json.loads(line)
@@ -40,7 +40,7 @@ def import_jobs(store: FineTuningStore, path: Path) -> None:
 
 
 def train_a_model(store: FineTuningStore) -> FineTuningJob:
-    """A job from its creation to its end. Each call is a transaction of its own and answers the job as it then is."""
+    """Create a job and take it to its end. Each call is a transaction of its own and returns the updated job."""
     job = store.jobs.create(
         organization_id="org-quickstart",
         model="gpt-4.1-mini-2025-04-14",
@@ -55,14 +55,14 @@ def train_a_model(store: FineTuningStore) -> FineTuningJob:
 
 
 def reject_a_file(store: FineTuningStore) -> FineTuningJob:
-    """A job whose training file turns out to be useless."""
+    """Create a job and fail it, because its training file is invalid."""
     job = store.jobs.create(organization_id="org-quickstart", model="gpt-4.1-nano-2025-04-14", training_file="file-empty")
     reason = JobError(code="invalid_training_file", message="The training file has no examples.", param="training_file")
     return store.jobs.fail(job.id, reason)
 
 
 def print_history(store: FineTuningStore) -> None:
-    """Every job, newest first. `iterate` fetches page by page, and takes filters: status="failed", created_since=..."""
+    """Print every job, newest first. `iterate` reads page by page and takes filters: status="failed", created_since=..."""
     print(LINE.format("created (UTC)", "id", "organization", "model", "method", "status", "tokens or error"))
     statuses: Counter[str] = Counter()
     for job in store.jobs.iterate():
@@ -76,7 +76,7 @@ def print_history(store: FineTuningStore) -> None:
 
 def main(url: str = "sqlite:///fine_tuning.db") -> None:
     with FineTuningStore.from_url(url) as store:
-        store.schema.upgrade()  # makes the tables, or brings them up to date; nothing else ever does
+        store.schema.upgrade()  # creates the tables or migrates them; no other call does
         import_jobs(store, Path(__file__).with_name("jobs.jsonl"))
         trained, rejected = train_a_model(store), reject_a_file(store)
         print(f"Trained {trained.fine_tuned_model}; {rejected.id} is {rejected.status}.\n")

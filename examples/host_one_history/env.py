@@ -1,6 +1,6 @@
 """One history for the application and the store: `alembic upgrade heads`.
 
-Tell the store whose table holds it: `FineTuningStore.from_url(url, host_version_table="alembic_version")`.
+Give the store the name of its version table: `FineTuningStore.from_url(url, host_version_table="alembic_version")`.
 """
 
 import os
@@ -12,7 +12,7 @@ from fine_tuning_store.schema import exclude_store_tables, foreign_keys_off
 from host_one_history.models import Base
 
 engine = create_engine(os.environ["DATABASE_URL"])
-with engine.connect() as connection, foreign_keys_off(connection):  # SQLite rebuilds tables, which takes their children along
+with engine.connect() as connection, foreign_keys_off(connection):  # SQLite rebuilds tables, which would delete child rows
     context.configure(connection=connection, target_metadata=Base.metadata, include_name=exclude_store_tables)
     with context.begin_transaction():
         context.run_migrations()

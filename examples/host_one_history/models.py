@@ -1,4 +1,4 @@
-"""The tables of an application that keeps fine-tuning jobs beside them."""
+"""The tables of an application that stores fine-tuning jobs in the same database."""
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -7,11 +7,11 @@ from fine_tuning_store.models import JobRow
 
 
 class Base(DeclarativeBase):
-    """The application's own metadata. The store's tables are not in it."""
+    """The base class of the application's tables. The store's tables are not in its metadata."""
 
 
 class Charge(Base):
-    """What a fine-tuning job costs."""
+    """The cost of a fine-tuning job."""
 
     __tablename__ = "charges"
 

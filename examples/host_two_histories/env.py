@@ -1,6 +1,6 @@
-"""The application's own migrations. The store keeps its history in a table of its own, so each side upgrades by itself.
+"""The application's own migrations. The store keeps its history in a table of its own and is upgraded separately.
 
-Run `store.schema.upgrade()` first, where tables of the application refer to the store's.
+Run `store.schema.upgrade()` first if tables of the application refer to the store's.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Keep what a job costs."""
+"""Create the table of charges."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-#: The type of a job's id. MariaDB wants the same collation on both sides of a foreign key.
+#: The type of a job's id. MariaDB requires the same collation on both sides of a foreign key.
 JOB_ID = sa.String(255).with_variant(mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mysql", "mariadb")
 
 
