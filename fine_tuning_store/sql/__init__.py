@@ -1,1 +1,1 @@
-"""How jobs are kept: column types, tables, statements and the mapping between rows and domain objects."""
+"""How jobs are stored and queried at run time: tables, column types, statements with the mapping of their rows, and the databases."""
