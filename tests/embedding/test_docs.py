@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import make_url, select, text
+from sqlalchemy import Engine, make_url, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
@@ -51,8 +51,10 @@ def run(page: Path) -> dict[str, Any]:
 def close(namespace: dict[str, Any]) -> None:
     """Close the stores and engines that a page left open."""
     for value in namespace.values():
-        if type(value).__name__ == "FineTuningStore":
+        if isinstance(value, FineTuningStore):
             value.engine.dispose()
+        elif isinstance(value, Engine):
+            value.dispose()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != EMBEDDING], ids=lambda page: str(page.relative_to(ROOT)))
