@@ -16,7 +16,7 @@ from fine_tuning_store import FineTuningStore
 from fine_tuning_store.schema import migrations_path
 from tests.support.databases import Database
 from tests.support.factories import created
-from tests.support.future_release import ROOT, alembic, release_to_come
+from tests.support.future_release import ROOT, alembic_here, release_to_come
 
 REVISIONS = ["base", *(f"fine_tuning_store_{path.name[:4]}" for path in sorted((migrations_path() / "versions").glob("*.py")))]
 HEAD = REVISIONS[-1]
@@ -55,7 +55,7 @@ def sql(release: Path, dialect: str, start: str, end: str) -> str:
     """What Alembic writes for the way between two revisions. It connects to nothing."""
     move = "upgrade" if REVISIONS.index(start) < REVISIONS.index(end) else "downgrade"
     way = f"{start}:{end}" if start != "base" else end
-    return alembic(release, f"{dialect}://nobody@192.0.2.1/nothing" if dialect != "sqlite" else "sqlite://", move, way, "--sql")
+    return alembic_here(release, f"{dialect}://nobody@192.0.2.1/nothing" if dialect != "sqlite" else "sqlite://", move, way, "--sql")
 
 
 def run_by_hand(url: str, script: str) -> None:
@@ -110,13 +110,15 @@ def test_sql_of_revisions_for_large_tables_makes_what_a_run_makes(database: Data
     nowhere = f"{database.name}://nobody@192.0.2.1/nothing"
     with database.empty() as by_hand, database.empty() as by_run:
         before = migrated(by_hand, HEAD)
-        alembic(release, by_run, "upgrade", "head")
+        alembic_here(release, by_run, "upgrade", "head")
         for _ in range(2):  # a run that was cut off is run again
-            run_by_hand(by_hand, alembic(release, nowhere, "upgrade", f"{HEAD}:fine_tuning_store_0003", "--sql").rpartition("UPDATE")[0])
-        run_by_hand(by_hand, alembic(release, nowhere, "upgrade", f"{HEAD}:head", "--sql"))
+            run_by_hand(
+                by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:fine_tuning_store_0003", "--sql").rpartition("UPDATE")[0]
+            )
+        run_by_hand(by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:head", "--sql"))
         assert catalog(by_hand) == catalog(by_run)
 
-        run_by_hand(by_hand, alembic(release, nowhere, "downgrade", f"fine_tuning_store_0005:{HEAD}", "--sql"))
+        run_by_hand(by_hand, alembic_here(release, nowhere, "downgrade", f"fine_tuning_store_0005:{HEAD}", "--sql"))
         assert catalog(by_hand) == before
 
 

@@ -101,6 +101,6 @@ def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) 
 @pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
 def test_pooled_is_refused_where_it_means_nothing(kind: Any, url: str, database: Database) -> None:
     with pytest.raises(InvalidValueError, match="psycopg or asyncpg") as caught:
-        kind.connect(url, transaction_pooler=True)
+        kind.from_url(url, transaction_pooler=True)
 
     assert caught.value.field == "transaction_pooler"

@@ -28,16 +28,18 @@ from threading import Event, Thread
 from fine_tuning_store import FineTuningStore, JobError
 
 stop = Event()
+open_store = getattr(FineTuningStore, "from_url", None) or FineTuningStore.connect  # before 0.1 was released, names changed
 Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 rounds = 0
-with FineTuningStore.from_url(sys.argv[1]) as store:
+with open_store(sys.argv[1]) as store:
     jobs = store.jobs
+    requeue = getattr(jobs, "requeue", None) or jobs.give_back
     while rounds < 2 or not stop.is_set():
         of_this_round = {"round": str(rounds)}
         one, other, third = (
             jobs.create(organization_id="org-old", model="m", training_file="f", metadata=of_this_round).id for _ in range(3)
         )
-        for move in (jobs.enqueue, jobs.start, jobs.pause, jobs.resume, jobs.start, jobs.requeue, jobs.start):
+        for move in (jobs.enqueue, jobs.start, jobs.pause, jobs.resume, jobs.start, requeue, jobs.start):
             move(one)
         assert jobs.succeed(one, fine_tuned_model="ft:m", result_files=["file-r"]).status == "succeeded"
         jobs.start(other)
@@ -63,9 +65,10 @@ except ImportError:  # a release of before tests had folders
     from tests import databases
 
 UPGRADE = "import sys, fine_tuning_store as today; today.FineTuningStore.from_url(sys.argv[1]).schema.upgrade()"
-environment = {**os.environ, "PYTHONPATH": os.environ["TODAY"]}
+today = os.environ["TODAY"]
+environment = {**os.environ, "PYTHONPATH": today}
 assert databases._migrate
-databases._migrate = lambda url: subprocess.run([sys.executable, "-c", UPGRADE, url], check=True, env=environment)
+databases._migrate = lambda url: subprocess.run([sys.executable, "-c", UPGRADE, url], check=True, cwd=today, env=environment)
 """
 CONTRACT = [
     f"tests/{folder}test_{name}.py"
