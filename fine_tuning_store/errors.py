@@ -132,10 +132,13 @@ class UnitAlreadyOpenError(FineTuningStoreError):
 
 
 class UnitEndedError(FineTuningStoreError):
-    """The transaction of a unit of work was ended inside the block, so it is unknown what of it was committed."""
+    """A unit of work was used after its block, or its transaction was ended inside the block by its connection."""
 
     def __str__(self) -> str:
-        return "the transaction of this unit was ended by unit.connection (commit, rollback or close): leave that to the unit"
+        return (
+            "this unit has ended: use it inside its block only, and leave commit, rollback and close to it (not to unit.connection); "
+            "outside of the block, call the store"
+        )
 
 
 class UnsupportedDatabaseError(FineTuningStoreError):

@@ -70,6 +70,7 @@ class Transaction:
     clock: Clock = SYSTEM_CLOCK
     options: Mapping[str, Any] | None = None  #: execution options of each statement: those of the connection are its host's
     lost: DBAPIError | None = None  #: the error with which the database undid the transaction in favor of another one
+    has_ended: bool = False  #: True after the block of a unit of work
 
     def execute(self, statement: Statement, rows: Any = None, /, **parameters: object) -> CursorResult[Any]:
         """Execute a statement, restricted to the organization. Repositories have no other way to the database than this and the next."""
@@ -98,11 +99,15 @@ class Transaction:
             self.database.refuse_failed_transaction(self.connection)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """Join this transaction."""
+        """Join this transaction. Raises UnitEndedError after the block of a unit of work."""
+        if self.has_ended:
+            raise UnitEndedError
         return work(self)
 
     def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - a connection has nothing pending
         """Join this transaction. What the work reads stays true until it writes, also on a host's SQLite engine with default settings."""
+        if self.has_ended:
+            raise UnitEndedError
         self.database.begin_write_in_host(self.connection)
         return work(self)
 
@@ -191,11 +196,14 @@ class EngineTransactions:
         """Yield a transaction that commits at the end of the block, rolls back on an exception, and is never retried."""
         with self._guard(), self.engine.connect() as connection:
             transaction = self._transaction(connection)
-            with connection.begin() as begun:
-                self.database.begin_write(connection)
-                yield transaction
-                if not begun.is_active:
-                    raise UnitEndedError
+            try:
+                with connection.begin() as begun:
+                    self.database.begin_write(connection)
+                    yield transaction
+                    if not begun.is_active:
+                        raise UnitEndedError
+            finally:
+                transaction.has_ended = True
 
     def _transaction(self, connection: Connection) -> Transaction:
         if not self._state.is_usable:

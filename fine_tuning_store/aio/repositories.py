@@ -10,7 +10,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from fine_tuning_store.aio.bridge import Bridge, bridged
 from fine_tuning_store.domain.job import FineTuningJob
-from fine_tuning_store.repositories.base import Repository
+from fine_tuning_store.repositories.base import Repository, with_keywords_of
 from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
 from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.job_filters import JobFilters, Order
@@ -73,6 +73,7 @@ class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
     update = bridged(FineTuningJobRepository.update)
     delete = bridged(FineTuningJobRepository.delete)
 
+    @with_keywords_of(JobFilters)
     def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> AsyncIterator[FineTuningJob]:
         """FineTuningJobRepository.iterate, for `async for`."""
         return _iterate(self._sync._iterate_pages(page_size, order, filters))

@@ -46,36 +46,60 @@ WIRE_MEMBERS: Final = (
 
 
 class _RequiredMembers(TypedDict):
-    model: str  #: the name of the base model
-    training_file: str  #: a file id
+    model: str
+    training_file: str
 
 
 class JobRequest(_RequiredMembers, total=False):
-    """What a client of the API may send to create a job. `model` and `training_file` are required."""
+    """What a client of the API may send to create a job.
 
-    validation_file: str | None  #: a file id
-    hyperparameters: Hyperparameters | None  #: those that are missing become `"auto"`
-    method: Method | None  #: by default supervised
-    suffix: str | None  #: 1 to 64 characters, for the name of the fine-tuned model
-    seed: int | None  #: 0 to 2147483647; by default a random one
-    integrations: Sequence[Mapping[str, Any]] | None  #: at most 5, of type wandb
-    metadata: Mapping[str, str] | None  #: at most 16 pairs; keys of up to 64, values of up to 512 characters
+    Attributes:
+        model: The name of the base model. Required.
+        training_file: A file id. Required.
+        validation_file: A file id.
+        hyperparameters: Those that are missing become `"auto"`.
+        method: The training method, by default supervised.
+        suffix: 1 to 64 characters for the name of the fine-tuned model.
+        seed: 0 to 2147483647, by default a random number.
+        integrations: At most 5, of type wandb.
+        metadata: At most 16 pairs; keys of up to 64, values of up to 512 characters.
+    """
+
+    validation_file: str | None
+    hyperparameters: Hyperparameters | None
+    method: Method | None
+    suffix: str | None
+    seed: int | None
+    integrations: Sequence[Mapping[str, Any]] | None
+    metadata: Mapping[str, str] | None
 
 
 class NewJob(JobRequest, total=False):
-    """The arguments of `create` besides the organization: a client's request, and what only the service knows."""
+    """The arguments of `create` besides the organization: those of JobRequest, and what only the service knows.
 
-    eval_id: str | None  #: the id of an evaluation
+    Attributes:
+        eval_id: The id of an evaluation, 1 to 255 characters.
+    """
+
+    eval_id: str | None
 
 
 class JobChanges(TypedDict, total=False):
-    """The arguments of `update`. What is not given stays as it is; None clears."""
+    """The arguments of `update`. What is not given stays as it is; None clears.
+
+    Attributes:
+        trained_tokens: The number of tokens that were trained.
+        estimated_finish: Unix seconds.
+        usage_metrics: A JSON value.
+        eval_id: The id of an evaluation, 1 to 255 characters.
+        metadata: At most 16 pairs, which replace all stored ones. The only one that an ended job accepts.
+    """
 
     trained_tokens: int | None
-    estimated_finish: int | None  #: Unix seconds
-    usage_metrics: Any  #: a JSON value
+    estimated_finish: int | None
+    usage_metrics: Any
     eval_id: str | None
-    metadata: Mapping[str, str] | None  #: replaces all pairs
+    metadata: Mapping[str, str] | None
 
 
 def check_id(value: object, field: str = "id") -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
@@ -13,6 +15,35 @@ from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.schema_option import checked_schema, options_of
 from fine_tuning_store.transactions import EngineTransactions, SessionTransactions, Transaction, TransactionSource
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_keywords_of(arguments: Any, default: object = None) -> Callable[[F], F]:
+    """Show the keys of a TypedDict as keyword arguments, in the signature of a method that ends with `**` and an Unpack of it.
+
+    Args:
+        arguments: The TypedDict.
+        default: What is shown as the default of the keys that are not required.
+    """
+
+    def decorate(method: F) -> F:
+        signature = inspect.signature(method)
+        *own, _ = signature.parameters.values()
+        names = sorted(arguments.__annotations__, key=lambda name: name not in arguments.__required_keys__)  # the required ones first
+        keywords = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if name in arguments.__required_keys__ else default,
+                annotation=arguments.__annotations__[name].__forward_arg__,
+            )
+            for name in names
+        ]
+        method.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
+        return method
+
+    return decorate
 
 
 class Repository:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fine_tuning_store.domain.event import FineTuningJobEvent, NewEvent
@@ -44,8 +44,11 @@ class FineTuningJobEventRepository(Repository):
             InvalidValueError: A value cannot be stored.
         """
         check_id(job_id, "job_id")
-        event = new_event(self._source.clock, message, level, type, data)
-        return self._source.write(lambda transaction: append_events(transaction, job_id, [event]))[0]
+
+        def write(transaction: Transaction) -> FineTuningJobEvent:
+            return append_events(transaction, job_id, [new_event(transaction.clock, message, level, type, data)])[0]
+
+        return self._source.write(write)
 
     def append_many(self, job_id: str, events: Iterable[NewEvent]) -> tuple[FineTuningJobEvent, ...]:
         """Append several events with new ids and the present time, in the given order.
@@ -62,10 +65,13 @@ class FineTuningJobEventRepository(Repository):
             InvalidValueError: A value cannot be stored. No event is stored then.
         """
         check_id(job_id, "job_id")
-        new = tuple(
-            new_event(self._source.clock, **event, path=f"events[{position}].") for position, event in enumerate(check_new_events(events))
-        )
-        return self._source.write(lambda transaction: _append_all(transaction, job_id, new))
+        given = check_new_events(events)
+
+        def write(transaction: Transaction) -> tuple[FineTuningJobEvent, ...]:
+            new = [new_event(transaction.clock, **event, path=f"events[{position}].") for position, event in enumerate(given)]
+            return _append_all(transaction, job_id, new)
+
+        return self._source.write(write)
 
     def import_many(self, job_id: str, events: Iterable[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
         """Store events from elsewhere with their own ids and times, in the given order, oldest first.
@@ -147,13 +153,14 @@ def _import(transaction: Transaction, job_id: str, events: tuple[FineTuningJobEv
     positions = {event.id: position for position, event in enumerate(events)}
     for start in range(0, len(events), MAX_PAGE_SIZE):
         event_ids = [event.id for event in events[start : start + MAX_PAGE_SIZE]]
-        taken = transaction.execute_unscoped(queries.TAKEN_EVENTS, job_id=job_id, event_ids=event_ids).scalars().first()
-        if taken is not None:
-            raise duplicate_event(positions[taken], taken)
+        taken = transaction.execute_unscoped(queries.TAKEN_EVENTS, job_id=job_id, event_ids=event_ids).scalars().all()
+        if taken:
+            first = min(taken, key=positions.__getitem__)
+            raise duplicate_event(positions[first], first)
     return _append_all(transaction, job_id, events)
 
 
-def _append_all(transaction: Transaction, job_id: str, events: tuple[FineTuningJobEvent, ...]) -> tuple[FineTuningJobEvent, ...]:
+def _append_all(transaction: Transaction, job_id: str, events: Sequence[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
     if events:
         return append_events(transaction, job_id, events)
     require_job(transaction, job_id)

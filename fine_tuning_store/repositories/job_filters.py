@@ -17,18 +17,31 @@ Order = Literal["desc", "asc"]
 
 
 class JobFilters(TypedDict, total=False):
-    """The filters of a list of jobs. A job must match all of them. None is no filter."""
+    """The filters of a list of jobs. A job must match all of them. None is no filter.
+
+    Attributes:
+        organization_id: The id of an organization.
+        status: One status, or any of several.
+        model: The name of the base model.
+        fine_tuned_model: The name of the fine-tuned model.
+        training_file: A file id.
+        method: The type of the method, such as `dpo`. Jobs from before methods existed have none.
+        metadata: Pairs that a job must all have.
+        has_metadata: True for jobs with at least one pair, False for those without any.
+        created_since: Unix seconds, inclusive.
+        created_until: Unix seconds, exclusive.
+    """
 
     organization_id: str | None
-    status: JobStatus | str | Iterable[JobStatus | str] | None  #: one status, or any of several
+    status: JobStatus | str | Iterable[JobStatus | str] | None
     model: str | None
     fine_tuned_model: str | None
     training_file: str | None
-    method: str | None  #: the type of the method; jobs from before methods existed have none
-    metadata: Mapping[str, str] | None  #: pairs that a job must all have
-    has_metadata: bool | None  #: True: at least one pair; False: none at all
-    created_since: int | None  #: Unix seconds, inclusive
-    created_until: int | None  #: Unix seconds, exclusive
+    method: str | None
+    metadata: Mapping[str, str] | None
+    has_metadata: bool | None
+    created_since: int | None
+    created_until: int | None
 
 
 #: Filters that compare a column of the same name.

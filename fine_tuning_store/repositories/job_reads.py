@@ -31,7 +31,7 @@ def require_job(transaction: Transaction, id: str, *, locked: bool = False) -> N
 def fetch_many(transaction: Transaction, ids: list[str]) -> tuple[FineTuningJob, ...]:
     """Return the jobs with these ids in their order. Raises JobNotFoundError for the first unknown id."""
     rows = transaction.execute(queries.JOBS_BY_IDS, job_ids=ids) if ids else ()
-    found = {job.id: job for job in map(job_rows.job_from_row, rows)}
+    found = {job.id: job for job in [job_rows.job_from_row(row) for row in rows]}
     for id in ids:
         if id not in found:
             raise JobNotFoundError(id)

@@ -49,10 +49,10 @@ class JobTransitions(Repository):
         if hyperparameters is None:
             return self._transition(id, "start", message)
         check_id(id)
-        event = self._event(message)
         given = validate_hyperparameters(hyperparameters)
 
         def write(transaction: Transaction) -> FineTuningJob:
+            event = event_for_message(transaction, message)
             values = resolved_values(fetch(transaction, id), given)
             guarded_update(transaction, id, "start")
             if values:
@@ -100,9 +100,9 @@ class JobTransitions(Repository):
         if trained_tokens is not None:
             values["trained_tokens"] = check_optional_integer("trained_tokens", trained_tokens, 0)
         files = check_result_files(result_files)
-        event = self._event(message)
 
         def write(transaction: Transaction) -> FineTuningJob:
+            event = event_for_message(transaction, message)
             guarded_update(transaction, id, "succeed", **values)
             if files:
                 replace_children(transaction, id, job_result_files, job_rows.result_file_rows(id, files))
@@ -124,9 +124,9 @@ class JobTransitions(Repository):
         """
         check_id(id)
         row = job_rows.error_row(id, check_error(error))
-        event = self._event(message)
 
         def write(transaction: Transaction) -> FineTuningJob:
+            event = event_for_message(transaction, message)
             guarded_update(transaction, id, "fail")
             replace_children(transaction, id, job_errors, [row])
             return append_event_and_reload(transaction, id, event)
@@ -136,9 +136,9 @@ class JobTransitions(Repository):
     def cancel(self, id: str, *, message: str | None = None) -> FineTuningJob:
         """End a job for its user: every open status to cancelled. Sets `finished_at`. A cancelled job is returned unchanged."""
         check_id(id)
-        event = self._event(message)
 
         def write(transaction: Transaction) -> FineTuningJob:
+            event = event_for_message(transaction, message)
             unchanged = attempt_update(transaction, id, "cancel")
             if unchanged is None:
                 return append_event_and_reload(transaction, id, event)
@@ -150,15 +150,17 @@ class JobTransitions(Repository):
 
     def _transition(self, id: str, verb: str, message: str | None) -> FineTuningJob:
         check_id(id)
-        event = self._event(message)
-        return self._source.write(lambda transaction: apply_transition(transaction, id, verb, event))
-
-    def _event(self, message: str | None) -> FineTuningJobEvent | None:
-        return None if message is None else new_event(self._source.clock, message)
+        return self._source.write(lambda transaction: apply_transition(transaction, id, verb, message))
 
 
-def apply_transition(transaction: Transaction, id: str, verb: str, event: FineTuningJobEvent | None) -> FineTuningJob:
+def event_for_message(transaction: Transaction, message: str | None) -> FineTuningJobEvent | None:
+    """Return the event of a message, dated within the transaction, so that ids and times follow the order of commits."""
+    return None if message is None else new_event(transaction.clock, message)
+
+
+def apply_transition(transaction: Transaction, id: str, verb: str, message: str | None) -> FineTuningJob:
     """Apply the transition, append its event, and return the updated job."""
+    event = event_for_message(transaction, message)
     guarded_update(transaction, id, verb)
     return append_event_and_reload(transaction, id, event)
 
@@ -174,7 +176,7 @@ def guarded_update(transaction: Transaction, id: str, verb: str, **values: Any) 
 
 
 def attempt_update(transaction: Transaction, id: str, verb: str, **values: Any) -> FineTuningJob | None:
-    """Do the same, but return the unchanged job if its status does not allow the transition. Returns None if it was changed."""
+    """Try the guarded UPDATE of a transition. Returns None if the job was changed, else the job, whose status does not allow it."""
     allowed = TRANSITIONS[verb]
     statement = queries.transition(verb, frozenset(values))
     parameters = {"job_id": id, **queries.new_values(values)}
@@ -185,7 +187,7 @@ def attempt_update(transaction: Transaction, id: str, verb: str, **values: Any) 
     job = fetch(transaction, id, locked=True)  # unknown, illegal, or allowed by now: another transition came between
     if job.status not in allowed.sources:
         return job
-    transaction.execute(statement, **parameters)
+    transaction.execute(statement, **parameters)  # takes effect: the row is locked since it was fetched
     return None
 
 

@@ -29,6 +29,7 @@ from fine_tuning_store.errors import (
     InvalidValueError,
     JobAlreadyExistsError,
 )
+from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.job_filters import JobFilters, Order, job_query
 from fine_tuning_store.repositories.job_reads import cursor_of, fetch, fetch_cursor, fetch_many, fetch_page
 from fine_tuning_store.repositories.job_transitions import JobTransitions
@@ -46,11 +47,13 @@ class FineTuningJobRepository(JobTransitions):
     In a store each call is a transaction of its own. In a unit of work, a Session or a Connection it is part of that transaction, never
     commits or rolls back, and leaves the transaction usable after each error of this library.
 
-    Every method that takes the id of a job raises JobNotFoundError if there is none.
+    Every method that takes the id of a job raises JobNotFoundError if there is none. The methods that change the status, from `enqueue` to
+    `cancel`, are in `job_transitions.py`.
     """
 
     # Create
 
+    @with_keywords_of(NewJob)
     def create(self, *, organization_id: str | None = None, **request: Unpack[NewJob]) -> FineTuningJob:
         """Store a new job in the status validating_files, with a new id and the present time.
 
@@ -111,6 +114,7 @@ class FineTuningJobRepository(JobTransitions):
             raise InvalidValueError("ids", len(job_ids), f"must be at most {MAX_PAGE_SIZE}")
         return self._source.read(lambda transaction: fetch_many(transaction, job_ids))
 
+    @with_keywords_of(JobFilters)
     def list(
         self, *, after: str | None = None, limit: int = 20, order: Order = "desc", **filters: Unpack[JobFilters]
     ) -> Page[FineTuningJob]:
@@ -141,6 +145,7 @@ class FineTuningJobRepository(JobTransitions):
         found = self._source.read(read)
         return Page(found[:limit], has_more=len(found) > limit)
 
+    @with_keywords_of(JobFilters)
     def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> Iterator[FineTuningJob]:
         """Iterate over all jobs of a list, page by page, in constant memory.
 
@@ -172,6 +177,7 @@ class FineTuningJobRepository(JobTransitions):
 
     # Change and delete
 
+    @with_keywords_of(JobChanges, default=...)
     def update(self, id: str, **changes: Unpack[JobChanges]) -> FineTuningJob:
         """Change members of a job and return it.
 

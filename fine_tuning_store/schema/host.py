@@ -31,7 +31,7 @@ def exclude_store_tables_in(schema: str) -> NameFilter:
     """Return the same filter for a store with `schema=`: `context.configure(include_name=exclude_store_tables_in("fine_tuning"))`."""
 
     def exclude(name: str | None, kind: str, parent_names: MutableMapping[Any, Any]) -> bool:
-        return not (kind == "table" and name in STORE_TABLES and parent_names.get("schema_name") == schema)
+        return not (kind == "table" and name in STORE_TABLES and parent_names.get("schema_name") in (None, schema))
 
     return exclude
 

@@ -17,12 +17,14 @@ from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import greenlet_spawn
 
-from fine_tuning_store.errors import InvalidValueError, SchemaLockTimeoutError
+from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError
 from fine_tuning_store.schema.autogenerate import AUTOGENERATE_OPTIONS
-from fine_tuning_store.schema.checks import refuse_foreign_tables, refuse_tables_elsewhere, refuse_to_lose_jobs
+from fine_tuning_store.schema.checks import read_numbers, refuse_foreign_tables, refuse_tables_elsewhere, refuse_to_lose_jobs
 from fine_tuning_store.schema.dialects import support_for
+from fine_tuning_store.schema.revisions import number_of, revision_id
 from fine_tuning_store.schema.search_path import create_schema, only_schema
 from fine_tuning_store.schema.timeouts import LOCK_SECONDS, LOCK_WAIT_SECONDS, deadline
+from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.engine import connect_either
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from fine_tuning_store.sql.schema_option import checked_schema
@@ -112,9 +114,7 @@ def _ran(connection: Connection, left: Callable[[], float], failures: list[DBAPI
             refuse_foreign_tables(connection, _schema(connection.dialect))
         with context.begin_transaction():
             context.run_migrations()
-        tables = set(inspect(connection).get_table_names())
-        if VERSION_TABLE in tables and not tables & set(METADATA.tables):
-            connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))  # a downgrade to base leaves no table behind
+        _finish(connection)
         if connection.get_transaction() is not before:  # the transaction of SQLite's lock is around everything
             connection.commit()
     except DBAPIError as error:
@@ -127,11 +127,33 @@ def _ran(connection: Connection, left: Callable[[], float], failures: list[DBAPI
     return True
 
 
+def _finish(connection: Connection) -> None:
+    """Drop the version table after a downgrade to base, and check that the tables are those that it names: it may have been stamped.
+
+    Raises:
+        SchemaConflictError: They are older, or missing.
+    """
+    heads, tables = context.get_context().get_current_heads(), set(inspect(connection).get_table_names())
+    if not heads and VERSION_TABLE in tables and not tables & set(METADATA.tables):
+        connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+    for number in filter(None, map(number_of, heads)):
+        found = read_numbers(connection, _schema(connection.dialect))
+        if found is None or found.schema_number < number:
+            raise SchemaConflictError(
+                f"the version table says {revision_id(number)}, but the tables are "
+                f"{'missing' if found is None else f'those of {revision_id(found.schema_number)}'}: it was stamped, or a downgrade was "
+                "interrupted. Nothing was changed: stamp the revision of the tables, or finish the downgrade, then upgrade"
+            )
+
+
 def _read_or_stamp(connection: Connection) -> None:
     """Run a command that executes no revision: current, history, check, revision and stamp. They need no lock."""
+    if _creates_the_version_table():
+        raise CommandError("ensure_version would begin a history without its tables: use upgrade, which creates the version table")
     schema = _schema(connection.dialect)
     with only_schema(connection, schema):
         if _stamps():
+            database_for(connection.dialect).begin_write(connection)  # so that a stamp with an error changes nothing
             refuse_tables_elsewhere(connection)
         context.configure(
             connection=connection,
@@ -218,6 +240,11 @@ def _migrates() -> bool:
 
 def _stamps() -> bool:
     return "purge" in _command_options()
+
+
+def _creates_the_version_table() -> bool:
+    """Return True for ensure_version, which has the options of no other command."""
+    return _command_options().keys() == {"fn", "as_sql"}
 
 
 def _arguments() -> dict[str, str]:

@@ -165,6 +165,8 @@ def _made(url: str | URL) -> URL:
 
 
 def _parsed(url: str | URL, *, connects: bool = True) -> tuple[URL, Database]:
+    if not isinstance(url, (str, URL)):
+        raise TypeError(f"from_url takes a URL, not {type(url).__name__}: for an engine of yours call the store's constructor")
     try:
         parsed = _made(url)
     except (ArgumentError, ValueError):

@@ -12,7 +12,7 @@ from fine_tuning_store.domain.validation import check_json_object
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.wire.members import required
 
-_MEMBERS: Final = JobRequest.__required_keys__ | JobRequest.__optional_keys__
+_MEMBERS: Final = tuple(JobRequest.__annotations__)
 
 
 def job_request_from_wire(payload: Mapping[str, Any]) -> JobRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -122,6 +123,20 @@ def test_a_job_of_any_status_takes_events(store: FineTuningStore, status: JobSta
 
     assert messages(store, job.id) == ["Training tokens billed: 5000"]
     assert store.jobs.get(job.id) == job
+
+
+def test_an_event_is_dated_when_its_transaction_has_begun(url: str) -> None:
+    """So ids and times follow the positions, also of an event that waited for another transaction."""
+    times = itertools.count(NOW)
+    with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:
+        job = stored(store, status="queued")
+        with store.begin() as unit:
+            first = unit.events.append(job.id, "one")
+        store.jobs.start(job.id, message="two")
+        second = store.events.list(job.id).data[0]
+
+    assert (first.position, second.position) == (1, 2)
+    assert first.id < second.id
 
 
 def test_several_events_are_appended_at_once_in_their_order(url: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from fine_tuning_store import FineTuningStore, JobStatus, Method
-from fine_tuning_store.repositories.job_filters import job_query
+from fine_tuning_store.repositories.job_filters import JobFilters, job_query
 from fine_tuning_store.sql.queries.jobs import page
 from tests.support.databases import Database
 from tests.support.factories import a_job
@@ -82,6 +82,28 @@ def test_a_page_is_read_from_an_index_in_its_order(filled: FineTuningStore, name
         faults = FAULTS[connection.dialect.name](connection, sql)
 
     assert faults == []
+
+
+def test_every_filter_is_covered_here() -> None:
+    covered = {name for filters in LISTS.values() for name in filters}
+
+    assert covered == set(JobFilters.__annotations__), "add the filter to LISTS: without an index it reads the whole table"
+
+
+#: These read all jobs in the order of the page: no index can leave any out.
+WALKS = {"all", "since", "without metadata"}
+
+
+@pytest.mark.parametrize("name", sorted(LISTS.keys() - WALKS))
+def test_a_filter_searches_its_index(filled: FineTuningStore, name: str) -> None:
+    """SQLite says whether it searches or walks; the indexes are the same on all databases."""
+    query, parameters = job_query(LISTS[name], "desc", LISTS[name].get("organization_id"))  # type: ignore[arg-type]
+    statement = page(query).params(row_limit=21, **parameters)
+    with filled.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            sql = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+            lines = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+            assert not [line for line in lines if line.startswith("SCAN fine_tuning")], lines
 
 
 def sqlite_faults(connection: Connection, sql: str) -> list[str]:

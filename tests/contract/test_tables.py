@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.domain.lifecycle import JobStatus
+from fine_tuning_store.sql.models import job_result_files
 from tests.support.factories import stored
 from tests.support.tables import each
 
@@ -53,6 +56,17 @@ def test_every_status_of_the_domain_is_accepted_by_the_database(store: FineTunin
         connection.execute(text("UPDATE fine_tuning_jobs SET status = :status"), {"status": status.value})
 
     assert store.jobs.get(job.id).status is status
+
+
+@pytest.mark.parametrize("positions", [range(1500), (1, 3, 2)], ids=["more than are accepted", "gaps"])
+def test_result_files_of_other_programs_are_read_in_their_order(store: FineTuningStore, positions: Sequence[int]) -> None:
+    job = stored(store)
+    rows = [{"job_id": job.id, "position": position, "file_id": f"file-{position}"} for position in positions]
+
+    with store.engine.begin() as connection:
+        connection.execute(insert(job_result_files), rows)
+
+    assert store.jobs.get(job.id).result_files == tuple(f"file-{position}" for position in sorted(positions))
 
 
 def test_children_go_with_their_job_also_when_somebody_else_deletes_it(store: FineTuningStore) -> None:

@@ -9,7 +9,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobNotFoundError, JobStatus, UnitAlreadyOpenError, UnitOfWork
+from fine_tuning_store import (
+    FineTuningStore,
+    IllegalTransitionError,
+    JobNotFoundError,
+    JobStatus,
+    UnitAlreadyOpenError,
+    UnitEndedError,
+    UnitOfWork,
+)
 from fine_tuning_store.transactions import MAX_ATTEMPTS
 from tests.support.factories import a_job, created, stored
 
@@ -133,6 +141,23 @@ def test_a_unit_of_work_cannot_be_given_other_attributes(store: FineTuningStore,
             setattr(getattr(unit, "target", unit), attribute, None)  # `target` is the async unit of work
         with pytest.raises(JobNotFoundError):
             unit.jobs.get(theirs.id)
+
+
+def test_a_unit_is_refused_after_its_block(store: FineTuningStore) -> None:
+    job = stored(store)
+    with store.begin() as unit:
+        walk = unit.jobs.iterate()
+    calls: list[Callable[[], object]] = [
+        lambda: unit.jobs.get(job.id),
+        lambda: unit.jobs.cancel(job.id),
+        lambda: unit.events.append(job.id, "late"),
+        lambda: next(walk),
+    ]
+    for call in calls:
+        with pytest.raises(UnitEndedError, match="has ended"):
+            call()
+
+    assert store.jobs.get(job.id) == job
 
 
 def created_without_organization(unit: UnitOfWork) -> Any:

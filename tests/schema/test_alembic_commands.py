@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect, text
 
-from fine_tuning_store import FineTuningStore
+from fine_tuning_store import FineTuningStore, SchemaConflictError
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import SCHEMA_NUMBER, config, revision_id
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
@@ -109,3 +109,36 @@ def test_no_revision_runs_without_the_lock(empty_url: str) -> None:
         scripts.run_env()
 
     assert tables(empty_url) <= {VERSION_TABLE}
+
+
+def test_an_upgrade_of_tables_that_were_only_stamped_is_refused(empty_url: str) -> None:
+    printed(empty_url, COMMANDS["stamp"])
+
+    with pytest.raises(SchemaConflictError, match="the tables are missing: it was stamped"):
+        printed(empty_url, lambda config: command.upgrade(config, "head"))
+
+
+def test_a_stamp_of_older_tables_is_found_by_the_next_upgrade(empty_url: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store:
+        store.schema.upgrade(revision_id(1))
+    printed(empty_url, COMMANDS["stamp"])
+
+    with pytest.raises(SchemaConflictError, match=f"the tables are those of {revision_id(1)}"):
+        printed(empty_url, lambda config: command.upgrade(config, "head"))
+
+
+def test_a_stamp_with_an_error_changes_nothing(empty_url: str) -> None:
+    with FineTuningStore.from_url(empty_url) as store:
+        store.schema.upgrade()
+
+        with pytest.raises(CommandError, match="nonsense"):
+            printed(empty_url, lambda config: command.stamp(config, "nonsense", purge=True))
+
+        assert store.schema.current() == HEAD
+
+
+def test_a_version_table_without_tables_is_not_created(empty_url: str) -> None:
+    with pytest.raises(CommandError, match="use upgrade"):
+        printed(empty_url, command.ensure_version)
+
+    assert tables(empty_url) == set()

@@ -37,6 +37,7 @@ def test_those_that_landed_before_are_there() -> None:
         ('op.execute(f"ALTER TABLE {TABLE} RENAME COLUMN seed TO grain")', "only adds"),
         ('op.add_column("fine_tuning_jobs", sa.Column("x", sa.Integer()))', "wait_briefly"),
         ('operations.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer(), nullable=False))', "constant default"),
+        ('operations.add_column("t", sa.Column("x", sa.Integer(), nullable=False))', "constant default"),
         ('with op.batch_alter_table("t") as t:\n        t.alter_column("x")', "SQLite only"),
         ('operations.create_index("a", "t", ["x"])\n    operations.create_index("b", "t", ["y"])', "one concern"),
         ('op.create_table("new")\n    operations.create_index("a", "t", ["x"])', "one concern"),

@@ -27,6 +27,8 @@ def broken_rules(source: str) -> Iterator[str]:
         kind, name = _called(call)
         if kind == "op":
             yield from _broken_in_operation(name, call, made, waits=waits)
+        if name == "add_column" and "nullable=False" in ast.unparse(call) and "server_default" not in ast.unparse(call):
+            yield f"{kind}.add_column: nullable, or with a constant default, so that earlier code can go on inserting"
     steps = [name for kind, name in map(_called, calls) if kind == "operations" and name in SINGLE_STEPS]
     others = {("op", "add_column"), ("op", "create_table")} & set(map(_called, calls))
     if len(steps) > 1 or (steps and others):
@@ -43,8 +45,6 @@ def _broken_in_operation(name: str, call: ast.Call, made: set[str | None], *, wa
     elif name == "add_column":
         if not waits:
             yield "op.add_column: begin with operations.wait_briefly()"
-        if "nullable=False" in ast.unparse(call) and "server_default" not in ast.unparse(call):
-            yield "op.add_column: nullable, or with a constant default, so that earlier code can go on inserting"
     elif name == "execute":
         yield from _broken_in_sql(ast.unparse(call))
 

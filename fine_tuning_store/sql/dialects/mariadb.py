@@ -24,9 +24,10 @@ class MariaDB(Database):
         return {"isolation_level": "READ COMMITTED"}
 
     def is_in_autocommit(self, connection: Connection) -> bool:
-        """Return the driver's setting."""
+        """Return the driver's setting, by a method of PyMySQL and its kin or by an attribute of other drivers."""
         driver_connection: Any = connection.connection.driver_connection
-        return bool(driver_connection.get_autocommit())
+        get = getattr(driver_connection, "get_autocommit", None)
+        return bool(driver_connection.autocommit if get is None else get())
 
     def insert_unless_taken(self, table: Table) -> Insert:
         """Return a plain INSERT: INSERT IGNORE would also ignore values that do not fit."""

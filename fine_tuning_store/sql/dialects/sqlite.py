@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.sql.dml import Insert
@@ -84,6 +83,8 @@ class SQLite(Database):
 
     def insert_unless_taken(self, table: Table) -> Insert:
         """INSERT ... ON CONFLICT DO NOTHING."""
+        from sqlalchemy.dialects.sqlite import insert  # takes long to import, and is loaded by now if this database is used
+
         return insert(table).on_conflict_do_nothing()
 
     def error_code(self, error: BaseException) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -15,7 +16,6 @@ from sqlalchemy import ColumnElement, String, cast, select
 
 from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
 from fine_tuning_store.domain.job import HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
-from fine_tuning_store.domain.job_validation import MAX_RESULT_FILES
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.sql.functions import as_text, json_map
 from fine_tuning_store.sql.models import job_errors, job_hyperparameters, job_metadata, job_result_files, jobs
@@ -31,6 +31,7 @@ _STATUSES = {status.value: status for status in JobStatus}
 _MAPPED = ("error", "hyperparameters", "method", "result_files", "metadata", "status", "integrations", "extra")
 #: The members that are stored as they are, in a column with the same name; of these, the JSON values.
 _COLUMNS = tuple(field.name for field in fields(FineTuningJob) if field.name not in _MAPPED)
+assert set(_COLUMNS) <= set(jobs.columns.keys()), "a field of FineTuningJob has no column in sql/models.py and is not in _MAPPED"
 _JSON_COLUMNS = tuple(place for place, name in enumerate(_COLUMNS) if isinstance(jobs.c[name].type, Json))
 _job = constructor(FineTuningJob, (*_MAPPED, *_COLUMNS))
 
@@ -49,15 +50,21 @@ JOB_COLUMNS: tuple[ColumnElement[Any], ...] = (
 
 #: Decodes the text of an aggregate, which begins with no white space, in a quarter of the time of `json.loads`.
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # missing in the stubs
-#: The keys of the aggregate of the result files.
-_POSITIONS = tuple(str(position) for position in range(MAX_RESULT_FILES))
 
 
-_HYPERPARAMETERS = len(HYPERPARAMETERS)
+@lru_cache(maxsize=64)
+def _positions(number: int) -> tuple[str, ...]:
+    """Return the keys of the aggregate of so many result files."""
+    return tuple(map(str, range(number)))
+
+
+_HYPERPARAMETER_COUNT = len(HYPERPARAMETERS)
+#: `get` with the value itself as the default replaces -1 and keeps all others.
+_AUTO = {-1: "auto"}
 
 
 def job_from_row(row: Sequence[Any]) -> FineTuningJob:
-    """Return the job of a row of JOB_COLUMNS."""
+    """Return the job of a row of JOB_COLUMNS. What most rows need is written in line: a call takes as long as the rest of a member."""
     # fmt: off
     (
         error_id, code, message, param, error_extra,
@@ -65,14 +72,16 @@ def job_from_row(row: Sequence[Any]) -> FineTuningJob:
         files, pairs, status, integrations, extra, hyperparameters_extra, *columns,
     ) = row
     # fmt: on
-    hyperparameters = ["auto" if value == -1 else value for value in columns[:_HYPERPARAMETERS]]
-    values = columns[_HYPERPARAMETERS:]
+    hyperparameters = columns[:_HYPERPARAMETER_COUNT]
+    values = columns[_HYPERPARAMETER_COUNT:]
     for place in _JSON_COLUMNS:
         if values[place] is not None:
             values[place] = json.loads(values[place])
     return _job(
         None if error_id is None else _error(code, message, param, json_or_empty(error_extra)),
-        _hyperparameters(*hyperparameters, {} if hyperparameters_extra is None else json.loads(hyperparameters_extra)),
+        _hyperparameters(
+            *map(_AUTO.get, hyperparameters, hyperparameters), {} if hyperparameters_extra is None else json.loads(hyperparameters_extra)
+        ),
         None
         if method_type is None
         else _method(
@@ -95,9 +104,9 @@ def _files(text: str | None) -> tuple[str, ...]:
         return ()
     by_position: dict[str, str] = _scan(text, 0)[0]
     try:
-        return tuple([by_position[position] for position in _POSITIONS[: len(by_position)]])
+        return tuple([by_position[position] for position in _positions(len(by_position))])
     except KeyError:  # a gap, which only other programs leave
-        return tuple(by_position[position] for position in sorted(by_position, key=int))
+        return tuple([by_position[position] for position in sorted(by_position, key=int)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ def constructor(kind: type[T], names: Sequence[str] | None = None) -> Callable[.
         kind: The dataclass.
         names: The names of the fields in the order of the arguments; by default that of the dataclass.
     """
-    order = names or [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    mutable: Any = make_dataclass(kind.__name__, order, slots=True)
+    mutable: Any = None
 
     def construct(*values: Any) -> T:
+        nonlocal mutable
+        if mutable is None:  # made on first use: making a class takes a millisecond
+            mutable = make_dataclass(kind.__name__, names or [field.name for field in fields(kind)], slots=True)  # type: ignore[arg-type]
         value: Any = mutable(*values)
         value.__class__ = kind
         return value  # type: ignore[no-any-return]
