@@ -34,7 +34,6 @@ def filled(database: Database) -> Iterator[FineTuningStore]:
                 fine_tuned_model=f"ft:{number}",
                 training_file=f"file-{number // 4}",
                 method=Method(type=METHODS[number % 5]),
-                result_files=(f"file-{number}",),
                 metadata={"team": f"team-{number % 100}", "run": str(number)} if number % 2 else None,
             )
             for number in range(JOBS)

@@ -43,7 +43,7 @@ WRITE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "permission": permission_to_wire,
 }
 on_databases = settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
-without_databases = settings(max_examples=150, deadline=None, suppress_health_check=[*HealthCheck])
+without_databases = settings(max_examples=75, deadline=None, suppress_health_check=[*HealthCheck])
 _numbers = itertools.count()
 
 

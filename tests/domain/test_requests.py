@@ -293,7 +293,7 @@ def test_a_recorded_job_in_azures_words_is_the_same_job(payload: dict[str, Any])
     assert job_from_wire(job_to_wire(job, "azure")) == job
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=75, deadline=None, suppress_health_check=[*HealthCheck])
 @given(job=jobs())
 def test_any_job_in_azures_words_is_the_same_job(job: FineTuningJob) -> None:
     assert job_from_wire(job_to_wire(job, "azure")) == job

@@ -42,7 +42,7 @@ on_each_job = pytest.mark.parametrize("payload", JOBS.values(), ids=JOBS)
 on_each_profile = pytest.mark.parametrize("profile", ["latest", "2023-09"])
 #: The fixture `store` serves all examples of a property: each adds a job of an id of its own.
 on_databases = settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
-without_databases = settings(max_examples=150, deadline=None, suppress_health_check=[*HealthCheck])
+without_databases = settings(max_examples=75, deadline=None, suppress_health_check=[*HealthCheck])
 
 
 def said(value: Any) -> Any:
