@@ -271,6 +271,7 @@ def add_all(wait: Callable[[], object], url: str, job_id: str) -> int:
     return added
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_add_the_same_checkpoints_each_is_added_once(store: FineTuningStore, url: str) -> None:
     job = stored(store)
 

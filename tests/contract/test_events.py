@@ -516,6 +516,7 @@ def follow(wait: Callable[[], object], url: str, job_id: str, number: int) -> li
         return seen
 
 
+@pytest.mark.slow
 def test_a_reader_who_follows_two_writers_misses_no_event(store: FineTuningStore, url: str, rounds: int) -> None:
     job, each = stored(store), 30 * rounds
 
@@ -540,6 +541,7 @@ def import_in(wait: Callable[[], object], url: str, job_id: str) -> str:
         return "imported"
 
 
+@pytest.mark.slow
 def test_of_two_imports_of_the_same_events_one_is_refused(store: FineTuningStore, url: str) -> None:
     job = stored(store)
 

@@ -349,6 +349,7 @@ def permit(wait: Callable[[], object], url: str, rounds: int, direction: int) ->
         return answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", [1, -1])
 def test_two_processes_that_give_the_same_projects_leave_get_the_same_permissions(
     store: FineTuningStore, url: str, rounds: int, direction: int

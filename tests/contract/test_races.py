@@ -14,6 +14,8 @@ from tests.support.parallel import at_once
 
 JOBS_A_ROUND = 20
 
+pytestmark = pytest.mark.slow
+
 
 def move_all(wait: Callable[[], object], url: str, verb: str, name: str, ids: list[str]) -> list[str]:
     """Move each job, and say how each move ended."""

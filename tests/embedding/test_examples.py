@@ -65,6 +65,7 @@ def test_the_quickstart_keeps_a_history_in_the_current_folder(tmp_path: Path) ->
         assert f"{count} {status}" in counts
 
 
+@pytest.mark.slow
 def test_a_second_quickstart_imports_nothing_twice_and_adds_two_more_jobs(empty_url: str, tmp_path: Path) -> None:
     first, second = quickstart_here(tmp_path, empty_url), quickstart_here(tmp_path, empty_url)
 

@@ -116,6 +116,7 @@ def count_up(wait: Callable[[], object], path: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_no_update_is_lost_by_many_processes_with_the_recipe(path: Path, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE counter (number INTEGER)"))
@@ -188,6 +189,7 @@ def work_in_sessions(wait: Callable[[], object], path: str, by: str) -> list[tup
     return did
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [work_with_a_store, work_in_sessions])
 def test_without_the_recipe_nothing_of_the_store_is_lost_or_half_written(path: Path, work: Any) -> None:
     results = at_once(*[(work, (str(path), f"p{number}")) for number in range(PROCESSES)])

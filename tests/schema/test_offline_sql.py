@@ -75,6 +75,7 @@ def migrated(url: str, revision: str) -> set[tuple[str, ...]]:
     return catalog(url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("earlier", "later"), list(combinations(REVISIONS, 2)))
 def test_sql_between_two_revisions_makes_what_a_run_makes(database: Database, earlier: str, later: str) -> None:
     with database.empty() as by_hand, database.empty() as by_run:
@@ -104,6 +105,7 @@ def test_sql_up_and_down_and_up_and_down_leaves_nothing_behind(empty_url: str, d
         assert catalog(empty_url) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
 def test_sql_of_revisions_for_large_tables_makes_what_a_run_makes(database: Database, tmp_path: Path) -> None:
     release = release_to_come(tmp_path)
