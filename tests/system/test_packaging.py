@@ -212,7 +212,7 @@ def test_to_import_the_package_costs_little_on_top_of_sqlalchemy(tmp_path: Path)
     costs = [tuple(map(float, run(sys.executable, "-c", COST, folder=tmp_path).split())) for _ in range(15)]
 
     ours, sqlalchemys = map(min, zip(*costs, strict=True))  # seconds of this process: what others do at the time is not counted
-    assert ours <= 0.15 * max(1, sqlalchemys / 0.25), costs  # where SQLAlchemy takes longer than 0.25 s the machine is slow
+    assert ours <= 0.15 * max(1, sqlalchemys / 0.2), costs  # where SQLAlchemy takes longer than 0.2 s the machine is slow or busy
 
 
 def test_to_import_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_line(tmp_path: Path) -> None:
