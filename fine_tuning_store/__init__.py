@@ -10,6 +10,7 @@ from fine_tuning_store.domain.job_validation import JobChanges, JobRequest, NewJ
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.permission import CheckpointPermission
+from fine_tuning_store.domain.transition import JobTransition, TransitionNotes
 from fine_tuning_store.errors import (
     CheckpointNotFoundError,
     CheckpointPermissionNotFoundError,
@@ -34,6 +35,7 @@ from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.job_filters import JobFilters
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.schema import Schema, SchemaDifference, SchemaState, SchemaStatus
 from fine_tuning_store.sql.engine import prepare_sqlite_engine
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         AsyncFineTuningJobEventRepository,
         AsyncFineTuningJobRepository,
         AsyncFineTuningStore,
+        AsyncJobTransitionRepository,
         AsyncUnitOfWork,
     )
 
@@ -87,6 +90,8 @@ __all__ = [
     "JobReferencedError",
     "JobRequest",
     "JobStatus",
+    "JobTransition",
+    "JobTransitionRepository",
     "Method",
     "MissingDriverError",
     "NewEvent",
@@ -99,6 +104,7 @@ __all__ = [
     "SchemaState",
     "SchemaStatus",
     "SchemaVersionError",
+    "TransitionNotes",
     "UnitAlreadyOpenError",
     "UnitEndedError",
     "UnitOfWork",
@@ -124,6 +130,7 @@ if find_spec("greenlet") is not None:  # of the extra `aio`
         "AsyncFineTuningJobEventRepository",
         "AsyncFineTuningJobRepository",
         "AsyncFineTuningStore",
+        "AsyncJobTransitionRepository",
         "AsyncUnitOfWork",
     ]
 

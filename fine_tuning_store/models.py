@@ -15,6 +15,7 @@ from fine_tuning_store.sql.models import (
     JobMetadataRow,
     JobResultFileRow,
     JobRow,
+    JobTransitionRow,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "JobMetadataRow",
     "JobResultFileRow",
     "JobRow",
+    "JobTransitionRow",
 ]

@@ -20,6 +20,7 @@ from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRe
 from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
@@ -31,7 +32,7 @@ T = TypeVar("T")
 class _Repositories:
     """The repositories of a store or of a unit of work."""
 
-    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs")
+    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "transitions")
 
     def __init__(self, source: TransactionSource) -> None:
         self.jobs: Final = FineTuningJobRepository(source)
@@ -42,6 +43,8 @@ class _Repositories:
         """The checkpoints of jobs."""
         self.checkpoint_permissions: Final = CheckpointPermissionRepository(source)
         """Which projects may use which model."""
+        self.transitions: Final = JobTransitionRepository(source)
+        """The log of transitions."""
 
 
 class UnitOfWork(_Repositories):

@@ -16,6 +16,7 @@ from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.job_filters import JobFilters, Order
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
 
 R = TypeVar("R", bound=Repository)
@@ -115,3 +116,11 @@ class AsyncCheckpointPermissionRepository(AsyncRepository[CheckpointPermissionRe
     create = bridged(CheckpointPermissionRepository.create)
     list = bridged(CheckpointPermissionRepository.list)
     delete = bridged(CheckpointPermissionRepository.delete)
+
+
+class AsyncJobTransitionRepository(AsyncRepository[JobTransitionRepository]):
+    """JobTransitionRepository with async methods."""
+
+    _kind = JobTransitionRepository
+
+    list = bridged(JobTransitionRepository.list)

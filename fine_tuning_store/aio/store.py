@@ -20,6 +20,7 @@ from fine_tuning_store.aio.repositories import (
     AsyncFineTuningJobCheckpointRepository,
     AsyncFineTuningJobEventRepository,
     AsyncFineTuningJobRepository,
+    AsyncJobTransitionRepository,
 )
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql import engine as engines
@@ -33,7 +34,7 @@ T = TypeVar("T")
 class _AsyncRepositories:
     """The repositories of an async store or of an async unit of work."""
 
-    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs")
+    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "transitions")
 
     def __init__(self, source: TransactionSource) -> None:
         self.jobs: Final = AsyncFineTuningJobRepository(source)
@@ -44,6 +45,8 @@ class _AsyncRepositories:
         """The checkpoints of jobs."""
         self.checkpoint_permissions: Final = AsyncCheckpointPermissionRepository(source)
         """Which projects may use which model."""
+        self.transitions: Final = AsyncJobTransitionRepository(source)
+        """The log of transitions."""
 
 
 class AsyncUnitOfWork(_AsyncRepositories):

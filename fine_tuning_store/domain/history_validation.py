@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
 from fine_tuning_store.domain.event import FineTuningJobEvent, NewEvent
+from fine_tuning_store.domain.transition import TransitionNotes
 from fine_tuning_store.domain.validation import (
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
@@ -117,3 +118,15 @@ def _check_extra(field: str, value: object, members: tuple[str, ...]) -> dict[st
     extra = check_json_object(field, value)
     refuse_members(field, extra, members)
     return extra
+
+
+def check_transition_notes(transition: str, notes: TransitionNotes) -> TransitionNotes:
+    """Return the notes of a transition. Raises InvalidValueError, and TypeError for an unknown one."""
+    for name in notes:
+        if name not in TransitionNotes.__annotations__:
+            raise TypeError(f"{transition}() has no argument {name!r}: use {', '.join(TransitionNotes.__annotations__)}")
+    return {
+        "message": check_optional_text("message", notes.get("message"), MAX_TEXT_LENGTH),
+        "actor": check_optional_text("actor", notes.get("actor"), MAX_ID_LENGTH, 1),
+        "reason": check_optional_text("reason", notes.get("reason"), MAX_TEXT_LENGTH),
+    }

@@ -18,6 +18,7 @@ JOB = "ftjob-"
 EVENT = "ftevent-"
 CHECKPOINT = "ftckpt_"
 PERMISSION = "cp_"
+TRANSITION = "fttransition-"
 
 
 class Clock:

@@ -85,10 +85,14 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTuningJob:
-    """A fine-tuning job: the 14 members of the API's first version, then what the API added later.
+    """A fine-tuning job: the 14 members of the API's first version, what the API added later, and what only the store knows.
 
     `organization_id` is None only on a job that was read from a payload without one; every stored job has it. `method` is None on jobs
     from before methods existed. `extra` holds members that this release does not know.
+
+    The members of STORE_MEMBERS are not on the wire. `attempt` counts the starts. `queued_at`, `started_at` and `updated_at` are the Unix
+    seconds at which the job was last queued, started and changed. `queued_seconds` and `running_seconds` are totals over all attempts,
+    without pauses, and grow when the job leaves the status. They are None if a part is unknown, as on imported jobs.
     """
 
     id: str
@@ -113,9 +117,19 @@ class FineTuningJob:
     usage_metrics: Any = field(default=None, hash=False)
     shared_with_openai: bool | None = None
     eval_id: str | None = None
+    attempt: int = 0
+    queued_at: int | None = None
+    started_at: int | None = None
+    updated_at: int | None = None
+    queued_seconds: int | None = None
+    running_seconds: int | None = None
     extra: Mapping[str, Any] = _json()
 
     @property
     def object(self) -> str:
         """The API's name of this kind of object, always `fine_tuning.job`."""
         return "fine_tuning.job"
+
+
+#: The members of a job that the store keeps for itself: the JSON of the API does not have them.
+STORE_MEMBERS = ("attempt", "queued_at", "started_at", "updated_at", "queued_seconds", "running_seconds")

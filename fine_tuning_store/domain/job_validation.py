@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from typing import Any, Final, TypedDict
 
 from fine_tuning_store.domain.hyperparameters import hyperparameters_for_create, validate_hyperparameters
-from fine_tuning_store.domain.job import FineTuningJob, Hyperparameters, Method
+from fine_tuning_store.domain.job import STORE_MEMBERS, FineTuningJob, Hyperparameters, Method
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.member_validation import check_error, check_integrations, method_for_create, validate_method
 from fine_tuning_store.domain.validation import (
@@ -41,7 +41,11 @@ MAX_PAGE_SIZE: Final = 1000
 #: The members of a job under their names in the API, which differ in one case. `extra` may hold none of them.
 WIRE_MEMBERS: Final = (
     "object",
-    *("user_provided_suffix" if field.name == "suffix" else field.name for field in fields(FineTuningJob) if field.name != "extra"),
+    *(
+        "user_provided_suffix" if field.name == "suffix" else field.name
+        for field in fields(FineTuningJob)
+        if field.name not in (*STORE_MEMBERS, "extra")
+    ),
 )
 
 
@@ -180,6 +184,8 @@ def validate_for_create(id: str, created_at: int, organization_id: str | None, r
         metadata=check_metadata(get("metadata")),
         shared_with_openai=False,
         eval_id=check_optional_text("eval_id", get("eval_id"), MAX_ID_LENGTH, 1),
+        queued_seconds=0,
+        running_seconds=0,
     )
 
 
@@ -240,5 +246,11 @@ def validate_for_storage(job: object) -> FineTuningJob:
         integrations=check_integrations(job.integrations),
         metadata=check_metadata(job.metadata, max_pairs=None),
         usage_metrics=check_json("usage_metrics", job.usage_metrics),
+        attempt=check_integer("attempt", job.attempt, 0),
+        queued_at=check_optional_integer("queued_at", job.queued_at),
+        started_at=check_optional_integer("started_at", job.started_at),
+        updated_at=check_optional_integer("updated_at", job.updated_at),
+        queued_seconds=check_optional_integer("queued_seconds", job.queued_seconds, 0),
+        running_seconds=check_optional_integer("running_seconds", job.running_seconds, 0),
         extra=extra,
     )

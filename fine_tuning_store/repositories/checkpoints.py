@@ -10,9 +10,9 @@ from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
 from fine_tuning_store.domain.history_validation import validate_checkpoint
 from fine_tuning_store.domain.job_validation import check_id, check_page_size
 from fine_tuning_store.domain.page import Page
-from fine_tuning_store.errors import CursorNotFoundError, InvalidValueError
+from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.repositories.base import Repository
-from fine_tuning_store.repositories.job_reads import require_job
+from fine_tuning_store.repositories.job_reads import fetch_child_cursor, fetch_child_page, require_job
 from fine_tuning_store.repositories.job_writes import insert_unless_taken
 from fine_tuning_store.sql.models import checkpoints
 from fine_tuning_store.sql.queries import checkpoints as queries
@@ -85,18 +85,11 @@ class FineTuningJobCheckpointRepository(Repository):
         check_id(job_id, "job_id")
         if after is not None:
             check_id(after, "after")
-        return self._source.read(lambda transaction: _page(transaction, job_id, after, limit))
 
+        def read(transaction: Transaction) -> Page[FineTuningJobCheckpoint]:
+            if after is None:
+                return fetch_child_page(transaction, queries.CHECKPOINTS, queries.checkpoint_from_row, job_id, limit)
+            key = fetch_child_cursor(transaction, queries.CHECKPOINT_STEP, job_id, after)
+            return fetch_child_page(transaction, queries.CHECKPOINTS_AFTER, queries.checkpoint_from_row, job_id, limit, **key)
 
-def _page(transaction: Transaction, job_id: str, after: str | None, limit: int) -> Page[FineTuningJobCheckpoint]:
-    statement, key = queries.CHECKPOINTS, {}
-    if after is not None:
-        row = transaction.execute(queries.CHECKPOINT_STEP, job_id=job_id, checkpoint_id=after).first()
-        if row is None:
-            require_job(transaction, job_id)
-            raise CursorNotFoundError(after)
-        statement, key = queries.CHECKPOINTS_AFTER, {"after_step": row.step_number, "after_id": after}
-    rows = transaction.execute(statement, job_id=job_id, row_limit=limit + 1, **key).all()
-    if not rows:
-        require_job(transaction, job_id)
-    return Page(tuple(queries.checkpoint_from_row(row) for row in rows[:limit]), has_more=len(rows) > limit)
+        return self._source.read(read)

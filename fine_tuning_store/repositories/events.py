@@ -10,12 +10,11 @@ from fine_tuning_store.domain.history_validation import check_new_events, duplic
 from fine_tuning_store.domain.job_validation import MAX_PAGE_SIZE, check_id, check_page_size
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.validation import check_integer
-from fine_tuning_store.errors import CursorNotFoundError
 from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.event_writes import append_events, new_event
-from fine_tuning_store.repositories.job_reads import fetch, require_job
+from fine_tuning_store.repositories.job_reads import fetch, fetch_child_cursor, fetch_child_page, require_job
 from fine_tuning_store.sql.queries import events as queries
-from fine_tuning_store.transactions import Statement, Transaction
+from fine_tuning_store.transactions import Transaction
 
 
 class FineTuningJobEventRepository(Repository):
@@ -110,12 +109,9 @@ class FineTuningJobEventRepository(Repository):
 
         def read(transaction: Transaction) -> Page[FineTuningJobEvent]:
             if after is None:
-                return _page(transaction, queries.NEWEST_EVENTS, job_id, limit)
-            row = transaction.execute(queries.EVENT_POSITION, job_id=job_id, event_id=after).first()
-            if row is None:
-                require_job(transaction, job_id)
-                raise CursorNotFoundError(after)
-            return _page(transaction, queries.NEWEST_EVENTS_AFTER, job_id, limit, after_position=row.position)
+                return fetch_child_page(transaction, queries.NEWEST_EVENTS, queries.event_from_row, job_id, limit)
+            key = fetch_child_cursor(transaction, queries.EVENT_POSITION, job_id, after)
+            return fetch_child_page(transaction, queries.NEWEST_EVENTS_AFTER, queries.event_from_row, job_id, limit, **key)
 
         return self._source.read(read)
 
@@ -136,15 +132,10 @@ class FineTuningJobEventRepository(Repository):
         check_integer("after_position", after_position, 0)
         check_id(job_id, "job_id")
         return self._source.read(
-            lambda transaction: _page(transaction, queries.OLDEST_EVENTS_AFTER, job_id, limit, after_position=after_position)
+            lambda transaction: fetch_child_page(
+                transaction, queries.OLDEST_EVENTS_AFTER, queries.event_from_row, job_id, limit, after_position=after_position
+            )
         )
-
-
-def _page(transaction: Transaction, statement: Statement, job_id: str, limit: int, **key: Any) -> Page[FineTuningJobEvent]:
-    events = [queries.event_from_row(row) for row in transaction.execute(statement, job_id=job_id, row_limit=limit + 1, **key)]
-    if not events:
-        require_job(transaction, job_id)
-    return Page(tuple(events[:limit]), has_more=len(events) > limit)
 
 
 def _import(transaction: Transaction, job_id: str, events: tuple[FineTuningJobEvent, ...]) -> tuple[FineTuningJobEvent, ...]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Select
 
 from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.domain.page import HasId, Page
 from fine_tuning_store.errors import CursorNotFoundError, JobNotFoundError
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
 from fine_tuning_store.sql.queries.jobs import JobQuery
 from fine_tuning_store.transactions import Transaction
+
+T = TypeVar("T", bound=HasId)
 
 
 def fetch(transaction: Transaction, id: str, *, locked: bool = False) -> FineTuningJob:
@@ -58,3 +64,22 @@ def fetch_cursor(transaction: Transaction, id: str, organization_id: str | None)
 def cursor_of(job: Any) -> dict[str, Any]:
     """Return the sort key of a job, or of its row, as parameters of the page after it."""
     return {"after_created_at": job.created_at, "after_id": job.id}
+
+
+def fetch_child_page(
+    transaction: Transaction, statement: Select[Any], from_row: Callable[[Sequence[Any]], T], job_id: str, limit: int, **key: Any
+) -> Page[T]:
+    """Return a page of what belongs to a job, after the key of a cursor if one is given. Raises JobNotFoundError."""
+    rows = transaction.execute(statement, job_id=job_id, row_limit=limit + 1, **key).all()
+    if not rows:
+        require_job(transaction, job_id)
+    return Page(tuple([from_row(row) for row in rows[:limit]]), has_more=len(rows) > limit)
+
+
+def fetch_child_cursor(transaction: Transaction, statement: Select[Any], job_id: str, after: str) -> dict[str, Any]:
+    """Return the sort key of the row `after` of a job, as parameters of the page after it. Raises CursorNotFoundError."""
+    row = transaction.execute(statement, job_id=job_id, after_id=after).mappings().first()
+    if row is None:
+        require_job(transaction, job_id)
+        raise CursorNotFoundError(after)
+    return dict(row)

@@ -1,24 +1,27 @@
-"""The transitions of jobs: each changes the status of a job by one guarded UPDATE."""
+"""The transitions of jobs: each changes the status of a job by one guarded UPDATE, and is logged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Unpack
 
+from fine_tuning_store.domain import ids
 from fine_tuning_store.domain.event import FineTuningJobEvent
+from fine_tuning_store.domain.history_validation import check_transition_notes
 from fine_tuning_store.domain.hyperparameters import validate_hyperparameters
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError
 from fine_tuning_store.domain.job_validation import check_id, check_result_files
-from fine_tuning_store.domain.lifecycle import ENDED, TRANSITIONS, JobStatus
+from fine_tuning_store.domain.lifecycle import TRANSITIONS, JobStatus
 from fine_tuning_store.domain.member_validation import check_error
+from fine_tuning_store.domain.transition import TransitionNotes
 from fine_tuning_store.domain.validation import check_name, check_optional_integer
 from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError
-from fine_tuning_store.repositories.base import Repository
+from fine_tuning_store.repositories.base import Repository, with_keywords_of
 from fine_tuning_store.repositories.event_writes import append_events, new_event
 from fine_tuning_store.repositories.job_reads import fetch
 from fine_tuning_store.repositories.job_writes import replace_children
 from fine_tuning_store.sql.models import job_errors, job_result_files
-from fine_tuning_store.sql.queries import job_rows
+from fine_tuning_store.sql.queries import job_rows, transitions
 from fine_tuning_store.sql.queries import jobs as queries
 from fine_tuning_store.transactions import Transaction
 
@@ -27,52 +30,60 @@ class JobTransitions(Repository):
     """The methods of FineTuningJobRepository that change the status of a job.
 
     Each returns the updated job. It raises JobNotFoundError for an unknown job, and IllegalTransitionError if the status of the job does
-    not allow the transition. `message` becomes an event of the job in the same transaction.
+    not allow the transition. It takes the members of TransitionNotes: `message` becomes an event of the job, `actor` and `reason` go to
+    the log of transitions, all in the same transaction.
     """
 
-    def enqueue(self, id: str, *, message: str | None = None) -> FineTuningJob:
+    @with_keywords_of(TransitionNotes)
+    def enqueue(self, id: str, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """Queue a job whose files are valid: validating_files to queued."""
-        return self._transition(id, "enqueue", message)
+        return self._transition(id, "enqueue", notes)
 
-    def start(self, id: str, *, hyperparameters: Hyperparameters | None = None, message: str | None = None) -> FineTuningJob:
+    @with_keywords_of(TransitionNotes)
+    def start(self, id: str, *, hyperparameters: Hyperparameters | None = None, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """Start to train a job: validating_files or queued to running.
 
         Args:
             id: The id of the job.
             hyperparameters: Values that replace those of the job, for example what `"auto"` was resolved to.
-            message: The text of an event.
+            **notes: The members of TransitionNotes.
 
         Raises:
             IllegalTransitionError: The status does not allow it.
             InvalidValueError: A value cannot be stored, or the job's method does not have one of the hyperparameters.
         """
         if hyperparameters is None:
-            return self._transition(id, "start", message)
+            return self._transition(id, "start", notes)
         check_id(id)
         given = validate_hyperparameters(hyperparameters)
+        checked = check_transition_notes("start", notes)
 
         def write(transaction: Transaction) -> FineTuningJob:
-            event = event_for_message(transaction, message)
+            event = event_for_message(transaction, checked)
             values = resolved_values(fetch(transaction, id), given)
-            guarded_update(transaction, id, "start")
+            guarded_update(transaction, id, "start", checked)
             if values:
                 transaction.execute(queries.update_hyperparameters(frozenset(values)), updated_job_id=id, **queries.new_values(values))
             return append_event_and_reload(transaction, id, event)
 
         return self._source.write(write)
 
-    def requeue(self, id: str, *, message: str | None = None) -> FineTuningJob:
+    @with_keywords_of(TransitionNotes)
+    def requeue(self, id: str, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """Return a running job to the queue, for example because its worker shuts down: running to queued."""
-        return self._transition(id, "requeue", message)
+        return self._transition(id, "requeue", notes)
 
-    def pause(self, id: str, *, message: str | None = None) -> FineTuningJob:
+    @with_keywords_of(TransitionNotes)
+    def pause(self, id: str, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """Pause a job for its user: queued or running to paused."""
-        return self._transition(id, "pause", message)
+        return self._transition(id, "pause", notes)
 
-    def resume(self, id: str, *, message: str | None = None) -> FineTuningJob:
+    @with_keywords_of(TransitionNotes)
+    def resume(self, id: str, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """Resume a paused job for its user: paused to queued."""
-        return self._transition(id, "resume", message)
+        return self._transition(id, "resume", notes)
 
+    @with_keywords_of(TransitionNotes)
     def succeed(
         self,
         id: str,
@@ -80,7 +91,7 @@ class JobTransitions(Repository):
         fine_tuned_model: str,
         trained_tokens: int | None = None,
         result_files: Iterable[str] = (),
-        message: str | None = None,
+        **notes: Unpack[TransitionNotes],
     ) -> FineTuningJob:
         """End a job with a model: running to succeeded. Sets `finished_at`.
 
@@ -89,7 +100,7 @@ class JobTransitions(Repository):
             fine_tuned_model: The name of the model, 1 to 512 characters.
             trained_tokens: The number of tokens that were trained. None leaves the stored number.
             result_files: At most 1000 file ids, which replace the stored ones. None at all leaves them.
-            message: The text of an event.
+            **notes: The members of TransitionNotes.
 
         Raises:
             IllegalTransitionError: The status does not allow it.
@@ -100,23 +111,25 @@ class JobTransitions(Repository):
         if trained_tokens is not None:
             values["trained_tokens"] = check_optional_integer("trained_tokens", trained_tokens, 0)
         files = check_result_files(result_files)
+        checked = check_transition_notes("succeed", notes)
 
         def write(transaction: Transaction) -> FineTuningJob:
-            event = event_for_message(transaction, message)
-            guarded_update(transaction, id, "succeed", **values)
+            event = event_for_message(transaction, checked)
+            guarded_update(transaction, id, "succeed", checked, **values)
             if files:
                 replace_children(transaction, id, job_result_files, job_rows.result_file_rows(id, files))
             return append_event_and_reload(transaction, id, event)
 
         return self._source.write(write)
 
-    def fail(self, id: str, error: JobError, *, message: str | None = None) -> FineTuningJob:
+    @with_keywords_of(TransitionNotes)
+    def fail(self, id: str, error: JobError, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """End a job with an error: every open status to failed. Sets `finished_at`.
 
         Args:
             id: The id of the job.
             error: The error, with at least one of its members.
-            message: The text of an event.
+            **notes: The members of TransitionNotes.
 
         Raises:
             IllegalTransitionError: The job has ended already.
@@ -124,22 +137,25 @@ class JobTransitions(Repository):
         """
         check_id(id)
         row = job_rows.error_row(id, check_error(error))
+        checked = check_transition_notes("fail", notes)
 
         def write(transaction: Transaction) -> FineTuningJob:
-            event = event_for_message(transaction, message)
-            guarded_update(transaction, id, "fail")
+            event = event_for_message(transaction, checked)
+            guarded_update(transaction, id, "fail", checked)
             replace_children(transaction, id, job_errors, [row])
             return append_event_and_reload(transaction, id, event)
 
         return self._source.write(write)
 
-    def cancel(self, id: str, *, message: str | None = None) -> FineTuningJob:
+    @with_keywords_of(TransitionNotes)
+    def cancel(self, id: str, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """End a job for its user: every open status to cancelled. Sets `finished_at`. A cancelled job is returned unchanged."""
         check_id(id)
+        checked = check_transition_notes("cancel", notes)
 
         def write(transaction: Transaction) -> FineTuningJob:
-            event = event_for_message(transaction, message)
-            unchanged = attempt_update(transaction, id, "cancel")
+            event = event_for_message(transaction, checked)
+            unchanged = attempt_update(transaction, id, "cancel", checked)
             if unchanged is None:
                 return append_event_and_reload(transaction, id, event)
             if unchanged.status is JobStatus.CANCELLED:
@@ -148,47 +164,60 @@ class JobTransitions(Repository):
 
         return self._source.write(write)
 
-    def _transition(self, id: str, verb: str, message: str | None) -> FineTuningJob:
+    def _transition(self, id: str, verb: str, notes: TransitionNotes) -> FineTuningJob:
         check_id(id)
-        return self._source.write(lambda transaction: apply_transition(transaction, id, verb, message))
+        checked = check_transition_notes(verb, notes)
+
+        def write(transaction: Transaction) -> FineTuningJob:
+            event = event_for_message(transaction, checked)
+            guarded_update(transaction, id, verb, checked)
+            return append_event_and_reload(transaction, id, event)
+
+        return self._source.write(write)
 
 
-def event_for_message(transaction: Transaction, message: str | None) -> FineTuningJobEvent | None:
+def event_for_message(transaction: Transaction, notes: TransitionNotes) -> FineTuningJobEvent | None:
     """Return the event of a message, dated within the transaction, so that ids and times follow the order of commits."""
+    message = notes.get("message")
     return None if message is None else new_event(transaction.clock, message)
 
 
-def apply_transition(transaction: Transaction, id: str, verb: str, message: str | None) -> FineTuningJob:
-    """Apply the transition, append its event, and return the updated job."""
-    event = event_for_message(transaction, message)
-    guarded_update(transaction, id, verb)
-    return append_event_and_reload(transaction, id, event)
-
-
-def guarded_update(transaction: Transaction, id: str, verb: str, **values: Any) -> None:
-    """Change the status of a job by one guarded UPDATE, which sets other columns to `values` too.
+def guarded_update(transaction: Transaction, id: str, verb: str, notes: TransitionNotes, **values: Any) -> None:
+    """Change the status of a job by one guarded UPDATE, which sets other columns to `values` too, and log the transition.
 
     Raises JobNotFoundError, and IllegalTransitionError if the status does not allow the transition.
     """
-    unchanged = attempt_update(transaction, id, verb, **values)
+    unchanged = attempt_update(transaction, id, verb, notes, **values)
     if unchanged is not None:
         raise IllegalTransitionError(id, verb, unchanged.status, TRANSITIONS[verb].sources)
 
 
-def attempt_update(transaction: Transaction, id: str, verb: str, **values: Any) -> FineTuningJob | None:
+def attempt_update(transaction: Transaction, id: str, verb: str, notes: TransitionNotes, **values: Any) -> FineTuningJob | None:
     """Try the guarded UPDATE of a transition. Returns None if the job was changed, else the job, whose status does not allow it."""
-    allowed = TRANSITIONS[verb]
-    statement = queries.transition(verb, frozenset(values))
-    parameters = {"job_id": id, **queries.new_values(values)}
-    if allowed.target in ENDED:
-        parameters["now"] = transaction.clock.now()
-    if transaction.execute(statement, **parameters).rowcount:
+    if _log_and_change(transaction, id, verb, notes, values):
         return None
     job = fetch(transaction, id, locked=True)  # unknown, illegal, or allowed by now: another transition came between
-    if job.status not in allowed.sources:
+    if job.status not in TRANSITIONS[verb].sources:
         return job
-    transaction.execute(statement, **parameters)  # takes effect: the row is locked since it was fetched
+    _log_and_change(transaction, id, verb, notes, values)  # takes effect: the row is locked since it was fetched
     return None
+
+
+def _log_and_change(transaction: Transaction, id: str, verb: str, notes: TransitionNotes, values: dict[str, Any]) -> bool:
+    """Log a transition and change the status, if the status allows it. Returns whether it did."""
+    is_scoped = transaction.organization_id is not None
+    transition_id, now = transaction.clock.new_id(ids.TRANSITION)
+    change = {"job_id": id, "now": now, **queries.new_values(values)}
+    entry = {"transition_id": transition_id, "transition_actor": notes.get("actor"), "transition_reason": notes.get("reason")}
+    if transaction.database.writes_in_ctes:
+        statement = transitions.log_and_change_status(verb, frozenset(values), is_scoped=is_scoped)
+        return bool(transaction.execute(statement, **change, **entry).rowcount)
+    if is_scoped:
+        entry["within_organization"] = transaction.organization_id
+    if not transaction.execute(transitions.log_transition(verb, is_scoped=is_scoped), job_id=id, now=now, **entry).rowcount:
+        return False
+    transaction.execute(transitions.change_status(verb, frozenset(values)), **change)
+    return True
 
 
 def append_event_and_reload(transaction: Transaction, id: str, event: FineTuningJobEvent | None) -> FineTuningJob:

@@ -109,6 +109,14 @@ class JobRow(Base):
     usage_metrics: Mapped[JsonValue | None]
     extra: Mapped[JsonValue | None]
     event_count: Mapped[Integer] = mapped_column(server_default=text("0"))  # also the position of the newest event
+    transition_count: Mapped[Integer] = mapped_column(server_default=text("0"))  # also the position of the newest transition
+    logged_status: Mapped[str | None] = mapped_column(identifier(32))  # after the newest transition in the log; NULL for imported jobs
+    attempt: Mapped[Integer] = mapped_column(server_default=text("0"))
+    queued_at: Mapped[Integer | None]
+    started_at: Mapped[Integer | None]
+    updated_at: Mapped[Integer | None]
+    queued_seconds: Mapped[Integer | None]
+    running_seconds: Mapped[Integer | None]
 
     error: Mapped[Optional["JobErrorRow"]] = relationship(back_populates="job", viewonly=True, lazy="raise")
     hyperparameters: Mapped["JobHyperparametersRow"] = relationship(back_populates="job", viewonly=True, lazy="raise")
@@ -121,6 +129,9 @@ class JobRow(Base):
         back_populates="job", order_by="CheckpointRow.step_number", viewonly=True, lazy="raise"
     )
     checkpoint_permissions: Mapped[list["CheckpointPermissionRow"]] = relationship(back_populates="job", viewonly=True, lazy="raise")
+    transitions: Mapped[list["JobTransitionRow"]] = relationship(
+        back_populates="job", order_by="JobTransitionRow.position", viewonly=True, lazy="raise"
+    )
 
 
 class JobErrorRow(Base):
@@ -211,6 +222,28 @@ class EventRow(Base):
     job: Mapped[JobRow] = relationship(back_populates="events", viewonly=True, lazy="raise")
 
 
+class JobTransitionRow(Base):
+    """A change of a job's status. `position` counts from 1. The creation has no row: `created_at` says it.
+
+    Code of schema 2 and older writes no rows: `from_status` then differs from `to_status` of the row before.
+    """
+
+    __tablename__ = "fine_tuning_job_transitions"
+
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
+    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False)
+    id: Mapped[Id]
+    transition: Mapped[Word]
+    from_status: Mapped[str] = mapped_column(identifier(32))
+    to_status: Mapped[str] = mapped_column(identifier(32))
+    at: Mapped[Integer]
+    actor: Mapped[Id | None]
+    reason: Mapped[LongText | None]
+    attempt: Mapped[Integer]
+
+    job: Mapped[JobRow] = relationship(back_populates="transitions", viewonly=True, lazy="raise")
+
+
 class CheckpointRow(Base):
     """A checkpoint of a job. `model` is its `fine_tuned_model_checkpoint`."""
 
@@ -277,6 +310,7 @@ job_hyperparameters = _table(JobHyperparametersRow)
 job_result_files = _table(JobResultFileRow)
 job_metadata = _table(JobMetadataRow)
 events = _table(EventRow)
+job_transitions = _table(JobTransitionRow)
 checkpoints = _table(CheckpointRow)
 checkpoint_permissions = _table(CheckpointPermissionRow)
 compatibility = _table(CompatibilityRow)

@@ -40,9 +40,9 @@ CHECKPOINTS_AFTER = tagged(
 )
 CHECKPOINT_STEP = tagged(
     "checkpoint_step",
-    select(checkpoints.c.step_number)
+    select(checkpoints.c.step_number.label("after_step"), checkpoints.c.id.label("after_id"))
     .join_from(checkpoints, jobs, jobs.c.id == checkpoints.c.job_id)
-    .where(_OF_THE_JOB, checkpoints.c.id == bindparam("checkpoint_id")),
+    .where(_OF_THE_JOB, checkpoints.c.id == bindparam("after_id")),
 )
 
 

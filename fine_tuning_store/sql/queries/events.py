@@ -33,9 +33,9 @@ NEWEST_EVENTS_AFTER = tagged("newest_events_after", _NEWEST_FIRST.where(events.c
 OLDEST_EVENTS_AFTER = tagged("oldest_events_after", _PAGE.where(events.c.position > _AFTER_POSITION).order_by(events.c.position))
 EVENT_POSITION = tagged(
     "event_position",
-    select(events.c.position)
+    select(events.c.position.label("after_position"))
     .join_from(events, jobs, jobs.c.id == events.c.job_id)
-    .where(_OF_THE_JOB, events.c.id == bindparam("event_id")),
+    .where(_OF_THE_JOB, events.c.id == bindparam("after_id")),
 )
 TAKEN_EVENTS = tagged("taken_events", select(events.c.id).where(_OF_THE_JOB, events.c.id.in_(bindparam("event_ids", expanding=True))))
 

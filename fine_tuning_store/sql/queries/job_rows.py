@@ -126,6 +126,7 @@ def rows_of_job(job: FineTuningJob) -> JobRows:
     method = job.method
     row |= {
         "status": job.status.value,
+        "logged_status": job.status.value,
         "integrations": job.integrations or None,
         "extra": job.extra or None,
         "method_type": method and method.type,

@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     Column,
     ColumnElement,
@@ -27,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from fine_tuning_store.domain.lifecycle import ENDED, OPEN, TRANSITIONS, JobStatus
+from fine_tuning_store.domain.lifecycle import ENDED, OPEN, JobStatus
 from fine_tuning_store.sql.models import (
     JOB_CHILDREN,
     compatibility,
@@ -41,18 +42,19 @@ from fine_tuning_store.sql.query_tags import tagged
 
 JOB_ID: BindParameter[str] = bindparam("job_id")
 _JOB_IDS: BindParameter[str] = bindparam("job_ids", expanding=True)
-_IS_THE_JOB = jobs.c.id == JOB_ID
+IS_THE_JOB = jobs.c.id == JOB_ID
 
 
-def _constant(word: str) -> ColumnElement[str]:
-    """Return a status as a literal: a bound list would be expanded anew at each execution."""
+def constant(word: str) -> ColumnElement[str]:
+    """Return a word of the store, such as a status, as a literal: a bound list would be expanded anew at each execution."""
     return literal_column(f"'{word}'")
 
 
-def _status_in(statuses: tuple[JobStatus, ...]) -> ColumnElement[bool]:
+def status_in(statuses: tuple[JobStatus, ...]) -> ColumnElement[bool]:
+    """Return the condition that a job has one of the statuses."""
     if len(statuses) == 1:
-        return jobs.c.status == _constant(statuses[0])
-    return jobs.c.status.in_([_constant(status) for status in statuses])
+        return jobs.c.status == constant(statuses[0])
+    return jobs.c.status.in_([constant(status) for status in statuses])
 
 
 @lru_cache(maxsize=1024)
@@ -70,18 +72,18 @@ def within_organization(statement: Select[Any] | Update | Delete) -> Any:
 _READ = select(*JOB_COLUMNS).select_from(
     jobs.outerjoin(job_errors, job_errors.c.job_id == jobs.c.id).outerjoin(job_hyperparameters, job_hyperparameters.c.job_id == jobs.c.id)
 )
-JOB = tagged("job", _READ.where(_IS_THE_JOB))
+JOB = tagged("job", _READ.where(IS_THE_JOB))
 #: The job as it is now, whatever the transaction saw before, locked until the transaction ends.
-JOB_LOCKED = tagged("job_locked", _READ.where(_IS_THE_JOB).with_for_update(of=jobs))
-JOB_EXISTS = tagged("job_exists", select(jobs.c.id).where(_IS_THE_JOB))
+JOB_LOCKED = tagged("job_locked", _READ.where(IS_THE_JOB).with_for_update(of=jobs))
+JOB_EXISTS = tagged("job_exists", select(jobs.c.id).where(IS_THE_JOB))
 #: The same, and the job cannot be deleted until the transaction ends.
-JOB_EXISTS_LOCKED = tagged("job_exists_locked", select(jobs.c.id).where(_IS_THE_JOB).with_for_update())
+JOB_EXISTS_LOCKED = tagged("job_exists_locked", select(jobs.c.id).where(IS_THE_JOB).with_for_update())
 #: Several jobs, in no order.
 JOBS_BY_IDS = tagged("jobs_by_ids", _READ.where(jobs.c.id.in_(_JOB_IDS)))
 #: The first of some ids that a job of any organization has, as of now.
 TAKEN_ID = tagged("taken_id", select(jobs.c.id).where(jobs.c.id.in_(_JOB_IDS)).order_by(jobs.c.id).limit(1).with_for_update())
 #: The sort key of the job that a page begins after.
-CURSOR = tagged("cursor", select(jobs.c.created_at, jobs.c.id).where(_IS_THE_JOB))
+CURSOR = tagged("cursor", select(jobs.c.created_at, jobs.c.id).where(IS_THE_JOB))
 CURSOR_IN_ORGANIZATION = CURSOR.where(jobs.c.organization_id == bindparam("organization_id"))
 COMPATIBILITY = tagged("compatibility", select(compatibility.c.schema_number, compatibility.c.oldest_code_number))
 
@@ -122,7 +124,7 @@ def page(query: JobQuery) -> Select[Any]:
         statement = statement.where(exists().where(other.c.job_id == jobs.c.id, _is_pair(other, position)))
     statement = statement.where(*(jobs.c[name] == bindparam(name) for name in sorted(query.equal)))
     if query.statuses:
-        statement = statement.where(_status_in(query.statuses))
+        statement = statement.where(status_in(query.statuses))
     if query.has_metadata is not None:
         any_pair = exists().where(job_metadata.c.job_id == jobs.c.id)
         statement = statement.where(any_pair if query.has_metadata else ~any_pair)
@@ -158,33 +160,29 @@ def key_order(created_at: Column[int], id: Column[str], *, descending: bool) -> 
 
 # Writes
 
-
-@cache
-def transition(verb: str, columns: frozenset[str] = frozenset()) -> Update:
-    """Return the guarded UPDATE of a transition, which takes effect only from its sources. `columns` are set to `new_` parameters too."""
-    allowed = TRANSITIONS[verb]
-    values: dict[str, Any] = {"status": _constant(allowed.target), **_new_values(columns)}
-    if allowed.target in ENDED:
-        # Not before the job was created: the clock of this process may be behind that of the one that created it.
-        values["finished_at"] = case((jobs.c.created_at > bindparam("now"), jobs.c.created_at), else_=bindparam("now"))
-    return tagged(verb, update(jobs).where(_IS_THE_JOB, _status_in(allowed.sources)).values(values))
+NOW: BindParameter[int] = bindparam("now", type_=BigInteger)
+#: The time of a change. Not before the job was created: the clock of this process may be behind that of the one that created it.
+NOT_BEFORE_CREATION = case((jobs.c.created_at > NOW, jobs.c.created_at), else_=NOW)
+_TOUCH = update(jobs).where(IS_THE_JOB).values(updated_at=NOT_BEFORE_CREATION)
+TOUCH_JOB = tagged("touch_job", _TOUCH)
 
 
 @cache
 def update_open_job(columns: frozenset[str]) -> Update:
-    """Return the UPDATE of columns of a job that has not ended."""
-    return tagged("update_open_job", update(jobs).where(_IS_THE_JOB, _status_in(OPEN)).values(_new_values(columns)))
+    """Return the UPDATE of columns of a job that has not ended, and of the time of its last change."""
+    return tagged("update_open_job", _TOUCH.where(status_in(OPEN)).values(new_value_binds(columns)))
 
 
 @cache
 def update_hyperparameters(columns: frozenset[str]) -> Update:
     """Return the UPDATE of some hyperparameters of a job, whose id is bound as `updated_job_id`: SQLAlchemy reserves the column's name."""
     is_of_the_job = job_hyperparameters.c.job_id == bindparam("updated_job_id")
-    statement = update(job_hyperparameters).where(is_of_the_job).values(_new_values(columns))
+    statement = update(job_hyperparameters).where(is_of_the_job).values(new_value_binds(columns))
     return tagged("update_hyperparameters", statement)
 
 
-def _new_values(columns: frozenset[str]) -> dict[str, Any]:
+def new_value_binds(columns: frozenset[str]) -> dict[str, Any]:
+    """Return the values of an UPDATE of these columns: bound parameters, which `new_values` fills."""
     return {name: bindparam(f"new_{name}") for name in sorted(columns)}
 
 
@@ -219,5 +217,5 @@ def insert_hyperparameters_and_metadata(pairs: int) -> Insert:
     return tagged("insert_hyperparameters_and_metadata", insert(job_hyperparameters).values(values).add_cte(inserted))
 
 
-DELETE_ENDED_JOB = tagged("delete_ended_job", delete(jobs).where(_IS_THE_JOB, _status_in(ENDED)))
+DELETE_ENDED_JOB = tagged("delete_ended_job", delete(jobs).where(IS_THE_JOB, status_in(ENDED)))
 DELETE_JOBS = tagged("delete_jobs", delete(jobs).where(jobs.c.id.in_(_JOB_IDS)))

@@ -1,0 +1,132 @@
+"""The statements of transitions: the guarded change of a job's status, its row in the log, and the pages of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Insert, Integer, Select, Update, bindparam, case, insert, null, select, update
+
+from fine_tuning_store.domain.lifecycle import ENDED, TRANSITIONS, JobStatus
+from fine_tuning_store.domain.transition import JobTransition
+from fine_tuning_store.sql.models import job_transitions as log
+from fine_tuning_store.sql.models import jobs
+from fine_tuning_store.sql.queries.jobs import (
+    IS_THE_JOB,
+    JOB_ID,
+    NOT_BEFORE_CREATION,
+    NOW,
+    constant,
+    new_value_binds,
+    status_in,
+    within_organization,
+)
+from fine_tuning_store.sql.queries.values import constructor
+from fine_tuning_store.sql.query_tags import tagged
+
+_transition = constructor(JobTransition)
+_STATUSES = {status.value: status for status in JobStatus}
+
+#: The columns of the log in the order of the fields of JobTransition.
+_COLUMNS = (
+    *(log.c.id, log.c.job_id, log.c.position, log.c.transition, log.c.from_status, log.c.to_status),
+    *(log.c.at, log.c.actor, log.c.reason, log.c.attempt),
+)
+
+
+# Writes. The log takes the status from the row of the job, which it locks, so it is written before the status changes.
+
+
+@cache
+def log_transition(verb: str, *, is_scoped: bool) -> Insert:
+    """Return the INSERT of the row in the log, if the status of the job allows the transition.
+
+    Args:
+        verb: A key of TRANSITIONS.
+        is_scoped: True if the job must be of the organization `within_organization`. Nothing else restricts an INSERT to one.
+    """
+    allowed = TRANSITIONS[verb]
+    values: dict[str, ColumnElement[Any]] = {
+        "id": bindparam("transition_id", type_=log.c.id.type),
+        "job_id": jobs.c.id,
+        "position": jobs.c.transition_count + 1,
+        "transition": constant(verb),
+        "from_status": jobs.c.status,
+        "to_status": constant(allowed.target),
+        "at": NOT_BEFORE_CREATION,
+        "actor": bindparam("transition_actor", type_=log.c.actor.type),
+        "reason": bindparam("transition_reason", type_=log.c.reason.type),
+        "attempt": jobs.c.attempt + 1 if verb == "start" else jobs.c.attempt,
+    }
+    source = select(*values.values()).where(IS_THE_JOB, status_in(allowed.sources)).with_for_update()
+    statement = insert(log).from_select(list(values), within_organization(source) if is_scoped else source)
+    return tagged("log_transition", statement).execution_options(preserve_rowcount=True)
+
+
+@cache
+def change_status(verb: str, columns: frozenset[str] = frozenset()) -> Update:
+    """Return the guarded UPDATE of a transition, which takes effect only from its sources. `columns` are set to `new_` parameters too."""
+    return tagged(verb, update(jobs).where(IS_THE_JOB, status_in(TRANSITIONS[verb].sources)).ordered_values(*_changes(verb, columns)))
+
+
+@cache
+def log_and_change_status(verb: str, columns: frozenset[str], *, is_scoped: bool) -> Update:
+    """Return both in one statement, for databases that write in common table expressions."""
+    logged = log_transition(verb, is_scoped=is_scoped).returning(log.c.job_id).cte("logged")
+    return tagged(verb, update(jobs).where(IS_THE_JOB, jobs.c.id == logged.c.job_id).ordered_values(*_changes(verb, columns)))
+
+
+def _changes(verb: str, columns: frozenset[str]) -> list[tuple[Any, Any]]:
+    """Return what a transition sets. No expression refers to a column that is set before it: MariaDB would use the new value."""
+    allowed = TRANSITIONS[verb]
+    changes: list[tuple[Any, Any]] = [
+        (jobs.c.queued_seconds, _total(jobs.c.queued_seconds, JobStatus.QUEUED, jobs.c.queued_at)),
+        (jobs.c.running_seconds, _total(jobs.c.running_seconds, JobStatus.RUNNING, jobs.c.started_at)),
+        (jobs.c.transition_count, jobs.c.transition_count + 1),
+        (jobs.c.updated_at, NOT_BEFORE_CREATION),
+        (jobs.c.logged_status, constant(allowed.target)),
+        (jobs.c.status, constant(allowed.target)),
+    ]
+    if verb == "start":
+        changes.append((jobs.c.attempt, jobs.c.attempt + 1))
+    time_of = {JobStatus.QUEUED: jobs.c.queued_at, JobStatus.RUNNING: jobs.c.started_at} | dict.fromkeys(ENDED, jobs.c.finished_at)
+    if allowed.target in time_of:
+        changes.append((time_of[allowed.target], NOT_BEFORE_CREATION))
+    return changes + list(new_value_binds(columns).items())
+
+
+def _total(seconds: Any, status: JobStatus, since: Any) -> ColumnElement[int | None]:
+    """Return the total of seconds in a status, which grows if the job leaves it, and is NULL if the log lacks a transition."""
+    elapsed = case((since > NOW, 0), else_=NOW - since)
+    return case(
+        (jobs.c.logged_status != jobs.c.status, null()),
+        (jobs.c.status == constant(status), seconds + elapsed),
+        else_=seconds,
+    )
+
+
+# Reads. Each Select joins the jobs, so that it can be scoped.
+
+_OF_THE_JOB = log.c.job_id == JOB_ID
+_PAGE: Select[Any] = (
+    select(*_COLUMNS)
+    .join_from(log, jobs, jobs.c.id == log.c.job_id)
+    .where(_OF_THE_JOB)
+    .order_by(log.c.position)
+    .limit(bindparam("row_limit", type_=Integer))
+)
+TRANSITIONS_OF_JOB = tagged("transitions", _PAGE)
+TRANSITIONS_AFTER = tagged("transitions_after", _PAGE.where(log.c.position > bindparam("after_position")))
+TRANSITION_POSITION = tagged(
+    "transition_position",
+    select(log.c.position.label("after_position"))
+    .join_from(log, jobs, jobs.c.id == log.c.job_id)
+    .where(_OF_THE_JOB, log.c.id == bindparam("after_id")),
+)
+
+
+def transition_from_row(row: Sequence[Any]) -> JobTransition:
+    """Return the transition of a row of a page."""
+    id, job_id, position, transition, from_status, to_status, *others = row
+    return _transition(id, job_id, position, transition, _STATUSES[from_status], _STATUSES[to_status], *others)
