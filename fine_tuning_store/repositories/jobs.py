@@ -195,9 +195,10 @@ class FineTuningJobRepository(JobTransitions):
         metadata = values.pop("metadata", None)
 
         def write(transaction: Transaction) -> FineTuningJob:
-            statement = queries.update_open_job(frozenset(values)) if values else queries.TOUCH_JOB
-            if not transaction.execute(statement, job_id=id, now=transaction.clock.now(), **queries.new_values(values)).rowcount:
-                raise IllegalTransitionError(id, "update", fetch(transaction, id, locked=True).status, OPEN)
+            if changes:
+                statement = queries.update_open_job(frozenset(values)) if values else queries.TOUCH_JOB
+                if not transaction.execute(statement, job_id=id, now=transaction.clock.now(), **queries.new_values(values)).rowcount:
+                    raise IllegalTransitionError(id, "update", fetch(transaction, id, locked=True).status, OPEN)
             job = fetch(transaction, id, locked=True)
             if not has_metadata:
                 return job
