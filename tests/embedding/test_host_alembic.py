@@ -15,13 +15,14 @@ from sqlalchemy import inspect, text
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaVersionError
 from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.schema import exclude_store_tables, migrations_path
+from fine_tuning_store.schema.revisions import SCHEMA_NUMBER, revision_id
 from fine_tuning_store.schema.revisions import config as our_config
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support.databases import Database
 from tests.support.factories import created
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-HEAD = "fine_tuning_store_0002"
+HEAD = revision_id(SCHEMA_NUMBER)
 OURS = set(METADATA.tables)
 
 

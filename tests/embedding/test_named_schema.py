@@ -24,6 +24,7 @@ from fine_tuning_store import (
     SchemaVersionError,
     UnsupportedDatabaseError,
 )
+from fine_tuning_store.schema.revisions import SCHEMA_NUMBER, revision_id
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support import programs
 from tests.support.async_store import AwaitedStore
@@ -31,7 +32,7 @@ from tests.support.databases import Database, with_driver
 from tests.support.factories import ORGANIZATION, a_job, created, stored
 from tests.support.parallel import at_once
 
-HEAD = "fine_tuning_store_0002"
+HEAD = revision_id(SCHEMA_NUMBER)
 OURS = {*METADATA.tables, VERSION_TABLE}
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from itertools import combinations
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -76,7 +76,7 @@ def migrated(url: str, revision: str) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("earlier", "later"), list(combinations(REVISIONS, 2)))
+@pytest.mark.parametrize(("earlier", "later"), [*pairwise(REVISIONS), (REVISIONS[0], HEAD)])
 def test_sql_between_two_revisions_makes_what_a_run_makes(database: Database, earlier: str, later: str) -> None:
     with database.empty() as by_hand, database.empty() as by_run:
         before = migrated(by_hand, earlier)
@@ -115,12 +115,12 @@ def test_sql_of_revisions_for_large_tables_makes_what_a_run_makes(database: Data
         alembic_here(release, by_run, "upgrade", "head")
         for _ in range(2):  # a run that was cut off is run again
             run_by_hand(
-                by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:fine_tuning_store_0003", "--sql").rpartition("UPDATE")[0]
+                by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:fine_tuning_store_9001", "--sql").rpartition("UPDATE")[0]
             )
         run_by_hand(by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:head", "--sql"))
         assert catalog(by_hand) == catalog(by_run)
 
-        run_by_hand(by_hand, alembic_here(release, nowhere, "downgrade", f"fine_tuning_store_0005:{HEAD}", "--sql"))
+        run_by_hand(by_hand, alembic_here(release, nowhere, "downgrade", f"fine_tuning_store_9003:{HEAD}", "--sql"))
         assert catalog(by_hand) == before
 
 

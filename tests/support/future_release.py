@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fine_tuning_store.schema import migrations_path
+from fine_tuning_store.schema import SCHEMA_NUMBER, migrations_path
 from tests.support import programs
 
 ROOT = Path(__file__).parents[2]
@@ -15,11 +15,15 @@ REVISIONS = Path(__file__).parents[1] / "fixtures" / "revisions"
 
 
 def release_to_come(folder: Path, *revisions: Path) -> Path:
-    """A folder with an alembic.ini, our migrations and these, by default those of tests/fixtures/revisions."""
+    """A folder with an alembic.ini, the migrations and these revisions, by default those of tests/fixtures/revisions.
+
+    The first of them follows the head: its file says HEAD for the number.
+    """
     shutil.copy(ROOT / "alembic.ini", folder)
     shutil.copytree(migrations_path(), folder / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
     for revision in revisions or sorted(REVISIONS.glob("*.py")):
-        shutil.copy(revision, folder / "migrations" / "versions")
+        copy = folder / "migrations" / "versions" / revision.name
+        copy.write_text(revision.read_text().replace("store_HEAD", f"store_{SCHEMA_NUMBER:04}").replace("= HEAD", f"= {SCHEMA_NUMBER}"))
     return folder
 
 

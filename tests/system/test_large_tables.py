@@ -16,11 +16,12 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 
 from fine_tuning_store import FineTuningStore, SchemaLockTimeoutError
+from fine_tuning_store.schema.revisions import SCHEMA_NUMBER, revision_id
 from tests.support.databases import Database
 from tests.support.factories import created, stored
 from tests.support.future_release import alembic, release_to_come, started
 
-HEAD = "fine_tuning_store_0002"
+HEAD = revision_id(SCHEMA_NUMBER)
 INDEX, CHECK = "ix_fine_tuning_jobs_trained_tokens", "ck_fine_tuning_jobs_seed"
 JOBS = 200_000
 #: A reader may stand behind a migration for one second; the rest is for a busy machine.
@@ -126,7 +127,7 @@ def open_transaction(url: str, statement: str) -> Iterator[Connection]:
 @on_postgresql
 def test_an_index_is_built_while_jobs_are_read_and_written(large: str, engine: Engine, release: Path) -> None:
     with users_at_work(large) as longest:
-        alembic(release, large, "upgrade", "fine_tuning_store_0003")
+        alembic(release, large, "upgrade", "fine_tuning_store_9001")
         with engine.connect() as connection:
             assert connection.scalar(STATE, {"name": INDEX}) is True
         alembic(release, large, "downgrade", HEAD)
@@ -144,7 +145,7 @@ def test_an_index_whose_building_was_killed_is_built_again(large: str, engine: E
             return connection.scalar(STATE, {"name": INDEX})
 
         with open_transaction(large, "UPDATE fine_tuning_jobs SET seed = 2 WHERE id = 'ftjob-1'"):
-            builder = started(release, large, "upgrade", "fine_tuning_store_0003")
+            builder = started(release, large, "upgrade", "fine_tuning_store_9001")
             until(lambda: state() is False)  # it waits for the transaction that is open
             builder.kill()
             builder.communicate()
@@ -155,7 +156,7 @@ def test_an_index_whose_building_was_killed_is_built_again(large: str, engine: E
         with FineTuningStore.from_url(large) as store:
             assert store.schema.current() == HEAD
             created(store)
-        alembic(release, large, "upgrade", "fine_tuning_store_0003")
+        alembic(release, large, "upgrade", "fine_tuning_store_9001")
 
         assert state() is True
         alembic(release, large, "downgrade", HEAD)
@@ -165,7 +166,7 @@ def test_an_index_whose_building_was_killed_is_built_again(large: str, engine: E
 def test_an_index_waits_for_an_old_transaction_for_as_long_as_it_takes(large: str, engine: Engine, release: Path) -> None:
     with engine.connect() as connection:
         with open_transaction(large, "UPDATE fine_tuning_jobs SET seed = 3 WHERE id = 'ftjob-2'") as old, users_at_work(large) as longest:
-            builder = started(release, large, "upgrade", "fine_tuning_store_0003")
+            builder = started(release, large, "upgrade", "fine_tuning_store_9001")
             until(lambda: connection.scalar(STATE, {"name": INDEX}) is False)
             wait = old.scalar(text("SELECT clock_timestamp()"))
             until(lambda: connection.scalar(text("SELECT clock_timestamp() > CAST(:at AS timestamptz) + interval '2 s'"), {"at": wait}))
@@ -180,11 +181,11 @@ def test_an_index_waits_for_an_old_transaction_for_as_long_as_it_takes(large: st
 
 @on_postgresql
 def test_a_check_is_added_and_validated_while_jobs_are_read_and_written(large: str, engine: Engine, release: Path) -> None:
-    alembic(release, large, "upgrade", "fine_tuning_store_0003")
+    alembic(release, large, "upgrade", "fine_tuning_store_9001")
     with users_at_work(large) as longest, engine.connect() as connection:
-        alembic(release, large, "upgrade", "fine_tuning_store_0004")
+        alembic(release, large, "upgrade", "fine_tuning_store_9002")
         assert connection.scalar(VALIDATED, {"name": CHECK}) is False
-        alembic(release, large, "upgrade", "fine_tuning_store_0005")
+        alembic(release, large, "upgrade", "fine_tuning_store_9003")
         assert connection.scalar(VALIDATED, {"name": CHECK}) is True
         alembic(release, large, "downgrade", HEAD)
         assert connection.scalar(VALIDATED, {"name": CHECK}) is None
@@ -194,7 +195,7 @@ def test_a_check_is_added_and_validated_while_jobs_are_read_and_written(large: s
 
 @on_postgresql
 def test_no_user_waits_long_after_a_migration_that_waits_for_a_table(large: str, engine: Engine, release: Path) -> None:
-    alembic(release, large, "upgrade", "fine_tuning_store_0003")
+    alembic(release, large, "upgrade", "fine_tuning_store_9001")
     with engine.connect() as connection:
 
         def in_line() -> bool:
@@ -202,7 +203,7 @@ def test_no_user_waits_long_after_a_migration_that_waits_for_a_table(large: str,
 
         with users_at_work(large) as longest:
             with open_transaction(large, "SELECT 1 FROM fine_tuning_jobs LIMIT 1"):
-                migration = started(release, large, "upgrade", "fine_tuning_store_0004")
+                migration = started(release, large, "upgrade", "fine_tuning_store_9002")
                 for _ in range(2):
                     until(in_line)
                     until(lambda: not in_line())  # it gave up, and lets those behind it by
