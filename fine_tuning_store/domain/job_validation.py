@@ -37,6 +37,7 @@ MAX_SUFFIX_LENGTH: Final = 64
 MAX_SEED: Final = 2**31 - 1
 MAX_RESULT_FILES: Final = 1000
 MAX_PAGE_SIZE: Final = 1000
+MAX_SECONDS: Final = 2**53  # of a job in a status: what is added to it still fits into a BIGINT
 
 #: The members of a job under their names in the API, which differ in one case. `extra` may hold none of them.
 WIRE_MEMBERS: Final = (
@@ -247,10 +248,10 @@ def validate_for_storage(job: object) -> FineTuningJob:
         metadata=check_metadata(job.metadata, max_pairs=None),
         usage_metrics=check_json("usage_metrics", job.usage_metrics),
         attempt=check_integer("attempt", job.attempt, 0),
-        queued_at=check_optional_integer("queued_at", job.queued_at),
-        started_at=check_optional_integer("started_at", job.started_at),
-        updated_at=check_optional_integer("updated_at", job.updated_at),
-        queued_seconds=check_optional_integer("queued_seconds", job.queued_seconds, 0),
-        running_seconds=check_optional_integer("running_seconds", job.running_seconds, 0),
+        queued_at=check_optional_integer("queued_at", job.queued_at, 0),
+        started_at=check_optional_integer("started_at", job.started_at, 0),
+        updated_at=check_optional_integer("updated_at", job.updated_at, 0),
+        queued_seconds=check_optional_integer("queued_seconds", job.queued_seconds, 0, MAX_SECONDS),
+        running_seconds=check_optional_integer("running_seconds", job.running_seconds, 0, MAX_SECONDS),
         extra=extra,
     )

@@ -208,7 +208,7 @@ def test_an_update_changes_what_is_given_and_leaves_the_rest(store: FineTuningSt
 
     changed = store.jobs.update(job.id, trained_tokens=6, usage_metrics={"y": [2]}, metadata={"c": "3"})
 
-    assert changed == replace(job, trained_tokens=6, usage_metrics={"y": [2]}, metadata={"c": "3"})
+    assert changed == replace(job, trained_tokens=6, usage_metrics={"y": [2]}, metadata={"c": "3"}, updated_at=changed.updated_at)
     assert store.jobs.get(job.id) == changed
     assert store.jobs.list(metadata={"a": "1"}).data == ()
 
@@ -219,7 +219,8 @@ def test_none_clears_in_an_update(store: FineTuningStore) -> None:
     cleared = store.jobs.update(job.id, trained_tokens=None, estimated_finish=None, eval_id=None, metadata=None, usage_metrics=None)
 
     assert cleared == store.jobs.get(job.id)
-    assert cleared == replace(job, trained_tokens=None, estimated_finish=None, eval_id=None, metadata=None, usage_metrics=None)
+    cleared_members: dict[str, Any] = dict.fromkeys(("trained_tokens", "estimated_finish", "eval_id", "metadata", "usage_metrics"))
+    assert cleared == replace(job, updated_at=cleared.updated_at, **cleared_members)
 
 
 def test_an_update_of_nothing_returns_the_job(store: FineTuningStore) -> None:
@@ -232,12 +233,13 @@ def test_an_update_of_nothing_returns_the_job(store: FineTuningStore) -> None:
 def test_an_ended_job_takes_new_metadata_and_nothing_else(store: FineTuningStore, status: JobStatus) -> None:
     job = in_status(store, status)
 
-    assert store.jobs.update(job.id, metadata={"kept": "yes"}).metadata == {"kept": "yes"}
+    updated = store.jobs.update(job.id, metadata={"kept": "yes"})
+    assert updated == replace(job, metadata={"kept": "yes"}, updated_at=updated.updated_at)
     with pytest.raises(IllegalTransitionError) as caught:
         store.jobs.update(job.id, trained_tokens=1, metadata={"kept": "no"})
 
     assert (caught.value.transition, caught.value.status) == ("update", status)
-    assert store.jobs.get(job.id) == replace(job, metadata={"kept": "yes"})
+    assert store.jobs.get(job.id) == updated
 
 
 @each("status", list(JobStatus))

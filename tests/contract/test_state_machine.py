@@ -28,6 +28,7 @@ from fine_tuning_store import (
     JobNotFoundError,
     JobStatus,
 )
+from fine_tuning_store.domain.job import STORE_MEMBERS
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.support.factories import ORGANIZATION, a_job, transition
 
@@ -106,7 +107,8 @@ class Calls(RuleBasedStateMachine):
             assert self.refused(call, JobNotFoundError)
         elif before.status in legal.sources:
             after = call()
-            expected = replace(before, status=legal.target, finished_at=after.finished_at)
+            history = {name: getattr(after, name) for name in STORE_MEMBERS}
+            expected = replace(before, status=legal.target, finished_at=after.finished_at, **history)
             if verb == "succeed":
                 expected = replace(expected, fine_tuned_model=f"ft:{id}", trained_tokens=3, result_files=(f"file-{id}",))
             if verb == "fail":

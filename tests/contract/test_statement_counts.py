@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert
 
 from fine_tuning_store import (
     FineTuningJobCheckpoint,
@@ -18,7 +18,8 @@ from fine_tuning_store import (
     IllegalTransitionError,
     JobError,
 )
-from fine_tuning_store.sql.models import JOB_CHILDREN
+from fine_tuning_store.domain.lifecycle import TRANSITIONS
+from fine_tuning_store.sql.models import JOB_CHILDREN, job_transitions
 from tests.support.databases import Database
 from tests.support.factories import created, stored
 from tests.support.tables import each
@@ -76,9 +77,11 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "cancel again": ("cancelled", 3, lambda store, id: store.jobs.cancel(id)),
     "move with a message": ("queued", 5, lambda store, id: store.jobs.pause(id, message="hello")),
     "update": ("running", 3, lambda store, id: store.jobs.update(id, trained_tokens=5)),
-    "update metadata": ("running", 4, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
-    "update metadata to none": ("running", 3, lambda store, id: store.jobs.update(id, metadata=None)),
+    "update metadata": ("running", 5, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
+    "update metadata to none": ("running", 4, lambda store, id: store.jobs.update(id, metadata=None)),
     "delete": ("failed", 3, lambda store, id: store.jobs.delete(id)),
+    "transitions.list": ("running", 1, lambda store, id: store.transitions.list(id)),
+    "transitions.list after": ("running", 2, lambda store, id: store.transitions.list(id, after="fttransition-2")),
     "events.append": ("running", 3, lambda store, id: store.events.append(id, "hello", data={"a": 1})),
     "events.append_many": ("running", 3, lambda store, id: store.events.append_many(id, [{"message": "one"}, {"message": "two"}])),
     "events.append_many of none": ("running", 1, lambda store, id: store.events.append_many(id, [])),
@@ -106,10 +109,15 @@ CALLS: dict[str, tuple[str, int, Call]] = {
 def test_every_public_method_is_counted(sqlite_store: FineTuningStore) -> None:
     names = {name.split()[0] for name in CALLS} | {"create", "add", "add_many", "checkpoint_permissions.delete"}
     public = {name for name in dir(sqlite_store.jobs) if not name.startswith("_")}
-    for repository in ("events", "checkpoints", "checkpoint_permissions"):
+    for repository in ("transitions", "events", "checkpoints", "checkpoint_permissions"):
         public |= {f"{repository}.{name}" for name in dir(getattr(sqlite_store, repository)) if not name.startswith("_")}
 
     assert names - {"move"} == public
+
+
+def is_logged(call: str) -> bool:
+    """Return whether a call makes a transition."""
+    return call == "move with a message" or (call.split(maxsplit=1)[0] in TRANSITIONS and call != "cancel again")
 
 
 @each("call", CALLS)
@@ -117,6 +125,8 @@ def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call:
     status, number, function = CALLS[call]
     if call == "delete" and database.name == "sqlite":  # where the foreign keys may be off
         number += len(JOB_CHILDREN)
+    if is_logged(call) and database.name != "postgresql":  # which logs in the statement of the transition
+        number += 1
     job = stored(
         store,
         status=status,
@@ -135,6 +145,9 @@ def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call:
             )
         )
     store.checkpoint_permissions.create("ft:c", ["proj_1", "proj_2"])
+    logged = {"job_id": job.id, "transition": "start", "from_status": "queued", "to_status": status, "at": 1, "attempt": 1}
+    with store.engine.begin() as connection:
+        connection.execute(insert(job_transitions), [{**logged, "id": f"fttransition-{number}", "position": -number} for number in (1, 2)])
 
     with statements(store) as sent:
         function(store, job.id)

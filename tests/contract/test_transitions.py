@@ -60,6 +60,9 @@ def test_a_life_from_creation_to_success(url: str) -> None:
             fine_tuned_model="ft:gpt",
             trained_tokens=77,
             result_files=("file-b", "file-a"),
+            attempt=3,
+            queued_at=NOW,
+            updated_at=NOW,
         )
 
 

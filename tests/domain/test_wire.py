@@ -29,6 +29,7 @@ from fine_tuning_store import (
     job_from_wire,
     job_to_wire,
 )
+from fine_tuning_store.domain.job import STORE_MEMBERS
 from fine_tuning_store.domain.job_validation import WIRE_MEMBERS, validate_for_storage
 from tests.support import strategies
 from tests.support.factories import a_job
@@ -191,9 +192,11 @@ def test_every_member_of_a_job_is_generated_read_written_and_checked() -> None:
     read = inspect.getsource(job_from_wire)
     checked = inspect.getsource(validate_for_storage)
     for field in fields(FineTuningJob):
+        assert f"job.{field.name}" in checked, f"validate_for_storage in domain/job_validation.py does not check FineTuningJob.{field.name}"
+        if field.name in STORE_MEMBERS:
+            continue
         assert f"{field.name}=" in generated, f"jobs() in tests/support/strategies.py does not generate FineTuningJob.{field.name}"
         assert f"{field.name}=" in read, f"job_from_wire in wire/jobs.py does not read FineTuningJob.{field.name}"
-        assert f"job.{field.name}" in checked, f"validate_for_storage in domain/job_validation.py does not check FineTuningJob.{field.name}"
 
 
 @on_each_job
