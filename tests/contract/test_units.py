@@ -139,7 +139,7 @@ def test_a_unit_of_work_cannot_be_given_other_attributes(store: FineTuningStore,
     other = stored(store, organization_id="org-other")
     with store.for_organization("org-9").begin() as unit:
         with pytest.raises(AttributeError):
-            setattr(getattr(unit, "target", unit), attribute, None)  # `target` is the async unit of work behind the wrapper
+            setattr(getattr(unit, "target", unit), attribute, None)  # `target` is the wrapped async unit of work
         with pytest.raises(JobNotFoundError):
             unit.jobs.get(other.id)
 
