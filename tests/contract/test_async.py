@@ -1,4 +1,4 @@
-"""What only an async store can do wrong: cancelled tasks, a blocked event loop, tasks that meet in one store."""
+"""Failures specific to async stores: cancelled tasks, a blocked event loop, concurrent tasks on one store."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ pytestmark = pytest.mark.async_drivers
 T = TypeVar("T")
 
 
-def on(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]]) -> T:
-    """What a coroutine on a store answers. No connection may be out after it, and no warning may come of what it leaves behind."""
+def run_on_store(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function on a store and return its result. It may leave no connection checked out and cause no warning."""
 
     async def main() -> T:
         async with AsyncFineTuningStore.from_url(url) as store:
-            answer = await work(store)
+            result = await work(store)
             assert checked_out(store) == 0
-            return answer
+            return result
 
-    answer = asyncio.run(main())
+    result = asyncio.run(main())
     gc.collect()
-    return answer
+    return result
 
 
 def checked_out(store: AsyncFineTuningStore) -> int:
@@ -60,7 +60,7 @@ async def created(store: AsyncFineTuningStore | AsyncUnitOfWork) -> FineTuningJo
 
 
 class CancelledAt:
-    """A coroutine whose task is cancelled at its nth wait, as `task.cancel()` from outside would."""
+    """An awaitable that cancels its task when a coroutine suspends for the nth time, as `task.cancel()` from outside would."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], wait: int) -> None:
         self.work = work
@@ -69,10 +69,10 @@ class CancelledAt:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         inner = self.work.__await__()
-        go_on: Callable[[], Any] = partial(next, inner)
+        resume: Callable[[], Any] = partial(next, inner)
         while True:
             try:
-                waited_for = go_on()
+                awaited = resume()
             except StopIteration as end:
                 return end.value
             self.waits += 1
@@ -81,14 +81,14 @@ class CancelledAt:
                 assert task is not None
                 task.cancel()
             try:
-                answer = yield waited_for
-            except BaseException as error:  # noqa: BLE001 - passed on to where it belongs
-                go_on = partial(inner.throw, error)
+                result = yield awaited
+            except BaseException as error:  # noqa: BLE001 - thrown into the coroutine
+                resume = partial(inner.throw, error)
             else:
-                go_on = partial(inner.send, answer)
+                resume = partial(inner.send, result)
 
 
-async def a_whole_unit(store: AsyncFineTuningStore) -> None:
+async def one_unit(store: AsyncFineTuningStore) -> None:
     async with store.begin() as unit:
         job = await created(unit)
         await unit.jobs.start(job.id, message="It starts.")
@@ -99,12 +99,12 @@ async def a_whole_unit(store: AsyncFineTuningStore) -> None:
 async def single_calls(store: AsyncFineTuningStore) -> None:
     job = await created(store)
     await store.jobs.cancel(job.id)
-    async for each in store.jobs.iterate(page_size=1):
-        await store.jobs.get(each.id)
+    async for found in store.jobs.iterate(page_size=1):
+        await store.jobs.get(found.id)
 
 
-@pytest.mark.parametrize("work", [a_whole_unit, single_calls])
-def test_a_task_that_is_cancelled_at_any_wait_leaves_nothing_behind(
+@pytest.mark.parametrize("work", [one_unit, single_calls])
+def test_a_task_that_is_cancelled_at_any_await_leaves_no_connection_lock_or_partial_write(
     async_url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, None]]
 ) -> None:
     async def cancel_everywhere(store: AsyncFineTuningStore) -> int:
@@ -118,10 +118,10 @@ def test_a_task_that_is_cancelled_at_any_wait_leaves_nothing_behind(
             assert checked_out(store) == 0
             for job in (await store.jobs.list()).data:
                 assert job.metadata == {"a": "b"}
-                if work is a_whole_unit:
+                if work is one_unit:
                     assert (job.status, job.result_files) == (JobStatus.SUCCEEDED, ("file-1",))
                     assert [event.message for event in (await store.events.list(job.id)).data] == ["It starts."]
-            async with asyncio.timeout(5):  # a lock that a cancelled task left would be waited for much longer
+            async with asyncio.timeout(5):  # a lock that a cancelled task had left would block for much longer
                 await created(store)
                 for job in (await store.jobs.list()).data:
                     if not job.status.is_ended:
@@ -131,7 +131,7 @@ def test_a_task_that_is_cancelled_at_any_wait_leaves_nothing_behind(
                 await task
                 return wait
 
-    assert on(async_url, cancel_everywhere) > 8
+    assert run_on_store(async_url, cancel_everywhere) > 8
 
 
 async def _awaited(attempt: Awaitable[Any]) -> Any:
@@ -155,35 +155,35 @@ def test_a_block_whose_task_is_cancelled_rolls_back(async_url: str) -> None:
             await task
         assert (await store.jobs.list()).data == ()
 
-    on(async_url, cancel)
+    run_on_store(async_url, cancel)
 
 
-def test_tasks_work_side_by_side_while_a_unit_is_open(async_url: str) -> None:
-    async def meet(store: AsyncFineTuningStore) -> None:
+def test_other_tasks_may_use_the_store_while_a_unit_is_open(async_url: str) -> None:
+    async def work(store: AsyncFineTuningStore) -> None:
         job = await created(store)
         async with store.begin() as unit:
             await unit.jobs.start(job.id)
-            (seen,) = await asyncio.gather(store.jobs.get(job.id))
-            assert seen.status is JobStatus.VALIDATING_FILES
+            (read,) = await asyncio.gather(store.jobs.get(job.id))  # gather() runs it as another task
+            assert read.status is JobStatus.VALIDATING_FILES
             with pytest.raises(UnitAlreadyOpenError):
                 await store.jobs.get(job.id)
-        assert [each.status for each in await asyncio.gather(*[store.jobs.get(job.id) for _ in range(20)])] == [JobStatus.RUNNING] * 20
+        assert [read.status for read in await asyncio.gather(*[store.jobs.get(job.id) for _ in range(20)])] == [JobStatus.RUNNING] * 20
 
-    on(async_url, meet)
+    run_on_store(async_url, work)
 
 
-def test_a_function_is_awaited_again_whole_when_its_transaction_lost(async_url: str, database: Database) -> None:
-    async def meet(store: AsyncFineTuningStore) -> None:
+def test_a_function_is_awaited_again_when_its_transaction_loses_a_conflict(async_url: str, database: Database) -> None:
+    async def run_crosswise(store: AsyncFineTuningStore) -> None:
         first, second = await created(store), await created(store)
         runs: list[str] = []
-        met = asyncio.Barrier(2)
+        both_updated = asyncio.Barrier(2)
 
         async def crosswise(name: str, one: str, other: str) -> None:
             async def work(unit: AsyncUnitOfWork) -> None:
                 runs.append(name)
                 await unit.jobs.update(one, trained_tokens=len(runs))
-                if runs.count(name) == 1 and database.name != "sqlite":  # SQLite lets one writer in at a time
-                    await met.wait()
+                if runs.count(name) == 1 and database.name != "sqlite":  # SQLite allows one writer at a time
+                    await both_updated.wait()
                 await unit.jobs.update(other, metadata={"by": name})
 
             await store.run_in_transaction(work)
@@ -192,10 +192,10 @@ def test_a_function_is_awaited_again_whole_when_its_transaction_lost(async_url: 
         assert len(runs) == (2 if database.name == "sqlite" else 3)
         assert {job.metadata["by"] async for job in store.jobs.iterate() if job.metadata} == {"a", "b"}
 
-    on(async_url, meet)
+    run_on_store(async_url, run_crosswise)
 
 
-def test_two_tasks_and_two_stores_that_migrate_at_once_all_succeed(empty_url: str, driver: str) -> None:
+def test_concurrent_upgrades_of_two_stores_all_succeed(empty_url: str, driver: str) -> None:
     url = with_driver(empty_url, driver)
 
     async def migrate(store: AsyncFineTuningStore) -> None:
@@ -205,7 +205,7 @@ def test_two_tasks_and_two_stores_that_migrate_at_once_all_succeed(empty_url: st
             assert await store.schema.current() == await store.schema.head()
             await store.schema.downgrade("base")
 
-    on(url, migrate)
+    run_on_store(url, migrate)
 
 
 def test_waiting_for_the_migration_lock_leaves_the_event_loop_free(empty_url: str, driver: str) -> None:
@@ -228,66 +228,68 @@ def test_waiting_for_the_migration_lock_leaves_the_event_loop_free(empty_url: st
         assert ticks > 20
         await store.schema.upgrade()
 
-    on(with_driver(empty_url, driver), wait)
+    run_on_store(with_driver(empty_url, driver), wait)
 
 
-def test_the_hosts_session_and_connection_decide_over_our_rows(async_url: str) -> None:
-    async def live_inside() -> None:
+def test_the_hosts_session_and_connection_commit_and_roll_back_the_stores_rows(async_url: str) -> None:
+    async def use_repositories() -> None:
         engine = create_async_engine(async_url)
-        known = a_job()
+        job = a_job()
         async with AsyncSession(engine) as session:
             jobs = AsyncFineTuningJobRepository(session)
-            await jobs.add(known)
+            await jobs.add(job)
             with pytest.raises(JobAlreadyExistsError):
-                await jobs.add(known)
+                await jobs.add(job)
             await session.commit()
-            await jobs.start(known.id)
+            await jobs.start(job.id)
             await session.rollback()
         async with engine.connect() as connection:
-            jobs = AsyncFineTuningJobRepository(connection, organization_id=known.organization_id)
-            assert (await jobs.get(known.id)).status is JobStatus.VALIDATING_FILES
-            await jobs.start(known.id)
-            assert [job.id async for job in jobs.iterate()] == [known.id]
+            jobs = AsyncFineTuningJobRepository(connection, organization_id=job.organization_id)
+            assert (await jobs.get(job.id)).status is JobStatus.VALIDATING_FILES
+            await jobs.start(job.id)
+            assert [job.id async for job in jobs.iterate()] == [job.id]
             with pytest.raises(JobNotFoundError):
-                await AsyncFineTuningJobRepository(connection, organization_id="org-other").get(known.id)
+                await AsyncFineTuningJobRepository(connection, organization_id="org-other").get(job.id)
             await connection.commit()
         store = AsyncFineTuningStore(engine)
-        assert (await store.jobs.get(known.id)).status is JobStatus.RUNNING
+        assert (await store.jobs.get(job.id)).status is JobStatus.RUNNING
         assert store.engine.sync_engine is engine.sync_engine
         await store.close()
         assert checked_out(store) == 0
-        assert (await store.jobs.get(known.id)).status is JobStatus.RUNNING  # the host's engine is still open
+        assert (await store.jobs.get(job.id)).status is JobStatus.RUNNING  # the host's engine is still open
         await engine.dispose()
 
-    asyncio.run(live_inside())
+    asyncio.run(use_repositories())
 
 
-def test_an_async_engine_in_a_sync_store_is_refused_with_what_to_use_and_the_other_way_round(async_url: str, url: str) -> None:
+def test_the_error_for_an_async_engine_in_a_sync_store_or_the_reverse_names_the_right_class(async_url: str, url: str) -> None:
     engine, sync_engine = create_async_engine(async_url), create_engine(url)
 
-    for call, says in (
-        (lambda: FineTuningStore(wrong(engine)), "AsyncFineTuningStore"),
-        (lambda: AsyncFineTuningStore(wrong(sync_engine)), "FineTuningStore"),
+    for call, right_class in (
+        (lambda: FineTuningStore(untyped(engine)), "AsyncFineTuningStore"),
+        (lambda: AsyncFineTuningStore(untyped(sync_engine)), "FineTuningStore"),
     ):
-        with pytest.raises(TypeError, match=says):
+        with pytest.raises(TypeError, match=right_class):
             call()
     with pytest.raises(UnsupportedDatabaseError, match="AsyncFineTuningStore"):
         FineTuningStore(engine.sync_engine)
     for source in (sync_engine, engine, AsyncConnection(engine), None):
         with pytest.raises(TypeError, match="Async"):
-            AsyncFineTuningJobRepository(wrong(source))
+            AsyncFineTuningJobRepository(untyped(source))
 
 
-def wrong(value: object) -> Any:
+def untyped(value: object) -> Any:
     return value
 
 
 def on_five_connections(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function on a store whose pool is limited to five connections, and return its result."""
+
     async def main() -> T:
         async with AsyncFineTuningStore.from_url(url) as store:
             store.engine.pool._max_overflow = 0  # type: ignore[attr-defined]
             return await work(store)
 
-    answer = asyncio.run(main())
+    result = asyncio.run(main())
     gc.collect()
-    return answer
+    return result

@@ -1,4 +1,4 @@
-"""What a hostile reviewer tried once, and what must stay refused or right."""
+"""Regression tests for the findings of a hostile review: each attempt must be refused or give the right result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fine_tuning_store import (
     SchemaConflictError,
 )
 from fine_tuning_store.schema import migrations_path
-from tests.contract.test_units import lost
+from tests.contract.test_units import retryable_error
 from tests.support.databases import Database
 from tests.support.factories import a_job, stored
 
@@ -39,7 +39,7 @@ connection.commit()
 
 
 def host_alembic(folder: Path, connection: Any) -> Config:
-    """A host's own Alembic with our revisions among its version_locations."""
+    """Return the Alembic configuration of a host, with the store's revisions in its version_locations."""
     folder.mkdir(exist_ok=True)
     (folder / "env.py").write_text(HOST_ENV)
     config = Config()
@@ -50,13 +50,13 @@ def host_alembic(folder: Path, connection: Any) -> Config:
     return config
 
 
-def test_a_hosts_alembic_neither_adopts_nor_drops_a_table_of_our_name(database: Database, tmp_path: Path) -> None:
+def test_a_hosts_alembic_neither_adopts_nor_drops_a_foreign_table_named_like_the_stores(database: Database, tmp_path: Path) -> None:
     from alembic import command
 
     with database.empty() as url:
         engine = create_engine(url)
         with engine.begin() as connection:
-            connection.execute(text("CREATE TABLE fine_tuning_jobs (id INTEGER, theirs INTEGER)"))
+            connection.execute(text("CREATE TABLE fine_tuning_jobs (id INTEGER, other INTEGER)"))
             connection.execute(text("INSERT INTO fine_tuning_jobs VALUES (1, 2)"))
         with engine.connect() as connection, pytest.raises(RuntimeError, match="fine_tuning_jobs"):
             command.upgrade(host_alembic(tmp_path / "host", connection), "heads")
@@ -65,7 +65,7 @@ def test_a_hosts_alembic_neither_adopts_nor_drops_a_table_of_our_name(database: 
         engine.dispose()
 
 
-def test_migrating_again_after_a_hosts_alembic_did_lowers_no_compatibility(database: Database, tmp_path: Path) -> None:
+def test_migrating_again_with_a_hosts_alembic_does_not_lower_the_compatibility(database: Database, tmp_path: Path) -> None:
     from alembic import command
 
     with database.empty() as url, FineTuningStore.from_url(url) as store:
@@ -84,7 +84,7 @@ def test_migrating_again_after_a_hosts_alembic_did_lowers_no_compatibility(datab
         engine.dispose()
 
 
-def test_a_downgrade_that_was_cut_off_is_reported_and_can_be_finished(empty_url: str) -> None:
+def test_an_interrupted_downgrade_is_reported_by_upgrade(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with store.engine.begin() as connection:
@@ -96,16 +96,16 @@ def test_a_downgrade_that_was_cut_off_is_reported_and_can_be_finished(empty_url:
             store.schema.upgrade()
 
 
-def test_an_iterator_is_found_whole_by_a_second_run(store: FineTuningStore) -> None:
+def test_a_retry_sees_all_items_of_an_iterator(store: FineTuningStore) -> None:
     job = stored(store, status="running")
     failures: list[int] = []
 
-    def lose_once(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def fail_once(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith("INSERT /* fine_tuning_store.insert_fine_tuning_job_result_files */") and not failures:
             failures.append(1)
-            raise lost()
+            raise retryable_error()
 
-    event.listen(store._transactions.engine, "before_cursor_execute", lose_once)
+    event.listen(store._transactions.engine, "before_cursor_execute", fail_once)
 
     done = store.jobs.succeed(job.id, fine_tuned_model="m", result_files=(f"file-{number}" for number in range(3)))
 
@@ -113,7 +113,7 @@ def test_an_iterator_is_found_whole_by_a_second_run(store: FineTuningStore) -> N
     assert done.result_files == ("file-0", "file-1", "file-2")
 
 
-def test_a_refused_import_leaves_nothing_in_a_hosts_transaction_however_its_engine_splits_it(url: str, store: FineTuningStore) -> None:
+def test_a_refused_import_writes_nothing_in_a_hosts_transaction_even_in_several_statements(url: str, store: FineTuningStore) -> None:
     stored(store, id="z-05")
     engine = create_engine(url, insertmanyvalues_page_size=2)
 
@@ -125,7 +125,7 @@ def test_a_refused_import_leaves_nothing_in_a_hosts_transaction_however_its_engi
 
 
 def test_an_engine_that_commits_each_statement_is_refused(url: str, database: Database) -> None:
-    if database.name == "sqlite":  # where BEGIN IMMEDIATE makes a transaction all the same
+    if database.name == "sqlite":  # the store sends BEGIN IMMEDIATE itself
         return
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
 
@@ -134,26 +134,26 @@ def test_an_engine_that_commits_each_statement_is_refused(url: str, database: Da
     engine.dispose()
 
 
-def test_an_update_that_waited_for_an_end_returns_the_whole_end(store: FineTuningStore, url: str, database: Database) -> None:
+def test_an_update_that_waited_for_a_failure_returns_the_whole_failed_job(store: FineTuningStore, url: str, database: Database) -> None:
     job = stored(store, status="running")
-    answers = []
+    results = []
     with store.begin() as unit:
         unit.jobs.fail(job.id, JobError(code="broken"))
 
         def wait() -> None:
             with FineTuningStore.from_url(url) as other:
-                answers.append(other.jobs.update(job.id, metadata={"late": "yes"}))
+                results.append(other.jobs.update(job.id, metadata={"late": "yes"}))
 
         waiter = threading.Thread(target=wait)
         waiter.start()
-        waiter.join(0.5)  # until it waits for the row; a shorter wait would only make the test weaker
+        waiter.join(0.5)  # long enough for it to wait for the row; if not, the test passes without testing the wait
     waiter.join()
 
-    assert answers == [store.jobs.get(job.id)]
-    assert answers[0].error == JobError(code="broken")
+    assert results == [store.jobs.get(job.id)]
+    assert results[0].error == JobError(code="broken")
 
 
-def test_a_start_resolves_what_an_import_kept_aside(store: FineTuningStore) -> None:
+def test_a_start_replaces_a_hyperparameter_that_an_import_kept_in_extra(store: FineTuningStore) -> None:
     job = stored(store, status="queued", hyperparameters=Hyperparameters(extra={"n_epochs": 2.5, "warmup": 1}))
 
     started = store.jobs.start(job.id, hyperparameters=Hyperparameters(n_epochs=3, extra={"schedule": "cosine"}))
@@ -162,7 +162,7 @@ def test_a_start_resolves_what_an_import_kept_aside(store: FineTuningStore) -> N
     assert store.jobs.add(replace(started, id="ftjob-again")).hyperparameters == started.hyperparameters
 
 
-def test_a_start_takes_no_hyperparameter_of_another_method(store: FineTuningStore) -> None:
+def test_a_start_refuses_a_hyperparameter_of_another_method(store: FineTuningStore) -> None:
     job = stored(store, status="queued", method=Method())
 
     with pytest.raises(InvalidValueError, match=r"hyperparameters\.beta"):
@@ -171,22 +171,22 @@ def test_a_start_takes_no_hyperparameter_of_another_method(store: FineTuningStor
     assert store.jobs.get(job.id) == job
 
 
-def test_a_repository_of_a_unit_cannot_be_turned_to_an_organization(store: FineTuningStore) -> None:
+def test_a_repository_cannot_be_made_of_a_unit_or_for_an_empty_organization(store: FineTuningStore) -> None:
     with store.begin() as unit, pytest.raises(TypeError):
         FineTuningJobRepository(unit, organization_id="org-1")  # type: ignore[arg-type]
     with store.begin() as unit, pytest.raises(InvalidValueError, match="organization_id"):
         FineTuningJobRepository(unit.connection, organization_id="")
 
 
-def test_a_hosts_listeners_hold_for_reads_as_for_writes(url: str, store: FineTuningStore) -> None:
+def test_a_hosts_begin_listener_is_called_for_reads_too(url: str, store: FineTuningStore) -> None:
     engine = create_engine(url)
-    begun: list[int] = []
-    event.listen(engine, "begin", lambda _: begun.append(1))
+    begins: list[int] = []
+    event.listen(engine, "begin", lambda _: begins.append(1))
     job = stored(store)
 
     FineTuningStore(engine).jobs.get(job.id)
 
-    assert begun
+    assert begins
     engine.dispose()
 
 
@@ -205,7 +205,7 @@ def test_blocks_of_two_stores_may_end_out_of_order(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_hosts_patience_with_locks_is_as_it_was_after_a_migration(tmp_path: Path) -> None:
+def test_a_migration_restores_the_hosts_lock_timeout(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/jobs.db", connect_args={"timeout": 3}, pool_size=1)
 
     FineTuningStore(engine).schema.upgrade()
@@ -216,7 +216,7 @@ def test_a_hosts_patience_with_locks_is_as_it_was_after_a_migration(tmp_path: Pa
     engine.dispose()
 
 
-def test_no_secret_is_shown(sqlite_store: FineTuningStore) -> None:
+def test_secrets_are_not_shown(sqlite_store: FineTuningStore) -> None:
     with pytest.raises(InvalidValueError) as caught:
         sqlite_store.jobs.create(
             organization_id="o",
@@ -230,12 +230,12 @@ def test_no_secret_is_shown(sqlite_store: FineTuningStore) -> None:
 
 
 @pytest.mark.parametrize("revision", [None, 5, ""])
-def test_a_revision_that_is_no_text_is_refused(sqlite_store: FineTuningStore, revision: Any) -> None:
+def test_a_revision_that_is_not_a_string_is_refused(sqlite_store: FineTuningStore, revision: Any) -> None:
     with pytest.raises(InvalidValueError, match="revision"):
         sqlite_store.schema.upgrade(revision)
 
 
-def test_a_wait_that_is_no_number_of_seconds_is_refused(sqlite_store: FineTuningStore) -> None:
+def test_a_lock_timeout_that_is_not_a_number_of_seconds_is_refused(sqlite_store: FineTuningStore) -> None:
     for seconds in ("x", None, -1, True):
         with pytest.raises(InvalidValueError, match="lock_timeout"):
             sqlite_store.schema.downgrade("base", lock_timeout=seconds)  # type: ignore[arg-type]

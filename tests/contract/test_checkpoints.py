@@ -1,4 +1,4 @@
-"""Checkpoints of jobs: what is kept of them, their order, their pages, and their end."""
+"""Checkpoints of jobs: their members, order, pages and deletion."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_created_checkpoint_is_returned_as_it_is_stored(url: str) -> None:
 
 
 @each("metrics", [{}, {"step": 100.0, "train_loss": 3.3e-06, "type": "supervised"}, {"a": {"b": [None, {"c": "\U0001f600"}]}}, {"": None}])
-def test_metrics_are_kept_as_they_came(store: FineTuningStore, metrics: dict[str, Any]) -> None:
+def test_metrics_are_stored_unchanged(store: FineTuningStore, metrics: dict[str, Any]) -> None:
     job = stored(store)
     created = store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=MODEL, metrics=metrics)
     added = store.checkpoints.add(a_checkpoint(job.id, 0, metrics=metrics, extra={"new": metrics}))
@@ -75,7 +75,7 @@ def test_metrics_are_kept_as_they_came(store: FineTuningStore, metrics: dict[str
     assert [repr(checkpoint.metrics) for checkpoint in store.checkpoints.list(job.id)] == [repr(metrics)] * 2
 
 
-def test_no_metrics_are_an_empty_object(store: FineTuningStore) -> None:
+def test_metrics_default_to_an_empty_object(store: FineTuningStore) -> None:
     job = stored(store)
     store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=MODEL)
 
@@ -83,7 +83,7 @@ def test_no_metrics_are_an_empty_object(store: FineTuningStore) -> None:
 
 
 @each("status", list(JobStatus))
-def test_a_job_of_any_status_takes_checkpoints(store: FineTuningStore, status: JobStatus) -> None:
+def test_a_job_of_any_status_accepts_checkpoints(store: FineTuningStore, status: JobStatus) -> None:
     job = in_status(store, status)
     checkpoint = store.checkpoints.add(a_checkpoint(job.id, 1))
 
@@ -91,7 +91,7 @@ def test_a_job_of_any_status_takes_checkpoints(store: FineTuningStore, status: J
     assert store.jobs.get(job.id) == job
 
 
-def test_an_id_that_the_job_has_is_refused(store: FineTuningStore) -> None:
+def test_an_id_that_the_job_already_has_is_refused(store: FineTuningStore) -> None:
     job = stored(store)
     first = store.checkpoints.add(a_checkpoint(job.id, 1))
 
@@ -104,18 +104,18 @@ def test_an_id_that_the_job_has_is_refused(store: FineTuningStore) -> None:
     assert store.checkpoints.list(job.id).data == (second, first)
 
 
-def test_two_jobs_may_have_checkpoints_of_one_id_and_one_model(store: FineTuningStore) -> None:
+def test_two_jobs_may_have_checkpoints_of_the_same_id_and_model(store: FineTuningStore) -> None:
     one, other = stored(store), stored(store)
     for job in (one, other):
         checkpoint = store.checkpoints.add(a_checkpoint(job.id, 1))
         assert store.checkpoints.list(job.id).data == (checkpoint,)
 
 
-def test_a_job_may_have_several_checkpoints_of_one_model(store: FineTuningStore) -> None:
+def test_a_job_may_have_several_checkpoints_of_the_same_model(store: FineTuningStore) -> None:
     job = stored(store)
-    kept = [store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=MODEL) for _ in range(3)]
+    created = [store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=MODEL) for _ in range(3)]
 
-    assert store.checkpoints.list(job.id).data == tuple(kept[::-1])
+    assert store.checkpoints.list(job.id).data == tuple(created[::-1])
 
 
 STEPS = [5, 5, 5, 0, -3, 2**63 - 1, -(2**63), 5]
@@ -124,17 +124,17 @@ STEPS = [5, 5, 5, 0, -3, 2**63 - 1, -(2**63), 5]
 @each("limit", [1, 2, 3, 7, 8, 9, 1000])
 def test_pages_show_the_newest_step_first_and_every_checkpoint_once(store: FineTuningStore, limit: int) -> None:
     job, other = stored(store), stored(store)
-    kept = [store.checkpoints.add(a_checkpoint(job.id, step, id=f"ftckpt_{number}")) for number, step in enumerate(STEPS)]
+    expected = [store.checkpoints.add(a_checkpoint(job.id, step, id=f"ftckpt_{number}")) for number, step in enumerate(STEPS)]
     store.checkpoints.add(a_checkpoint(other.id, 5))
-    kept.sort(key=lambda checkpoint: (checkpoint.step_number, checkpoint.id), reverse=True)
+    expected.sort(key=lambda checkpoint: (checkpoint.step_number, checkpoint.id), reverse=True)
 
-    after, begin = None, 0
-    while begin < len(kept):
+    after, start = None, 0
+    while start < len(expected):
         page = store.checkpoints.list(job.id, after=after, limit=limit)
-        assert list(page) == kept[begin : begin + limit]
-        assert page.has_more == (begin + limit < len(kept))
+        assert list(page) == expected[start : start + limit]
+        assert page.has_more == (start + limit < len(expected))
         assert (page.first_id, page.last_id) == (page.data[0].id, page.data[-1].id)
-        after, begin = page.last_id, begin + limit
+        after, start = page.last_id, start + limit
     last = store.checkpoints.list(job.id, after=after, limit=limit)
     assert (last.data, last.has_more, last.first_id, last.last_id) == ((), False, None, None)
 
@@ -155,7 +155,7 @@ def test_a_job_without_checkpoints_has_an_empty_page(store: FineTuningStore) -> 
 
 
 @each("after", ["ftckpt_none", "FTCKPT_0001", "ftckpt_0001 ", "ftckpt_0002"])
-def test_a_cursor_that_is_no_checkpoint_of_the_job_is_refused(store: FineTuningStore, after: str) -> None:
+def test_a_cursor_that_is_not_a_checkpoint_of_the_job_is_refused(store: FineTuningStore, after: str) -> None:
     job, other = stored(store), stored(store)
     store.checkpoints.add(a_checkpoint(job.id, 1))
     store.checkpoints.add(a_checkpoint(other.id, 2))
@@ -172,19 +172,19 @@ def test_every_method_refuses_an_unknown_job(store: FineTuningStore, call: str) 
     assert caught.value.job_id == "ftjob-unknown"
 
 
-def test_checkpoints_end_with_their_job(store: FineTuningStore) -> None:
+def test_checkpoints_are_deleted_with_their_job(store: FineTuningStore) -> None:
     job, other = stored(store, status="failed"), stored(store)
     store.checkpoints.add(a_checkpoint(job.id, 1))
-    kept = store.checkpoints.add(a_checkpoint(other.id, 1))
+    remaining = store.checkpoints.add(a_checkpoint(other.id, 1))
 
     store.jobs.delete(job.id)
 
     stored(store, id=job.id)
     assert store.checkpoints.list(job.id).data == ()
-    assert store.checkpoints.list(other.id).data == (kept,)
+    assert store.checkpoints.list(other.id).data == (remaining,)
 
 
-def test_checkpoints_of_a_unit_that_is_rolled_back_are_gone(store: FineTuningStore) -> None:
+def test_checkpoints_of_a_unit_that_is_rolled_back_are_not_stored(store: FineTuningStore) -> None:
     job = stored(store)
     with pytest.raises(RuntimeError), store.begin() as unit:
         unit.checkpoints.add(a_checkpoint(job.id, 1))
@@ -210,7 +210,7 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_a_wrong_checkpoint_is_refused_by_the_name_of_its_member(store: FineTuningStore) -> None:
+def test_the_error_for_a_wrong_checkpoint_names_the_member(store: FineTuningStore) -> None:
     job = stored(store)
     value: Any
     for field, members in BROKEN:
@@ -224,9 +224,9 @@ def test_a_wrong_checkpoint_is_refused_by_the_name_of_its_member(store: FineTuni
     assert store.checkpoints.list(job.id).data == ()
 
 
-def test_wrong_arguments_are_refused_by_name(store: FineTuningStore) -> None:
+def test_the_error_for_a_wrong_argument_names_it(store: FineTuningStore) -> None:
     job = stored(store)
-    whole: dict[str, Any] = {"step_number": 1, "fine_tuned_model_checkpoint": MODEL}
+    arguments: dict[str, Any] = {"step_number": 1, "fine_tuned_model_checkpoint": MODEL}
     wrong_creates: list[tuple[str, Any]] = [
         ("step_number", True),
         ("fine_tuned_model_checkpoint", ""),
@@ -239,7 +239,7 @@ def test_wrong_arguments_are_refused_by_name(store: FineTuningStore) -> None:
     ]
     for field, value in wrong_creates:
         with pytest.raises(InvalidValueError) as caught:
-            store.checkpoints.create(job.id, **{**whole, field: value})
+            store.checkpoints.create(job.id, **{**arguments, field: value})
         assert caught.value.field.split(".")[0] == field
     for field, value in wrong_lists:
         with pytest.raises(InvalidValueError) as caught:
@@ -253,7 +253,7 @@ def test_wrong_arguments_are_refused_by_name(store: FineTuningStore) -> None:
             store.checkpoints.list(id, after="a")  # type: ignore[arg-type]
         assert caught.value.field == "job_id"
         with pytest.raises(InvalidValueError) as caught:
-            store.checkpoints.create(id, **whole)  # type: ignore[arg-type]
+            store.checkpoints.create(id, **arguments)  # type: ignore[arg-type]
         assert caught.value.field == "fine_tuning_job_id"
 
 
@@ -267,12 +267,12 @@ def add_all(wait: Callable[[], object], url: str, job_id: str) -> int:
                 store.checkpoints.add(a_checkpoint(job_id, step))
                 added += 1
             except InvalidValueError as error:
-                assert error.field == "id"  # noqa: PT017 - this runs in a process of its own
+                assert error.field == "id"  # noqa: PT017 - this runs in a separate process
     return added
 
 
 @pytest.mark.slow
-def test_of_two_processes_that_add_the_same_checkpoints_each_is_added_once(store: FineTuningStore, url: str) -> None:
+def test_two_processes_that_add_the_same_checkpoints_add_each_once(store: FineTuningStore, url: str) -> None:
     job = stored(store)
 
     results = at_once(*[(add_all, (url, job.id))] * 2)

@@ -1,4 +1,4 @@
-"""Events of jobs: positions without gaps, pages in both directions, imports, moves that tell, and readers beside writers."""
+"""Events of jobs: positions without gaps, pages in both directions, imports, events of transitions, and concurrent access."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CALLS: dict[str, Callable[[FineTuningStore, str], object]] = {
     "list": lambda store, id: store.events.list(id),
     "list after": lambda store, id: store.events.list(id, after="ftevent-1"),
     "tail": lambda store, id: store.events.tail(id),
-    "tail behind": lambda store, id: store.events.tail(id, 5),
+    "tail after": lambda store, id: store.events.tail(id, 5),
 }
 
 
@@ -48,7 +48,7 @@ def an_event(number: int, **members: Any) -> FineTuningJobEvent:
     )
 
 
-def all_of(store: FineTuningStore, job_id: str) -> tuple[FineTuningJobEvent, ...]:
+def all_events(store: FineTuningStore, job_id: str) -> tuple[FineTuningJobEvent, ...]:
     page = store.events.tail(job_id, limit=1000)
     assert not page.has_more
     assert [event.position for event in page] == list(range(1, len(page) + 1))
@@ -56,7 +56,7 @@ def all_of(store: FineTuningStore, job_id: str) -> tuple[FineTuningJobEvent, ...
 
 
 def messages(store: FineTuningStore, job_id: str) -> list[str]:
-    return [event.message for event in all_of(store, job_id)]
+    return [event.message for event in all_events(store, job_id)]
 
 
 # Appending
@@ -75,13 +75,13 @@ def test_an_appended_event_is_returned_as_it_is_stored(url: str) -> None:
         assert store.events.list(job.id).data == (event,)
 
 
-def test_an_event_is_an_info_message_without_data_unless_it_says_more(store: FineTuningStore) -> None:
+def test_an_event_is_an_info_message_without_data_by_default(store: FineTuningStore) -> None:
     event = store.events.append(stored(store).id, "hello")
 
     assert (event.level, event.type, event.data, event.extra) == ("info", "message", None, {})
 
 
-def test_positions_count_each_jobs_events_from_one(store: FineTuningStore) -> None:
+def test_positions_count_the_events_of_each_job_from_one(store: FineTuningStore) -> None:
     one, other = stored(store), stored(store)
     for number in range(3):
         store.events.append(one.id, f"one {number}")
@@ -92,7 +92,7 @@ def test_positions_count_each_jobs_events_from_one(store: FineTuningStore) -> No
 
 
 @each("data", [None, {}, [], 0, False, "", {"a": None}, {"a": {"b": [1, 2.5, None, {"c": "\U0001f600"}]}}, [None], 1e-300])
-def test_data_comes_back_as_it_was_given(store: FineTuningStore, data: Any) -> None:
+def test_data_is_stored_unchanged(store: FineTuningStore, data: Any) -> None:
     job = stored(store)
     event = store.events.append(job.id, "hello", data=data)
 
@@ -101,23 +101,23 @@ def test_data_comes_back_as_it_was_given(store: FineTuningStore, data: Any) -> N
 
 
 @each(("level", "type"), [("", None), ("warning", ""), ("Fatal \U0001f600", "moderation_checks"), ("a" * 64, "b" * 64)])
-def test_levels_and_types_are_kept_as_they_came(store: FineTuningStore, level: str, type: str | None) -> None:
+def test_levels_and_types_are_stored_unchanged(store: FineTuningStore, level: str, type: str | None) -> None:
     job = stored(store)
     event = store.events.append(job.id, "", level=level, type=type)
 
     assert (event.message, event.level, event.type) == ("", level, type)
-    assert all_of(store, job.id) == (event,)
+    assert all_events(store, job.id) == (event,)
 
 
-def test_a_long_message_is_kept(store: FineTuningStore) -> None:
+def test_a_long_message_is_stored(store: FineTuningStore) -> None:
     job = stored(store)
     event = store.events.append(job.id, "\U0001f600" * 100_000)
 
-    assert all_of(store, job.id) == (event,)
+    assert all_events(store, job.id) == (event,)
 
 
 @each("status", list(JobStatus))
-def test_a_job_of_any_status_takes_events(store: FineTuningStore, status: JobStatus) -> None:
+def test_a_job_of_any_status_accepts_events(store: FineTuningStore, status: JobStatus) -> None:
     job = in_status(store, status)
     store.events.append(job.id, "Training tokens billed: 5000")
 
@@ -125,8 +125,8 @@ def test_a_job_of_any_status_takes_events(store: FineTuningStore, status: JobSta
     assert store.jobs.get(job.id) == job
 
 
-def test_an_event_is_dated_when_its_transaction_has_begun(url: str) -> None:
-    """So ids and times follow the positions, also of an event that waited for another transaction."""
+def test_the_time_of_an_event_is_read_inside_its_transaction(url: str) -> None:
+    """Ids and times therefore increase with the positions, even if an event waited for another transaction."""
     times = itertools.count(NOW)
     with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:
         job = stored(store, status="queued")
@@ -139,7 +139,7 @@ def test_an_event_is_dated_when_its_transaction_has_begun(url: str) -> None:
     assert first.id < second.id
 
 
-def test_several_events_are_appended_at_once_in_their_order(url: str) -> None:
+def test_append_many_appends_events_in_their_order(url: str) -> None:
     with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         job = stored(store)
         store.events.append(job.id, "before")
@@ -153,60 +153,60 @@ def test_several_events_are_appended_at_once_in_their_order(url: str) -> None:
         ]
         assert [(event.position, event.job_id, event.created_at) for event in events] == [(2, job.id, NOW), (3, job.id, NOW)]
         assert len({event.id for event in events}) == 2
-        assert all_of(store, job.id)[1:] == events
+        assert all_events(store, job.id)[1:] == events
         assert store.events.append_many(job.id, []) == ()
 
 
 # Importing
 
 
-def test_imported_events_keep_their_ids_and_times_in_the_order_given(store: FineTuningStore) -> None:
+def test_imported_events_keep_their_ids_times_and_order(store: FineTuningStore) -> None:
     job = stored(store)
     store.events.append(job.id, "before")
-    given = [an_event(2, extra={"new": {"a": [1]}}), an_event(1, type=None, data=[1], position=77, job_id="ftjob-other"), an_event(3)]
+    events = [an_event(2, extra={"new": {"a": [1]}}), an_event(1, type=None, data=[1], position=77, job_id="ftjob-other"), an_event(3)]
 
-    kept = store.events.import_many(job.id, iter(given))
+    imported = store.events.import_many(job.id, iter(events))
 
-    assert kept == tuple(replace(event, job_id=job.id, position=position) for position, event in enumerate(given, 2))
-    assert all_of(store, job.id)[1:] == kept
+    assert imported == tuple(replace(event, job_id=job.id, position=position) for position, event in enumerate(events, 2))
+    assert all_events(store, job.id)[1:] == imported
     assert store.events.append(job.id, "after").position == 5
 
 
-def test_no_events_at_all_are_imported_without_a_trace(store: FineTuningStore) -> None:
+def test_an_import_of_no_events_does_nothing(store: FineTuningStore) -> None:
     job = stored(store)
 
     assert store.events.import_many(job.id, []) == ()
     assert store.events.append(job.id, "hello").position == 1
 
 
-def test_an_import_may_be_as_long_as_ten_thousand_events(store: FineTuningStore) -> None:
+def test_an_import_may_have_up_to_ten_thousand_events(store: FineTuningStore) -> None:
     job = stored(store)
 
-    kept = store.events.import_many(job.id, (an_event(number) for number in range(10_000)))
+    imported = store.events.import_many(job.id, (an_event(number) for number in range(10_000)))
 
-    assert [event.position for event in kept] == list(range(1, 10_001))
-    assert store.events.list(job.id, limit=1).data == kept[-1:]
+    assert [event.position for event in imported] == list(range(1, 10_001))
+    assert store.events.list(job.id, limit=1).data == imported[-1:]
     with pytest.raises(InvalidValueError) as caught:
         store.events.import_many(job.id, [an_event(10_000 + number) for number in range(10_001)])
     assert caught.value.field == "events"
 
 
-@each("place", [0, 1, 2, 1500])
-def test_an_import_of_an_id_that_the_job_has_writes_nothing(store: FineTuningStore, place: int) -> None:
+@each("index", [0, 1, 2, 1500])
+def test_an_import_with_an_id_that_the_job_already_has_writes_nothing(store: FineTuningStore, index: int) -> None:
     job = stored(store)
     store.events.import_many(job.id, [an_event(7)])
-    given = [an_event(100 + number) for number in range(place + 2)]
-    given[place] = an_event(7, message="again")
+    events = [an_event(100 + number) for number in range(index + 2)]
+    events[index] = an_event(7, message="again")
 
     with pytest.raises(InvalidValueError) as caught:
-        store.events.import_many(job.id, given)
+        store.events.import_many(job.id, events)
 
-    assert (caught.value.field, caught.value.value) == (f"events[{place}].id", "ftevent-0007")
+    assert (caught.value.field, caught.value.value) == (f"events[{index}].id", "ftevent-0007")
     assert messages(store, job.id) == ["event 7"]
     assert store.events.append(job.id, "next").position == 2
 
 
-def test_an_import_that_is_refused_leaves_a_unit_usable(store: FineTuningStore) -> None:
+def test_a_refused_import_leaves_the_unit_usable(store: FineTuningStore) -> None:
     job = stored(store)
     with store.begin() as unit:
         unit.events.import_many(job.id, [an_event(1)])
@@ -217,17 +217,17 @@ def test_an_import_that_is_refused_leaves_a_unit_usable(store: FineTuningStore) 
     assert messages(store, job.id) == ["event 1", "last"]
 
 
-def test_an_id_twice_in_one_import_is_refused(store: FineTuningStore) -> None:
+def test_a_duplicate_id_in_one_import_is_refused(store: FineTuningStore) -> None:
     job = stored(store)
 
     with pytest.raises(InvalidValueError) as caught:
         store.events.import_many(job.id, [an_event(1), an_event(2), an_event(1)])
 
     assert caught.value.field == "events[2].id"
-    assert all_of(store, job.id) == ()
+    assert all_events(store, job.id) == ()
 
 
-def test_two_jobs_may_have_events_of_one_id(store: FineTuningStore) -> None:
+def test_two_jobs_may_have_events_of_the_same_id(store: FineTuningStore) -> None:
     one, other = stored(store), stored(store)
     store.events.import_many(one.id, [an_event(1), an_event(2)])
     store.events.import_many(other.id, [an_event(2)])
@@ -237,39 +237,39 @@ def test_two_jobs_may_have_events_of_one_id(store: FineTuningStore) -> None:
         store.events.list(other.id, after="ftevent-0001")
 
 
-def test_ids_of_events_compare_bytewise(store: FineTuningStore) -> None:
+def test_ids_of_events_are_compared_bytewise(store: FineTuningStore) -> None:
     job = stored(store)
     ids = ["ev", "EV", "ev ", "év", "e\u0301v"]
     store.events.import_many(job.id, [an_event(1, id=id) for id in ids])
 
-    assert [event.id for event in all_of(store, job.id)] == ids
+    assert [event.id for event in all_events(store, job.id)] == ids
     assert [event.id for event in store.events.list(job.id, after="EV")] == ["ev"]
 
 
 # Reading
 
 
-def test_a_list_is_newest_first_by_position_whatever_the_times_and_ids_say(store: FineTuningStore) -> None:
+def test_a_list_is_ordered_by_position_descending_regardless_of_times_and_ids(store: FineTuningStore) -> None:
     job = stored(store)
-    kept = store.events.import_many(job.id, [an_event(5), an_event(1), an_event(9), an_event(3)])
+    imported = store.events.import_many(job.id, [an_event(5), an_event(1), an_event(9), an_event(3)])
 
     page = store.events.list(job.id)
 
-    assert page.data == kept[::-1]
+    assert page.data == imported[::-1]
     assert (page.first_id, page.last_id, page.has_more) == ("ftevent-0003", "ftevent-0005", False)
 
 
 @each("limit", [1, 2, 3, 6, 7, 1000])
-def test_pages_show_every_event_once_and_know_whether_more_follow(store: FineTuningStore, limit: int) -> None:
+def test_pages_contain_every_event_once_and_whether_more_follow(store: FineTuningStore, limit: int) -> None:
     job = stored(store)
-    kept = store.events.import_many(job.id, [an_event(number) for number in range(6)])[::-1]
-    after, begin = None, 0
+    expected = store.events.import_many(job.id, [an_event(number) for number in range(6)])[::-1]
+    after, start = None, 0
     while True:
         page = store.events.list(job.id, after=after, limit=limit)
-        assert page.data == kept[begin : begin + limit]
-        assert page.has_more == (begin + limit < 6)
+        assert page.data == expected[start : start + limit]
+        assert page.has_more == (start + limit < 6)
         assert (page.first_id, page.last_id) == (page.data[0].id, page.data[-1].id)
-        after, begin = page.last_id, begin + limit
+        after, start = page.last_id, start + limit
         if not page.has_more:
             break
     last = store.events.list(job.id, after=after, limit=limit)
@@ -286,13 +286,13 @@ def test_a_list_has_twenty_events_and_a_tail_a_hundred_by_default(store: FineTun
 
 
 @each("limit", [1, 4, 5, 6])
-def test_a_tail_is_oldest_first_behind_a_position(store: FineTuningStore, limit: int) -> None:
+def test_a_tail_is_oldest_first_after_a_position(store: FineTuningStore, limit: int) -> None:
     job = stored(store)
-    kept = store.events.import_many(job.id, [an_event(number) for number in range(5)])
+    imported = store.events.import_many(job.id, [an_event(number) for number in range(5)])
 
     for position in range(7):
         page = store.events.tail(job.id, position, limit=limit)
-        assert page.data == kept[position : position + limit]
+        assert page.data == imported[position : position + limit]
         assert page.has_more == (position + limit < 5)
 
 
@@ -304,7 +304,7 @@ def test_a_job_without_events_has_empty_pages(store: FineTuningStore) -> None:
 
 
 @each("after", ["ftevent-none", "ftevent-0001 ", "FTEVENT-0001", "\U0001f600"])
-def test_a_cursor_that_is_no_event_of_the_job_is_refused(store: FineTuningStore, after: str) -> None:
+def test_a_cursor_that_is_not_an_event_of_the_job_is_refused(store: FineTuningStore, after: str) -> None:
     job = stored(store)
     store.events.import_many(job.id, [an_event(1)])
 
@@ -321,7 +321,7 @@ def test_every_method_refuses_an_unknown_job(store: FineTuningStore, call: str, 
     assert caught.value.job_id == id
 
 
-def test_events_end_with_their_job(store: FineTuningStore) -> None:
+def test_events_are_deleted_with_their_job(store: FineTuningStore) -> None:
     job, other = stored(store, status="failed"), stored(store, status="failed")
     for id in (job.id, other.id):
         store.events.import_many(id, [an_event(1), an_event(2)])
@@ -330,9 +330,9 @@ def test_events_end_with_their_job(store: FineTuningStore) -> None:
 
     with pytest.raises(JobNotFoundError):
         store.events.list(job.id)
-    assert len(all_of(store, other.id)) == 2
+    assert len(all_events(store, other.id)) == 2
     stored(store, id=job.id)
-    assert all_of(store, job.id) == ()
+    assert all_events(store, job.id) == ()
     assert store.events.append(job.id, "first").position == 1
 
 
@@ -363,7 +363,7 @@ def test_a_unit_sees_its_own_events_and_commits_them_with_its_transitions(store:
     assert messages(store, job.id) == ["one", "two", "three"]
 
 
-# Moves that tell
+# Events of transitions
 
 
 @each("verb", TRANSITIONS)
@@ -372,16 +372,16 @@ def test_a_transition_appends_its_event_when_it_is_applied_and_only_then(store: 
     job = in_status(store, status)
     store.events.append(job.id, "before")
     if status in TRANSITIONS[verb].sources:
-        moved = transition(store.jobs, verb, job.id, message="It moved.")
-        event = all_of(store, job.id)[1]
-        assert (event.message, event.level, event.type, event.data) == ("It moved.", "info", "message", None)
-        assert store.jobs.get(job.id) == moved
+        updated = transition(store.jobs, verb, job.id, message="It changed.")
+        event = all_events(store, job.id)[1]
+        assert (event.message, event.level, event.type, event.data) == ("It changed.", "info", "message", None)
+        assert store.jobs.get(job.id) == updated
     elif verb == "cancel" and status is JobStatus.CANCELLED:
-        assert transition(store.jobs, verb, job.id, message="It moved.") == job
+        assert transition(store.jobs, verb, job.id, message="It changed.") == job
         assert messages(store, job.id) == ["before"]
     else:
         with pytest.raises(IllegalTransitionError):
-            transition(store.jobs, verb, job.id, message="It moved.")
+            transition(store.jobs, verb, job.id, message="It changed.")
         assert messages(store, job.id) == ["before"]
 
 
@@ -389,7 +389,7 @@ def test_a_transition_without_a_message_appends_no_event(store: FineTuningStore)
     job = stored(store)
     store.jobs.enqueue(job.id)
 
-    assert all_of(store, job.id) == ()
+    assert all_events(store, job.id) == ()
 
 
 def test_a_transition_and_its_event_are_rolled_back_together(store: FineTuningStore) -> None:
@@ -399,7 +399,7 @@ def test_a_transition_and_its_event_are_rolled_back_together(store: FineTuningSt
         raise RuntimeError
 
     assert store.jobs.get(job.id) == job
-    assert all_of(store, job.id) == ()
+    assert all_events(store, job.id) == ()
 
 
 @each("verb", TRANSITIONS)
@@ -425,15 +425,15 @@ def test_a_transition_with_a_wrong_message_leaves_no_trace_in_a_unit(store: Fine
 
 # Wrong input
 
-NO_WORDS = [None, 5, b"x", "a" * 65, "\0", "\ud800", ["info"]]
-NO_IDS = [None, 5, "", "a" * 256, "\0", "\ud800"]
-NO_LIMITS = [0, -1, 1001, None, "5", 5.0, True]
-NO_JSON = [float("nan"), float("inf"), {1: 2}, {"a": b"x"}, [object()], 2**63, "\0", {"\ud800": 1}, {1, 2}]
+WRONG_NAMES = [None, 5, b"x", "a" * 65, "\0", "\ud800", ["info"]]
+WRONG_IDS = [None, 5, "", "a" * 256, "\0", "\ud800"]
+WRONG_LIMITS = [0, -1, 1001, None, "5", 5.0, True]
+WRONG_JSON = [float("nan"), float("inf"), {1: 2}, {"a": b"x"}, [object()], 2**63, "\0", {"\ud800": 1}, {1, 2}]
 
 
 def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901, PLR0912 - a table, written as loops
     value: Any
-    for value in NO_IDS:
+    for value in WRONG_IDS:
         yield "job_id", lambda store, _, value=value: store.events.append(value, "hello")
         yield "job_id", lambda store, _, value=value: store.events.import_many(value, [])
         yield "job_id", lambda store, _, value=value: store.events.list(value)
@@ -442,12 +442,12 @@ def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901,
         yield "events[1].id", lambda store, id, value=value: store.events.import_many(id, [an_event(1), an_event(2, id=value)])
         if value is not None:
             yield "after", lambda store, id, value=value: store.events.list(id, after=value)
-    for value in NO_LIMITS:
+    for value in WRONG_LIMITS:
         yield "limit", lambda store, id, value=value: store.events.list(id, limit=value)
         yield "limit", lambda store, id, value=value: store.events.tail(id, limit=value)
     for value in (-1, None, "0", 0.0, False, 2**63):
         yield "after_position", lambda store, id, value=value: store.events.tail(id, value)
-    for value in NO_WORDS:
+    for value in WRONG_NAMES:
         yield "level", lambda store, id, value=value: store.events.append(id, "hello", level=value)
         yield "events[0].level", lambda store, id, value=value: store.events.import_many(id, [an_event(1, level=value)])
         if value is not None:
@@ -456,7 +456,7 @@ def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901,
     for value in (None, 5, b"x", "a" * 1_000_001, "\0", "\ud800"):
         yield "message", lambda store, id, value=value: store.events.append(id, value)
         yield "events[0].message", lambda store, id, value=value: store.events.import_many(id, [an_event(1, message=value)])
-    for value in NO_JSON:
+    for value in WRONG_JSON:
         yield "data", lambda store, id, value=value: store.events.append(id, "hello", data=value)
         yield "events[0].data", lambda store, id, value=value: store.events.import_many(id, [an_event(1, data=value)])
         yield "events[0].extra", lambda store, id, value=value: store.events.import_many(id, [an_event(1, extra={"a": value})])
@@ -471,7 +471,7 @@ def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901,
         yield "events[1]", lambda store, id, value=value: store.events.append_many(id, [{"message": "hello"}, value])
     for value in (None, 5, "events", [{"message": "hello"}] * 10_001):
         yield "events", lambda store, id, value=value: store.events.append_many(id, value)
-    yield "events[0]", lambda store, id: store.events.append_many(id, [{"message": "hello", "colour": "red"}])
+    yield "events[0]", lambda store, id: store.events.append_many(id, [{"message": "hello", "unknown": "red"}])
     yield "events[1].message", lambda store, id: store.events.append_many(id, [{"message": "hello"}, {"message": "\0"}])
     yield "events[0].level", lambda store, id: store.events.append_many(id, [{"message": "hello", "level": "a" * 65}])
     yield "events[0].data", lambda store, id: store.events.append_many(id, [{"message": "hello", "data": float("nan")}])
@@ -480,14 +480,14 @@ def wrong_calls() -> Iterator[tuple[str, Callable[..., object]]]:  # noqa: C901,
 WRONG = list(wrong_calls())
 
 
-def test_wrong_input_is_refused_by_the_name_of_its_argument(store: FineTuningStore) -> None:
+def test_the_error_for_wrong_input_names_the_argument(store: FineTuningStore) -> None:
     job = stored(store)
     for number, (field, call) in enumerate(WRONG):
         with pytest.raises(FineTuningStoreError) as caught:
             call(store, job.id)
         assert isinstance(caught.value, InvalidValueError), (number, field, caught.value)
         assert caught.value.field == field or caught.value.field.startswith((f"{field}.", f"{field}[", f"{field} (")), (number, field)
-    assert all_of(store, job.id) == ()
+    assert all_events(store, job.id) == ()
 
 
 # Processes
@@ -510,24 +510,24 @@ def follow(wait: Callable[[], object], url: str, job_id: str, number: int) -> li
     with FineTuningStore.from_url(url) as store:
         store.schema.require_usable()
         wait()
-        seen: list[int | None] = []
-        while len(seen) < number:
-            seen += [event.position for event in store.events.tail(job_id, seen[-1] or 0 if seen else 0, limit=7)]
-        return seen
+        positions: list[int | None] = []
+        while len(positions) < number:
+            positions += [event.position for event in store.events.tail(job_id, positions[-1] or 0 if positions else 0, limit=7)]
+        return positions
 
 
 @pytest.mark.slow
-def test_a_reader_who_follows_two_writers_misses_no_event(store: FineTuningStore, url: str, rounds: int) -> None:
-    job, each = stored(store), 30 * rounds
+def test_a_reader_that_follows_two_writers_misses_no_event(store: FineTuningStore, url: str, rounds: int) -> None:
+    job, number = stored(store), 30 * rounds
 
-    (one, one_error), (other, other_error), (seen, reader_error) = at_once(
-        (append_in, (url, job.id, "one", each)), (append_in, (url, job.id, "other", each)), (follow, (url, job.id, 2 * each))
+    (one, one_error), (other, other_error), (read, reader_error) = at_once(
+        (append_in, (url, job.id, "one", number)), (append_in, (url, job.id, "other", number)), (follow, (url, job.id, 2 * number))
     )
 
     assert (one_error, other_error, reader_error) == (None, None, None)
-    assert sorted(one + other) == seen == list(range(1, 2 * each + 1))
+    assert sorted(one + other) == read == list(range(1, 2 * number + 1))
     assert one == sorted(one)
-    assert len({event.id for event in all_of(store, job.id)}) == 2 * each
+    assert len({event.id for event in all_events(store, job.id)}) == 2 * number
 
 
 def import_in(wait: Callable[[], object], url: str, job_id: str) -> str:
@@ -548,6 +548,6 @@ def test_of_two_imports_of_the_same_events_one_is_refused(store: FineTuningStore
     results = at_once(*[(import_in, (url, job.id))] * 2)
 
     assert [error for _, error in results] == [None, None]
-    refused, imported = sorted(answer for answer, _ in results)
+    refused, imported = sorted(result for result, _ in results)
     assert (re.fullmatch(r"events\[\d+\]\.id", refused) is not None, imported) == (True, "imported"), refused
-    assert len(all_of(store, job.id)) == 50
+    assert len(all_events(store, job.id)) == 50

@@ -1,9 +1,10 @@
-"""Creating, reading, changing and deleting jobs."""
+"""Creating, reading, updating and deleting jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_a_job_without_any_optional_member_comes_back(store: FineTuningStore) ->
     assert (job.error, job.metadata, job.method, job.result_files, job.seed) == (None, None, None, (), None)
 
 
-def test_a_created_job_is_validating_its_files_and_filled_with_the_defaults_of_its_method(store: FineTuningStore) -> None:
+def test_a_created_job_is_validating_its_files_and_has_the_defaults_of_its_method(store: FineTuningStore) -> None:
     job = created(store, method=Method(type="dpo"), hyperparameters=Hyperparameters(beta=0.2), metadata={"team": "nlp"}, suffix="mine")
 
     assert store.jobs.get(job.id) == job
@@ -104,10 +105,10 @@ def test_a_reinforcement_job_keeps_its_grader_and_its_effort(store: FineTuningSt
     assert read.hyperparameters.compute_multiplier == "auto"
 
 
-def test_ids_rise_also_within_one_second_and_on_a_clock_that_stands_still_or_runs_back(url: str) -> None:
+def test_ids_increase_even_within_one_second_and_if_the_clock_stops_or_goes_back(url: str) -> None:
     times = [1_700_000_000.5] * 50 + [1_699_999_000.25] * 50
-    ticking = iter(times)
-    with FineTuningStore.from_url(url, clock=lambda: next(ticking)) as store:
+    clock = iter(times)
+    with FineTuningStore.from_url(url, clock=lambda: next(clock)) as store:
         jobs = [created(store) for _ in times]
 
     ids = [job.id for job in jobs]
@@ -117,7 +118,7 @@ def test_ids_rise_also_within_one_second_and_on_a_clock_that_stands_still_or_run
     assert {len(id) for id in ids} == {len("ftjob-") + 32}
 
 
-def test_a_taken_id_is_refused_and_the_stored_job_is_unchanged(store: FineTuningStore) -> None:
+def test_an_existing_id_is_refused_and_the_stored_job_is_unchanged(store: FineTuningStore) -> None:
     job = stored(store, result_files=("file-1",), metadata={"a": "b"})
 
     with pytest.raises(JobAlreadyExistsError, match=job.id):
@@ -135,17 +136,17 @@ def test_many_jobs_are_added_in_their_order_and_read_back(store: FineTuningStore
 
 
 @each("position", [0, 600, 1202])
-def test_when_one_of_many_ids_is_taken_none_is_added_also_not_in_a_unit_that_goes_on(store: FineTuningStore, position: int) -> None:
+def test_when_one_of_many_ids_exists_no_job_is_added_even_in_a_unit_that_commits(store: FineTuningStore, position: int) -> None:
     jobs = [a_job() for _ in range(1203)]
-    taken = store.jobs.add(replace(jobs[position], model="first"))
+    existing = store.jobs.add(replace(jobs[position], model="first"))
 
-    with store.begin() as unit, pytest.raises(JobAlreadyExistsError, match=taken.id):
+    with store.begin() as unit, pytest.raises(JobAlreadyExistsError, match=existing.id):
         unit.jobs.add_many(jobs)
 
-    assert list(store.jobs.iterate()) == [taken]
+    assert list(store.jobs.iterate()) == [existing]
 
 
-def test_the_same_id_twice_in_one_import_is_refused(store: FineTuningStore) -> None:
+def test_a_duplicate_id_in_one_import_is_refused(store: FineTuningStore) -> None:
     job = a_job()
 
     with pytest.raises(JobAlreadyExistsError):
@@ -154,7 +155,7 @@ def test_the_same_id_twice_in_one_import_is_refused(store: FineTuningStore) -> N
     assert store.jobs.list().data == ()
 
 
-def test_no_jobs_at_all_are_added_without_complaint(store: FineTuningStore) -> None:
+def test_add_many_accepts_no_jobs(store: FineTuningStore) -> None:
     assert store.jobs.add_many([]) == ()
 
 
@@ -182,7 +183,7 @@ def test_an_unknown_id_is_not_found_by_any_method(store: FineTuningStore) -> Non
         assert caught.value.job_id == "ftjob-none"
 
 
-def test_ids_compare_bytewise_and_without_padding(store: FineTuningStore) -> None:
+def test_ids_are_compared_bytewise_and_without_padding(store: FineTuningStore) -> None:
     job = stored(store, id="ftjob-aBc")
     padded = stored(store, id="ftjob-aBc ")
 
@@ -194,7 +195,7 @@ def test_ids_compare_bytewise_and_without_padding(store: FineTuningStore) -> Non
     assert store.jobs.get("ftjob-aBc ") == padded
 
 
-def test_several_jobs_are_returned_in_the_order_of_their_ids(store: FineTuningStore) -> None:
+def test_get_many_returns_jobs_in_the_order_of_the_ids(store: FineTuningStore) -> None:
     first, second, third = (stored(store) for _ in range(3))
 
     assert store.jobs.get_many([third.id, first.id, third.id]) == (third, first, third)
@@ -203,7 +204,7 @@ def test_several_jobs_are_returned_in_the_order_of_their_ids(store: FineTuningSt
         store.jobs.get_many([second.id, "ftjob-none"])
 
 
-def test_an_update_changes_what_is_given_and_leaves_the_rest(store: FineTuningStore) -> None:
+def test_an_update_changes_only_the_given_members(store: FineTuningStore) -> None:
     job = stored(store, trained_tokens=5, estimated_finish=7, eval_id="eval-1", metadata={"a": "1", "b": "2"}, usage_metrics={"x": 1})
 
     changed = store.jobs.update(job.id, trained_tokens=6, usage_metrics={"y": [2]}, metadata={"c": "3"})
@@ -213,7 +214,7 @@ def test_an_update_changes_what_is_given_and_leaves_the_rest(store: FineTuningSt
     assert store.jobs.list(metadata={"a": "1"}).data == ()
 
 
-def test_none_clears_in_an_update(store: FineTuningStore) -> None:
+def test_none_clears_a_member_in_an_update(store: FineTuningStore) -> None:
     job = stored(store, trained_tokens=5, estimated_finish=7, eval_id="eval-1", metadata={"a": "1"}, usage_metrics={"x": 1})
 
     cleared = store.jobs.update(job.id, trained_tokens=None, estimated_finish=None, eval_id=None, metadata=None, usage_metrics=None)
@@ -230,13 +231,13 @@ def test_an_update_of_nothing_returns_the_job(store: FineTuningStore) -> None:
 
 
 @each("status", [status for status in JobStatus if status.is_ended])
-def test_an_ended_job_takes_new_metadata_and_nothing_else(store: FineTuningStore, status: JobStatus) -> None:
+def test_only_the_metadata_of_an_ended_job_can_be_updated(store: FineTuningStore, status: JobStatus) -> None:
     job = in_status(store, status)
 
-    updated = store.jobs.update(job.id, metadata={"kept": "yes"})
-    assert updated == replace(job, metadata={"kept": "yes"}, updated_at=updated.updated_at)
+    updated = store.jobs.update(job.id, metadata={"new": "yes"})
+    assert updated == replace(job, metadata={"new": "yes"}, updated_at=updated.updated_at)
     with pytest.raises(IllegalTransitionError) as caught:
-        store.jobs.update(job.id, trained_tokens=1, metadata={"kept": "no"})
+        store.jobs.update(job.id, trained_tokens=1, metadata={"new": "no"})
 
     assert (caught.value.transition, caught.value.status) == ("update", status)
     assert store.jobs.get(job.id) == updated
@@ -258,7 +259,7 @@ def test_only_an_ended_job_is_deleted_and_only_once(store: FineTuningStore, stat
     assert store.jobs.list().data == (other,)
 
 
-def test_a_deleted_job_leaves_no_row_behind_and_its_id_can_be_used_again(store: FineTuningStore) -> None:
+def test_a_deleted_job_leaves_no_rows_and_its_id_can_be_reused(store: FineTuningStore) -> None:
     store.jobs.add(EVERYTHING)
 
     store.jobs.delete(EVERYTHING.id)

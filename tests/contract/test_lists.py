@@ -1,4 +1,4 @@
-"""Pages, filters and walks."""
+"""Pages, filters and iteration over jobs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.tables import each
 pytestmark = pytest.mark.every_driver
 
 
-def walked(store: FineTuningStore, limit: int, **arguments: Any) -> list[FineTuningJob]:
-    """All pages of a list, joined."""
+def list_in_pages(store: FineTuningStore, limit: int, **arguments: Any) -> list[FineTuningJob]:
+    """Return the jobs of all pages of a list."""
     page: Page[FineTuningJob] = store.jobs.list(limit=limit, **arguments)
     found = [*page]
     while page.has_more:
@@ -27,56 +27,56 @@ def walked(store: FineTuningStore, limit: int, **arguments: Any) -> list[FineTun
 
 @each("order", ["desc", "asc"])
 @each("limit", [1, 7, 40, 41, 1000])
-def test_pages_joined_are_the_whole_list_in_order_although_times_are_equal(store: FineTuningStore, order: str, limit: int) -> None:
+def test_pages_together_are_the_whole_ordered_list_even_if_times_are_equal(store: FineTuningStore, order: str, limit: int) -> None:
     jobs = [a_job(created_at=1_700_000_000 + number // 9) for number in range(41)]
     random.Random(1).shuffle(jobs)
     store.jobs.add_many(jobs)
     expected = sorted(jobs, key=lambda job: (job.created_at, job.id), reverse=order == "desc")
 
-    assert walked(store, limit, order=order) == expected
+    assert list_in_pages(store, limit, order=order) == expected
     assert list(store.jobs.iterate(page_size=limit, order=order)) == expected  # type: ignore[arg-type]
 
 
-def test_a_page_knows_its_ends_and_whether_more_follows(store: FineTuningStore) -> None:
+def test_a_page_has_its_first_and_last_id_and_whether_more_follow(store: FineTuningStore) -> None:
     first, second, third = (stored(store) for _ in range(3))
 
     page = store.jobs.list(limit=2)
-    rest = store.jobs.list(limit=2, after=page.last_id)
-    exact = store.jobs.list(limit=3)
-    behind = store.jobs.list(after=first.id)
+    second_page = store.jobs.list(limit=2, after=page.last_id)
+    full_page = store.jobs.list(limit=3)
+    empty_page = store.jobs.list(after=first.id)
 
     assert (page.data, page.has_more, page.first_id, page.last_id) == ((third, second), True, third.id, second.id)
-    assert (rest.data, rest.has_more) == ((first,), False)
-    assert (exact.data, exact.has_more) == ((third, second, first), False)
-    assert (behind.data, behind.has_more, behind.first_id, behind.last_id) == ((), False, None, None)
+    assert (second_page.data, second_page.has_more) == ((first,), False)
+    assert (full_page.data, full_page.has_more) == ((third, second, first), False)
+    assert (empty_page.data, empty_page.has_more, empty_page.first_id, empty_page.last_id) == ((), False, None, None)
 
 
-def test_twenty_jobs_are_a_page_unless_said_otherwise(store: FineTuningStore) -> None:
+def test_a_page_has_twenty_jobs_by_default(store: FineTuningStore) -> None:
     store.jobs.add_many(a_job() for _ in range(21))
 
     assert len(store.jobs.list()) == 20
     assert store.jobs.list().has_more
 
 
-def test_an_unknown_after_is_an_error_and_not_an_empty_page(store: FineTuningStore) -> None:
+def test_an_unknown_cursor_is_an_error_and_not_an_empty_page(store: FineTuningStore) -> None:
     stored(store)
 
     with pytest.raises(CursorNotFoundError, match="ftjob-none"):
         store.jobs.list(after="ftjob-none")
 
 
-def test_after_is_found_by_its_id_whatever_the_other_filters_say(store: FineTuningStore) -> None:
+def test_a_cursor_need_not_match_the_filters(store: FineTuningStore) -> None:
     older, cursor = stored(store, status="failed"), stored(store, status="running")
 
     assert store.jobs.list(after=cursor.id, status="failed").data == (older,)
 
 
-def test_after_of_another_organization_is_unknown_to_a_list_of_one(store: FineTuningStore) -> None:
+def test_a_cursor_of_another_organization_is_unknown_to_a_list_of_one_organization(store: FineTuningStore) -> None:
     stored(store)
-    foreign = stored(store, organization_id="org-2")
+    other = stored(store, organization_id="org-2")
 
     with pytest.raises(CursorNotFoundError):
-        store.jobs.list(after=foreign.id, organization_id="org-1")
+        store.jobs.list(after=other.id, organization_id="org-1")
 
 
 FILTERS: list[tuple[dict[str, Any], set[str]]] = [
@@ -110,7 +110,7 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
 
 
 @each(("filters", "expected"), FILTERS)
-def test_a_filter_finds_its_jobs_and_no_others(store: FineTuningStore, filters: dict[str, Any], expected: set[str]) -> None:
+def test_a_filter_finds_exactly_the_matching_jobs(store: FineTuningStore, filters: dict[str, Any], expected: set[str]) -> None:
     store.jobs.add_many(
         [
             a_job(id="a", created_at=1000, metadata={"team": "nlp", "run": "1"}, model="model-1"),
@@ -129,39 +129,39 @@ def test_a_filter_finds_its_jobs_and_no_others(store: FineTuningStore, filters: 
     )
     newest_first = sorted(expected, reverse=True)
 
-    assert [job.id for job in walked(store, 1, **filters)] == newest_first
+    assert [job.id for job in list_in_pages(store, 1, **filters)] == newest_first
     assert [job.id for job in store.jobs.iterate(page_size=1, **filters)] == newest_first
     assert [job.id for job in store.jobs.list(order="asc", **filters)] == newest_first[::-1]
 
 
-def test_a_walk_goes_on_when_jobs_are_deleted_and_created_under_it(store: FineTuningStore) -> None:
+def test_iteration_continues_while_jobs_are_deleted_and_created(store: FineTuningStore) -> None:
     jobs = [stored(store, status="failed") for _ in range(10)]
 
-    seen = []
+    found = []
     for job in store.jobs.iterate(page_size=3):
-        seen.append(job)
+        found.append(job)
         store.jobs.delete(job.id)
         stored(store)
 
-    assert seen == jobs[::-1]
+    assert found == jobs[::-1]
 
 
-def test_a_page_costs_one_statement_and_one_more_for_its_cursor(store: FineTuningStore) -> None:
+def test_a_page_takes_one_statement_and_one_more_for_its_cursor(store: FineTuningStore) -> None:
     from sqlalchemy import event
 
     store.jobs.add_many(a_job(metadata={"a": "b"}, result_files=("f",)) for _ in range(50))
     first = store.jobs.list(limit=5)
-    said: list[str] = []
-    event.listen(store._transactions.engine, "before_cursor_execute", lambda *arguments: said.append(arguments[2]))
+    sent: list[str] = []
+    event.listen(store._transactions.engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
 
     def statements(**arguments: Any) -> int:
-        said.clear()
+        sent.clear()
         store.jobs.list(limit=50, **arguments)
-        return len(said)
+        return len(sent)
 
     assert statements() == 1
     assert statements(metadata={"a": "b"}, status=["failed", "queued"]) == 1
     assert statements(after=first.last_id) == 2
-    said.clear()
+    sent.clear()
     store.jobs.get(first.data[0].id)
-    assert len(said) == 1
+    assert len(sent) == 1

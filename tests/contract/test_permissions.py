@@ -1,4 +1,4 @@
-"""Permissions: projects that may use a model, given once each, listed both ways, taken away, and gone with their job."""
+"""Permissions of projects to use a model: creating, listing in both orders, deleting, also with their job."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def test_a_permission_belongs_to_the_job_and_the_organization_of_its_model(url: 
         assert store.checkpoint_permissions.list(model).data == (permission,)
 
 
-def test_permissions_are_returned_in_the_order_of_the_projects_each_once(store: FineTuningStore) -> None:
+def test_create_returns_one_permission_per_project_in_the_given_order(store: FineTuningStore) -> None:
     with_models(store)
 
-    given = store.checkpoint_permissions.create(MODEL, iter(["proj_b", "proj_a", "proj_b", "proj_c", "PROJ_A", "proj_a "]))
+    created = store.checkpoint_permissions.create(MODEL, iter(["proj_b", "proj_a", "proj_b", "proj_c", "PROJ_A", "proj_a "]))
 
-    assert [permission.project_id for permission in given] == ["proj_b", "proj_a", "proj_c", "PROJ_A", "proj_a "]
-    assert len({permission.id for permission in given}) == 5
+    assert [permission.project_id for permission in created] == ["proj_b", "proj_a", "proj_c", "PROJ_A", "proj_a "]
+    assert len({permission.id for permission in created}) == 5
 
 
-def test_a_project_that_has_leave_already_keeps_its_permission(store: FineTuningStore) -> None:
+def test_a_project_that_already_has_a_permission_keeps_it(store: FineTuningStore) -> None:
     with_models(store)
     first = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2"])
 
@@ -94,7 +94,7 @@ def test_an_unknown_model_is_refused(store: FineTuningStore, model: str) -> None
         assert caught.value.fine_tuned_model_checkpoint == model
 
 
-def test_the_newest_of_several_jobs_of_one_model_has_the_permission(store: FineTuningStore) -> None:
+def test_a_permission_belongs_to_the_newest_of_several_jobs_of_the_same_model(store: FineTuningStore) -> None:
     with_models(store, created_at=5)
     newest = with_models(store, created_at=7)
     with_models(store, created_at=6)
@@ -105,7 +105,8 @@ def test_the_newest_of_several_jobs_of_one_model_has_the_permission(store: FineT
 # Lists
 
 
-def in_pages(store: FineTuningStore, limit: int, **filters: Any) -> list[CheckpointPermission]:
+def list_in_pages(store: FineTuningStore, limit: int, **filters: Any) -> list[CheckpointPermission]:
+    """Return the permissions of all pages, checking each page."""
     found: list[CheckpointPermission] = []
     after = None
     while True:
@@ -119,7 +120,7 @@ def in_pages(store: FineTuningStore, limit: int, **filters: Any) -> list[Checkpo
 
 
 @each("limit", [1, 2, 3, 5, 6, 7, 1000])
-def test_pages_show_every_permission_once_in_either_order(url: str, limit: int) -> None:
+def test_pages_contain_every_permission_once_in_either_order(url: str, limit: int) -> None:
     times = iter([9.0, 9.0, 5.0, 5.0, 7.0, 9.0, *[1.0] * 9])
     with FineTuningStore.from_url(url, clock=lambda: next(times)) as store:
         job = stored(store)
@@ -131,29 +132,29 @@ def test_pages_show_every_permission_once_in_either_order(url: str, limit: int) 
         )
 
         assert len(expected) == 6
-        assert in_pages(store, limit, order="asc") == expected
-        assert in_pages(store, limit) == in_pages(store, limit, order="desc") == expected[::-1]
+        assert list_in_pages(store, limit, order="asc") == expected
+        assert list_in_pages(store, limit) == list_in_pages(store, limit, order="desc") == expected[::-1]
         last = store.checkpoint_permissions.list(MODEL, after=expected[0].id, limit=limit)
         assert (last.data, last.has_more) == ((), False)
 
 
 def test_a_list_has_ten_permissions_by_default(store: FineTuningStore) -> None:
     with_models(store)
-    given = store.checkpoint_permissions.create(MODEL, [f"proj_{number}" for number in range(11)])
+    created = store.checkpoint_permissions.create(MODEL, [f"proj_{number}" for number in range(11)])
 
     page = store.checkpoint_permissions.list(MODEL)
-    assert (page.data, page.has_more) == (given[:0:-1], True)
+    assert (page.data, page.has_more) == (created[:0:-1], True)
 
 
-def test_a_list_can_be_of_one_project(store: FineTuningStore) -> None:
+def test_a_list_can_be_filtered_by_project(store: FineTuningStore) -> None:
     with_models(store)
-    given = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2", "proj_3"])
+    created = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2", "proj_3"])
 
-    for permission in given:
+    for permission in created:
         assert store.checkpoint_permissions.list(MODEL, project_id=permission.project_id).data == (permission,)
-    assert store.checkpoint_permissions.list(MODEL, project_id="proj_1", after=given[2].id).data == (given[0],)
-    assert store.checkpoint_permissions.list(MODEL, project_id="proj_1", after=given[0].id).data == ()
-    assert store.checkpoint_permissions.list(MODEL, project_id="proj_3", after=given[0].id, order="asc").data == (given[2],)
+    assert store.checkpoint_permissions.list(MODEL, project_id="proj_1", after=created[2].id).data == (created[0],)
+    assert store.checkpoint_permissions.list(MODEL, project_id="proj_1", after=created[0].id).data == ()
+    assert store.checkpoint_permissions.list(MODEL, project_id="proj_3", after=created[0].id, order="asc").data == (created[2],)
     assert store.checkpoint_permissions.list(MODEL, project_id="PROJ_1").data == ()
 
 
@@ -164,7 +165,7 @@ def test_a_model_without_permissions_has_an_empty_page(store: FineTuningStore) -
     assert (page.data, page.has_more, page.first_id, page.last_id) == ((), False, None, None)
 
 
-def test_a_cursor_that_is_no_permission_of_the_model_is_refused(store: FineTuningStore) -> None:
+def test_a_cursor_that_is_not_a_permission_of_the_model_is_refused(store: FineTuningStore) -> None:
     with_models(store)
     store.checkpoint_permissions.create(MODEL, ["proj_1"])
     (other,) = store.checkpoint_permissions.create(FINAL, ["proj_1"])
@@ -178,7 +179,7 @@ def test_a_cursor_that_is_no_permission_of_the_model_is_refused(store: FineTunin
 # Deleting
 
 
-def test_a_permission_is_taken_away_once(store: FineTuningStore) -> None:
+def test_a_permission_is_deleted_once(store: FineTuningStore) -> None:
     with_models(store)
     one, other = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2"])
 
@@ -193,7 +194,7 @@ def test_a_permission_is_taken_away_once(store: FineTuningStore) -> None:
     assert again.id != one.id
 
 
-def test_a_permission_is_taken_away_of_its_own_model_only(store: FineTuningStore) -> None:
+def test_a_permission_is_deleted_only_if_the_model_matches(store: FineTuningStore) -> None:
     with_models(store)
     (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
 
@@ -205,7 +206,7 @@ def test_a_permission_is_taken_away_of_its_own_model_only(store: FineTuningStore
     assert store.checkpoint_permissions.list(MODEL).data == ()
 
 
-def test_permissions_end_with_their_job(store: FineTuningStore) -> None:
+def test_permissions_are_deleted_with_their_job(store: FineTuningStore) -> None:
     job = with_models(store)
     (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
     store.checkpoint_permissions.create(FINAL, ["proj_1"])
@@ -220,22 +221,22 @@ def test_permissions_end_with_their_job(store: FineTuningStore) -> None:
     assert store.checkpoint_permissions.list(MODEL).data == store.checkpoint_permissions.list(FINAL).data == ()
 
 
-def test_permissions_of_a_unit_that_is_rolled_back_are_gone(store: FineTuningStore) -> None:
+def test_changes_of_permissions_in_a_unit_are_rolled_back_with_it(store: FineTuningStore) -> None:
     with_models(store)
-    (kept,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
+    (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
     with pytest.raises(RuntimeError), store.begin() as unit:
         unit.checkpoint_permissions.create(MODEL, ["proj_2"])
-        unit.checkpoint_permissions.delete(kept.id)
-        assert [permission.project_id for permission in unit.checkpoint_permissions.list(MODEL)] == ["proj_2"]
+        unit.checkpoint_permissions.delete(permission.id)
+        assert [found.project_id for found in unit.checkpoint_permissions.list(MODEL)] == ["proj_2"]
         raise RuntimeError
 
-    assert store.checkpoint_permissions.list(MODEL).data == (kept,)
+    assert store.checkpoint_permissions.list(MODEL).data == (permission,)
 
 
 # Organizations
 
 
-def test_a_model_of_several_organizations_needs_the_name_of_one(store: FineTuningStore) -> None:
+def test_a_model_of_several_organizations_requires_an_organization_id(store: FineTuningStore) -> None:
     jobs = {name: with_models(store, organization_id=name) for name in ("org-a", "org-b")}
     calls: list[Callable[[], object]] = [
         lambda: store.checkpoint_permissions.create(MODEL, ["proj_1"]),
@@ -258,7 +259,7 @@ def test_a_model_of_several_organizations_needs_the_name_of_one(store: FineTunin
         store.checkpoint_permissions.list(MODEL, organization_id="org-c")
 
 
-def test_a_list_of_a_model_of_several_organizations_needs_a_name_also_where_there_are_permissions(store: FineTuningStore) -> None:
+def test_listing_a_model_of_several_organizations_requires_an_organization_id_even_if_it_has_permissions(store: FineTuningStore) -> None:
     for name in ("org-a", "org-b"):
         with_models(store, organization_id=name)
         store.checkpoint_permissions.create(MODEL, ["proj_1"], organization_id=name)
@@ -267,17 +268,17 @@ def test_a_list_of_a_model_of_several_organizations_needs_a_name_also_where_ther
         store.checkpoint_permissions.list(MODEL)
 
 
-def test_a_cursor_of_another_organization_than_the_one_asked_for_is_refused(store: FineTuningStore) -> None:
-    given: list[CheckpointPermission] = []
+def test_a_cursor_of_another_organization_is_refused(store: FineTuningStore) -> None:
+    created: list[CheckpointPermission] = []
     for name in ("org-a", "org-b"):
         with_models(store, organization_id=name)
-        given += store.checkpoint_permissions.create(MODEL, ["proj_1"], organization_id=name)
+        created += store.checkpoint_permissions.create(MODEL, ["proj_1"], organization_id=name)
 
     with pytest.raises(CursorNotFoundError):
-        store.checkpoint_permissions.list(MODEL, after=given[1].id, organization_id="org-a")
+        store.checkpoint_permissions.list(MODEL, after=created[1].id, organization_id="org-a")
 
 
-def test_the_many_jobs_of_another_organization_hide_no_model(store: FineTuningStore) -> None:
+def test_a_model_is_found_despite_many_jobs_of_another_organization(store: FineTuningStore) -> None:
     job = with_models(store, organization_id="org-a", created_at=1)
     for _ in range(101):
         stored(store, organization_id="org-b", fine_tuned_model=FINAL, status="succeeded")
@@ -318,7 +319,7 @@ WRONG: list[tuple[str, Call, Sequence[Any]]] = [
 ]
 
 
-def test_wrong_arguments_are_refused_by_name(store: FineTuningStore) -> None:
+def test_the_error_for_a_wrong_argument_names_it(store: FineTuningStore) -> None:
     with_models(store)
     for field, call, values in WRONG:
         for value in values:
@@ -328,11 +329,11 @@ def test_wrong_arguments_are_refused_by_name(store: FineTuningStore) -> None:
     assert store.checkpoint_permissions.list(MODEL).data == ()
 
 
-def test_a_thousand_projects_may_be_named_at_once(store: FineTuningStore) -> None:
+def test_a_call_may_have_a_thousand_projects(store: FineTuningStore) -> None:
     with_models(store)
-    wanted = [f"proj_{number}" for number in range(1000)]
+    projects = [f"proj_{number}" for number in range(1000)]
 
-    assert [permission.project_id for permission in store.checkpoint_permissions.create(MODEL, wanted)] == wanted
+    assert [permission.project_id for permission in store.checkpoint_permissions.create(MODEL, projects)] == projects
 
 
 # Processes
@@ -342,16 +343,16 @@ def permit(wait: Callable[[], object], url: str, rounds: int, direction: int) ->
     with FineTuningStore.from_url(url) as store:
         store.schema.require_usable()
         wait()
-        answers = []
+        results = []
         for number in range(rounds):
-            wanted = [f"proj_{number}_{place}" for place in range(5)][::direction]
-            answers.append(store.checkpoint_permissions.create(MODEL, wanted)[::direction])
-        return answers
+            projects = [f"proj_{number}_{index}" for index in range(5)][::direction]
+            results.append(store.checkpoint_permissions.create(MODEL, projects)[::direction])
+        return results
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", [1, -1])
-def test_two_processes_that_give_the_same_projects_leave_get_the_same_permissions(
+def test_two_processes_that_permit_the_same_projects_get_the_same_permissions(
     store: FineTuningStore, url: str, rounds: int, direction: int
 ) -> None:
     with_models(store)
@@ -360,4 +361,4 @@ def test_two_processes_that_give_the_same_projects_leave_get_the_same_permission
 
     assert (one_error, other_error) == (None, None)
     assert one == other
-    assert set(store.checkpoint_permissions.list(MODEL, limit=1000)) == {permission for answer in one for permission in answer}
+    assert set(store.checkpoint_permissions.list(MODEL, limit=1000)) == {permission for created in one for permission in created}

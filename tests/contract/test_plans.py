@@ -1,4 +1,4 @@
-"""How each list is answered at size: from an index in the order of the page, without a sort and without reading the whole table."""
+"""Query plans of each list on large tables: an index in the order of the page, without a sort or a full scan."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METHODS = ("supervised", "supervised", "supervised", "dpo", "reinforcement")
 
 @pytest.fixture(scope="module")
 def filled(database: Database) -> Iterator[FineTuningStore]:
-    """A store of ten thousand jobs in fifty organizations, whose statistics are fresh."""
+    """A store with ten thousand jobs in fifty organizations and current statistics."""
     with database.empty() as url, FineTuningStore.from_url(url) as store:
         store.schema.upgrade()
         store.jobs.add_many(
@@ -78,24 +78,24 @@ def test_a_page_is_read_from_an_index_in_its_order(filled: FineTuningStore, name
 
     with filled.engine.connect() as connection:
         sql = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
-        faults = FAULTS[connection.dialect.name](connection, sql)
+        slow_steps = SLOW_STEPS[connection.dialect.name](connection, sql)
 
-    assert faults == []
+    assert slow_steps == []
 
 
 def test_every_filter_is_covered_here() -> None:
     covered = {name for filters in LISTS.values() for name in filters}
 
-    assert covered == set(JobFilters.__annotations__), "add the filter to LISTS: without an index it reads the whole table"
+    assert covered == set(JobFilters.__annotations__), "add each filter to LISTS: without an index it reads the whole table"
 
 
-#: These read all jobs in the order of the page: no index can leave any out.
-WALKS = {"all", "since", "without metadata"}
+#: Lists that read jobs in the order of the page; no index narrows them down.
+FULL_INDEX_SCANS = {"all", "since", "without metadata"}
 
 
-@pytest.mark.parametrize("name", sorted(LISTS.keys() - WALKS))
+@pytest.mark.parametrize("name", sorted(LISTS.keys() - FULL_INDEX_SCANS))
 def test_a_filter_searches_its_index(filled: FineTuningStore, name: str) -> None:
-    """SQLite says whether it searches or walks; the indexes are the same on all databases."""
+    """SQLite reports SEARCH or SCAN; the indexes are the same on all databases."""
     query, parameters = job_query(LISTS[name], "desc", LISTS[name].get("organization_id"))  # type: ignore[arg-type]
     statement = page(query).params(row_limit=21, **parameters)
     with filled.engine.connect() as connection:
@@ -105,30 +105,30 @@ def test_a_filter_searches_its_index(filled: FineTuningStore, name: str) -> None
             assert not [line for line in lines if line.startswith("SCAN fine_tuning")], lines
 
 
-def sqlite_faults(connection: Connection, sql: str) -> list[str]:
+def sqlite_slow_steps(connection: Connection, sql: str) -> list[str]:
     lines = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
     return [line for line in lines if line.startswith(("SCAN fine_tuning", "USE TEMP B-TREE")) and " USING INDEX " not in line]
 
 
-def postgresql_faults(connection: Connection, sql: str) -> list[str]:
-    found: list[str] = []
+def postgresql_slow_steps(connection: Connection, sql: str) -> list[str]:
+    slow: list[str] = []
 
     def visit(node: dict[str, Any]) -> None:
-        # a few rows may be sorted, if that is cheaper
+        # sorting a few rows may be cheaper
         if ("Sort" in node["Node Type"] or node["Node Type"] == "Seq Scan") and node["Plan Rows"] > 100:
-            found.append(f"{node['Node Type']} {node.get('Relation Name', node.get('Sort Key'))}")
+            slow.append(f"{node['Node Type']} {node.get('Relation Name', node.get('Sort Key'))}")
         for child in node.get("Plans", []):
             visit(child)
 
     plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}".replace("%", "%%")).scalar_one()
     visit((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-    return found
+    return slow
 
 
-def mariadb_faults(connection: Connection, sql: str) -> list[str]:
+def mariadb_slow_steps(connection: Connection, sql: str) -> list[str]:
     rows = connection.exec_driver_sql(f"EXPLAIN {sql}".replace("%", "%%")).mappings().all()
     slow = (row for row in rows if row["type"] == "ALL" or any(word in (row["Extra"] or "") for word in ("filesort", "temporary")))
-    return [str(dict(row)) for row in slow if int(row["rows"]) > 100]  # a few rows may be sorted, if that is cheaper
+    return [str(dict(row)) for row in slow if int(row["rows"]) > 100]  # sorting a few rows may be cheaper
 
 
-FAULTS = {"sqlite": sqlite_faults, "postgresql": postgresql_faults, "mariadb": mariadb_faults}
+SLOW_STEPS = {"sqlite": sqlite_slow_steps, "postgresql": postgresql_slow_steps, "mariadb": mariadb_slow_steps}

@@ -1,4 +1,4 @@
-"""Two processes want the same job at once: concurrent moves end as some serial order of them."""
+"""Processes that change the same jobs concurrently: the outcome is that of some serial order."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.support.factories import a_job, stored, transition
 from tests.support.parallel import at_once
 
-JOBS_A_ROUND = 20
+JOBS_PER_ROUND = 20
 
 pytestmark = pytest.mark.slow
 
 
-def move_all(wait: Callable[[], object], url: str, verb: str, name: str, ids: list[str]) -> list[str]:
-    """Move each job, and say how each move ended."""
-    ended = []
+def apply_to_all(wait: Callable[[], object], url: str, verb: str, name: str, ids: list[str]) -> list[str]:
+    """Apply a transition to each job and return the outcomes."""
+    outcomes = []
     with FineTuningStore.from_url(url) as store:
         store.schema.require_usable()
         wait()
         for id in ids:
             try:
-                ended.append(transition(store.jobs, verb, id, name).status.value)
+                outcomes.append(transition(store.jobs, verb, id, name).status.value)
             except IllegalTransitionError as error:
-                ended.append(f"illegal from {error.status}")
-    return ended
+                outcomes.append(f"illegal from {error.status}")
+    return outcomes
 
 
 @pytest.mark.parametrize("verb", TRANSITIONS)
-def test_of_two_equal_transitions_exactly_one_wins(store: FineTuningStore, url: str, verb: str, rounds: int) -> None:
+def test_of_two_equal_transitions_exactly_one_succeeds(store: FineTuningStore, url: str, verb: str, rounds: int) -> None:
     target = TRANSITIONS[verb].target
-    jobs = [stored(store, status=TRANSITIONS[verb].sources[-1]) for _ in range(JOBS_A_ROUND * rounds)]
+    jobs = [stored(store, status=TRANSITIONS[verb].sources[-1]) for _ in range(JOBS_PER_ROUND * rounds)]
     ids = [job.id for job in jobs]
 
-    (a, failed_a), (b, failed_b) = at_once((move_all, (url, verb, "a", ids)), (move_all, (url, verb, "b", ids)))
+    (a, failed_a), (b, failed_b) = at_once((apply_to_all, (url, verb, "a", ids)), (apply_to_all, (url, verb, "b", ids)))
 
     assert (failed_a, failed_b) == (None, None)
     for one, other, id in zip(a, b, ids, strict=True):
@@ -52,13 +52,17 @@ def test_of_two_equal_transitions_exactly_one_wins(store: FineTuningStore, url: 
             assert (job.fine_tuned_model, job.result_files) == (f"ft:{winner}", (f"file-{winner}",))
 
 
-def test_a_success_and_a_cancellation_that_race_leave_one_whole_end(store: FineTuningStore, url: str, rounds: int) -> None:
-    ids = [stored(store, status="running").id for _ in range(JOBS_A_ROUND * rounds)]
+def test_a_success_and_a_cancellation_that_race_leave_the_job_in_one_consistent_state(
+    store: FineTuningStore, url: str, rounds: int
+) -> None:
+    ids = [stored(store, status="running").id for _ in range(JOBS_PER_ROUND * rounds)]
 
-    (done, failed_a), (cancelled, failed_b) = at_once((move_all, (url, "succeed", "a", ids)), (move_all, (url, "cancel", "b", ids)))
+    (succeeded, failed_a), (cancelled, failed_b) = at_once(
+        (apply_to_all, (url, "succeed", "a", ids)), (apply_to_all, (url, "cancel", "b", ids))
+    )
 
     assert (failed_a, failed_b) == (None, None)
-    for one, other, id in zip(done, cancelled, ids, strict=True):
+    for one, other, id in zip(succeeded, cancelled, ids, strict=True):
         job = store.jobs.get(id)
         if job.status is JobStatus.SUCCEEDED:
             assert (one, other, job.result_files) == ("succeeded", "illegal from succeeded", ("file-a",))
@@ -66,13 +70,13 @@ def test_a_success_and_a_cancellation_that_race_leave_one_whole_end(store: FineT
             assert (one, other, job.result_files, job.fine_tuned_model) == ("illegal from cancelled", "cancelled", (), None)
 
 
-def add_all(wait: Callable[[], object], url: str, name: str, ids: list[str], at_once: bool) -> int:
-    """Add jobs one by one or all at once; answer how many were added."""
+def add_all(wait: Callable[[], object], url: str, name: str, ids: list[str], in_one_call: bool) -> int:
+    """Add jobs one by one or in one call, and return how many were added."""
     jobs = [a_job(id=id, model=name, metadata={"by": name}) for id in ids]
     with FineTuningStore.from_url(url) as store:
         store.schema.require_usable()
         wait()
-        if at_once:
+        if in_one_call:
             try:
                 return len(store.jobs.add_many(jobs))
             except JobAlreadyExistsError:
@@ -87,8 +91,8 @@ def add_all(wait: Callable[[], object], url: str, name: str, ids: list[str], at_
         return added
 
 
-def test_of_two_jobs_with_one_id_one_is_stored_whole(store: FineTuningStore, url: str, rounds: int) -> None:
-    ids = [f"ftjob-{number}" for number in range(JOBS_A_ROUND * rounds)]
+def test_of_two_jobs_with_the_same_id_one_is_stored_completely(store: FineTuningStore, url: str, rounds: int) -> None:
+    ids = [f"ftjob-{number}" for number in range(JOBS_PER_ROUND * rounds)]
 
     (a, failed_a), (b, failed_b) = at_once((add_all, (url, "a", ids, False)), (add_all, (url, "b", ids, False)))
 
@@ -98,12 +102,12 @@ def test_of_two_jobs_with_one_id_one_is_stored_whole(store: FineTuningStore, url
     assert (by["a"], by["b"]) == (a, b)
 
 
-def test_of_two_imports_that_share_ids_one_is_stored_whole_and_the_other_not_at_all(store: FineTuningStore, url: str) -> None:
+def test_of_two_imports_that_share_ids_one_is_stored_completely_and_the_other_not_at_all(store: FineTuningStore, url: str) -> None:
     ids = [f"ftjob-{number:04}" for number in range(1500)]
 
     results = at_once((add_all, (url, "a", ids, True)), (add_all, (url, "b", ids[::-1], True)))
 
-    assert sorted(answer for answer, _ in results) == [0, 1500], results
+    assert sorted(added for added, _ in results) == [0, 1500], results
     assert len({job.model for job in store.jobs.iterate(page_size=1000)}) == 1
     assert len(list(store.jobs.iterate(metadata={"by": "a"}))) in (0, 1500)
 
@@ -116,8 +120,8 @@ def update_all(wait: Callable[[], object], url: str, name: str, ids: list[str]) 
             store.jobs.update(id, metadata={name: str(number), "both": name})
 
 
-def test_of_two_metadata_updates_the_last_one_stays_whole(store: FineTuningStore, url: str, rounds: int) -> None:
-    ids = [stored(store, metadata={"old": "yes"}).id for _ in range(JOBS_A_ROUND * rounds)]
+def test_concurrent_metadata_updates_are_not_mixed(store: FineTuningStore, url: str, rounds: int) -> None:
+    ids = [stored(store, metadata={"old": "yes"}).id for _ in range(JOBS_PER_ROUND * rounds)]
 
     results = at_once((update_all, (url, "a", ids)), (update_all, (url, "b", ids)))
 
@@ -142,7 +146,7 @@ def delete_all(wait: Callable[[], object], url: str, ids: list[str]) -> int:
 
 
 def test_a_job_is_deleted_once(store: FineTuningStore, url: str, rounds: int) -> None:
-    ids = [stored(store, status="failed", metadata={"a": "b"}).id for _ in range(JOBS_A_ROUND * rounds)]
+    ids = [stored(store, status="failed", metadata={"a": "b"}).id for _ in range(JOBS_PER_ROUND * rounds)]
 
     results = at_once((delete_all, (url, ids)), (delete_all, (url, ids)))
 
@@ -157,7 +161,7 @@ def count_up(wait: Callable[[], object], url: str, id: str, times: int) -> None:
         wait()
         for _ in range(times):
             with store.begin() as unit:
-                job = unit.jobs.update(id)  # locks the row, where the database has row locks
+                job = unit.jobs.update(id)  # locks the row on databases with row locks
                 unit.jobs.update(id, trained_tokens=(job.trained_tokens or 0) + 1)
 
 

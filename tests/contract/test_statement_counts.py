@@ -1,4 +1,4 @@
-"""How many statements each call sends: a fixed number, whatever it finds. A change of these numbers is a change of speed."""
+"""The number of statements that each call sends. It is fixed, whatever the call finds; a change of it is a change of speed."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ MODEL = "ft:m"
 
 @contextmanager
 def statements(store: FineTuningStore) -> Iterator[list[str]]:
-    """The statements that are sent within the block, without those that begin a transaction or mark a place in it."""
+    """Yield the list of statements sent in the block, except BEGIN, SAVEPOINT and RELEASE."""
     sent: list[str] = []
 
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+    def record(_: Any, __: Any, statement: str, *___: Any) -> None:
         if not statement.startswith(("BEGIN", "SAVEPOINT", "RELEASE")):
             sent.append(statement)
 
     engine = store._transactions.engine
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", record)
     try:
         yield sent
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "before_cursor_execute", record)
 
 
 def an_event(number: int) -> FineTuningJobEvent:
@@ -75,7 +75,7 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "fail": ("running", 4, lambda store, id: store.jobs.fail(id, JobError(code="c"))),
     "cancel": ("running", 2, lambda store, id: store.jobs.cancel(id)),
     "cancel again": ("cancelled", 3, lambda store, id: store.jobs.cancel(id)),
-    "move with a message": ("queued", 5, lambda store, id: store.jobs.pause(id, message="hello")),
+    "pause with a message": ("queued", 5, lambda store, id: store.jobs.pause(id, message="hello")),
     "update": ("running", 3, lambda store, id: store.jobs.update(id, trained_tokens=5)),
     "update metadata": ("running", 5, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
     "update metadata to none": ("running", 4, lambda store, id: store.jobs.update(id, metadata=None)),
@@ -89,9 +89,9 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "events.import_many of none": ("running", 1, lambda store, id: store.events.import_many(id, [])),
     "events.list": ("running", 1, lambda store, id: store.events.list(id)),
     "events.list after": ("running", 2, lambda store, id: store.events.list(id, after="ftevent-2")),
-    "events.list behind the end": ("running", 3, lambda store, id: store.events.list(id, after="ftevent-0")),
+    "events.list after the last": ("running", 3, lambda store, id: store.events.list(id, after="ftevent-0")),
     "events.tail": ("running", 1, lambda store, id: store.events.tail(id)),
-    "events.tail behind the end": ("running", 2, lambda store, id: store.events.tail(id, 99)),
+    "events.tail after the last": ("running", 2, lambda store, id: store.events.tail(id, 99)),
     "checkpoints.create": (
         "running",
         2,
@@ -112,18 +112,18 @@ def test_every_public_method_is_counted(sqlite_store: FineTuningStore) -> None:
     for repository in ("transitions", "events", "checkpoints", "checkpoint_permissions"):
         public |= {f"{repository}.{name}" for name in dir(getattr(sqlite_store, repository)) if not name.startswith("_")}
 
-    assert names - {"move"} == public
+    assert names == public
 
 
 def is_logged(call: str) -> bool:
     """Return whether a call makes a transition."""
-    return call == "move with a message" or (call.split(maxsplit=1)[0] in TRANSITIONS and call != "cancel again")
+    return call.split(maxsplit=1)[0] in TRANSITIONS and call != "cancel again"
 
 
 @each("call", CALLS)
 def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call: str, database: Database) -> None:
     status, number, function = CALLS[call]
-    if call == "delete" and database.name == "sqlite":  # where the foreign keys may be off
+    if call == "delete" and database.name == "sqlite":  # the store deletes the child rows itself, as foreign keys may be off
         number += len(JOB_CHILDREN)
     if is_logged(call) and database.name != "postgresql":  # which logs in the statement of the transition
         number += 1
@@ -166,7 +166,7 @@ def test_a_creation_sends_at_most_three_statements(store: FineTuningStore, datab
     assert len(full) == (2 if database.name == "postgresql" else 3), full
 
 
-def test_three_hundred_jobs_are_added_by_seven_statements(store: FineTuningStore) -> None:
+def test_three_hundred_jobs_are_added_with_seven_statements(store: FineTuningStore) -> None:
     template = stored(store, metadata={"a": "b"}, result_files=("f",), error=JobError(code="c"), status="failed")
     store.jobs.delete(template.id)
     with statements(store) as sent:
@@ -184,7 +184,7 @@ def test_an_illegal_transition_sends_three_statements(store: FineTuningStore) ->
 
 
 @pytest.mark.parametrize("jobs", [1, 20])
-def test_a_page_takes_one_statement_however_many_rows_it_has(store: FineTuningStore, jobs: int) -> None:
+def test_a_page_takes_one_statement_regardless_of_its_rows(store: FineTuningStore, jobs: int) -> None:
     for _ in range(jobs):
         stored(store, metadata={"a": "b"}, result_files=("f1", "f2"), error=JobError(code="c"), status="failed")
     with statements(store) as sent:
@@ -193,7 +193,7 @@ def test_a_page_takes_one_statement_however_many_rows_it_has(store: FineTuningSt
     assert len(sent) == 1, (len(sent), sent)
 
 
-def test_a_permission_is_taken_away_by_one_statement(store: FineTuningStore) -> None:
+def test_a_permission_is_deleted_with_one_statement(store: FineTuningStore) -> None:
     stored(store, fine_tuned_model=MODEL, status="succeeded")
     (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
     with statements(store) as sent:
@@ -202,10 +202,10 @@ def test_a_permission_is_taken_away_by_one_statement(store: FineTuningStore) -> 
     assert len(sent) == 1, (len(sent), sent)
 
 
-def test_a_cursor_of_permissions_costs_a_statement(store: FineTuningStore) -> None:
+def test_a_cursor_of_permissions_takes_one_more_statement(store: FineTuningStore) -> None:
     stored(store, fine_tuned_model=MODEL, status="succeeded")
     newest = store.checkpoint_permissions.create(MODEL, ["proj_1", "proj_2"])[-1]
     with statements(store) as sent:
         assert len(store.checkpoint_permissions.list(MODEL, after=newest.id)) == 1
 
-    assert len(sent) == 3, (len(sent), sent)  # one is for the organization, on a store of all
+    assert len(sent) == 3, (len(sent), sent)  # one finds the organization, as the store is of all organizations

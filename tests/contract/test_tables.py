@@ -1,4 +1,4 @@
-"""What the tables themselves refuse, whoever writes to them."""
+"""Constraints of the tables, which restrict every program that writes to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.factories import stored
 from tests.support.tables import each
 
 WRONG = [
-    "UPDATE fine_tuning_jobs SET status = 'unheard_of'",
+    "UPDATE fine_tuning_jobs SET status = 'unknown'",
     "UPDATE fine_tuning_jobs SET status = 'QUEUED'",
     "UPDATE fine_tuning_jobs SET status = 'queued '",
     "UPDATE fine_tuning_jobs SET status = NULL",
@@ -58,7 +58,7 @@ def test_every_status_of_the_domain_is_accepted_by_the_database(store: FineTunin
     assert store.jobs.get(job.id).status is status
 
 
-@pytest.mark.parametrize("positions", [range(1500), (1, 3, 2)], ids=["more than are accepted", "gaps"])
+@pytest.mark.parametrize("positions", [range(1500), (1, 3, 2)], ids=["more than the store accepts", "gaps"])
 def test_result_files_of_other_programs_are_read_in_their_order(store: FineTuningStore, positions: Sequence[int]) -> None:
     job = stored(store)
     rows = [{"job_id": job.id, "position": position, "file_id": f"file-{position}"} for position in positions]
@@ -69,7 +69,7 @@ def test_result_files_of_other_programs_are_read_in_their_order(store: FineTunin
     assert store.jobs.get(job.id).result_files == tuple(f"file-{position}" for position in sorted(positions))
 
 
-def test_children_go_with_their_job_also_when_somebody_else_deletes_it(store: FineTuningStore) -> None:
+def test_child_rows_are_deleted_with_their_job_even_by_another_program(store: FineTuningStore) -> None:
     stored(store, metadata={"a": "b"}, result_files=("file-1",))
 
     with store.engine.begin() as connection:

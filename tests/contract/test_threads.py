@@ -22,18 +22,18 @@ def test_another_thread_may_use_the_store_while_a_unit_is_open(store: FineTuning
     assert read == [JobStatus.VALIDATING_FILES]
 
 
-def test_a_function_is_run_again_whole_when_its_transaction_lost(store: FineTuningStore, database: Any) -> None:
-    """The losing statement is raised by the database's own driver, in a deadlock or on a lock; nothing of the first run stays."""
+def test_a_function_is_retried_when_its_transaction_loses_a_conflict(store: FineTuningStore, database: Any) -> None:
+    """The error is a real one of the driver, from a deadlock or a lock. Nothing of the first attempt is kept."""
     first, second = stored(store), stored(store)
     runs: list[str] = []
-    met = threading.Barrier(2, timeout=20)
+    both_updated = threading.Barrier(2, timeout=20)
 
     def crosswise(name: str, one: str, other: str) -> None:
         def work(unit: UnitOfWork) -> None:
             runs.append(name)
             unit.jobs.update(one, trained_tokens=len(runs))
-            if runs.count(name) == 1 and database.name != "sqlite":  # SQLite lets one writer in at a time
-                met.wait()
+            if runs.count(name) == 1 and database.name != "sqlite":  # SQLite allows one writer at a time
+                both_updated.wait()
             unit.jobs.update(other, metadata={"by": name})
 
         store.run_in_transaction(work)

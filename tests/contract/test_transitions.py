@@ -1,4 +1,4 @@
-"""The life of a job: every verb from every status, what each move writes, and moves that race."""
+"""The transitions of jobs: every verb from every status, and what each transition writes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NOW = 1_800_000_000
 
 @each("verb", TRANSITIONS)
 @each("status", list(JobStatus))
-def test_a_transition_is_allowed_from_its_sources_and_refused_from_elsewhere(store: FineTuningStore, verb: str, status: JobStatus) -> None:
+def test_a_transition_is_allowed_only_from_its_sources(store: FineTuningStore, verb: str, status: JobStatus) -> None:
     job = in_status(store, status)
-    move = TRANSITIONS[verb]
+    expected = TRANSITIONS[verb]
 
-    if status in move.sources:
-        moved = transition(store.jobs, verb, job.id)
-        assert moved.status is move.target
-        assert (moved.finished_at is not None) == move.target.is_ended
-        assert store.jobs.get(job.id) == moved
+    if status in expected.sources:
+        updated = transition(store.jobs, verb, job.id)
+        assert updated.status is expected.target
+        assert (updated.finished_at is not None) == expected.target.is_ended
+        assert store.jobs.get(job.id) == updated
     elif verb == "cancel" and status is JobStatus.CANCELLED:
         assert store.jobs.cancel(job.id) == job
     else:
@@ -34,11 +34,11 @@ def test_a_transition_is_allowed_from_its_sources_and_refused_from_elsewhere(sto
             transition(store.jobs, verb, job.id)
         assert (caught.value.job_id, caught.value.transition, caught.value.status) == (job.id, verb, status)
         assert str(status) in str(caught.value)
-        assert all(source in str(caught.value) for source in move.sources)
+        assert all(source in str(caught.value) for source in expected.sources)
         assert store.jobs.get(job.id) == job
 
 
-def test_a_life_from_creation_to_success(url: str) -> None:
+def test_a_job_from_creation_to_success(url: str) -> None:
     with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         job = created(store, hyperparameters=Hyperparameters(n_epochs=3))
         assert store.jobs.enqueue(job.id).status is JobStatus.QUEUED
@@ -66,7 +66,7 @@ def test_a_life_from_creation_to_success(url: str) -> None:
         )
 
 
-def test_a_failed_job_says_why(store: FineTuningStore) -> None:
+def test_a_failed_job_has_its_error(store: FineTuningStore) -> None:
     job = stored(store, status="running", error=JobError(code="old"))
 
     failed = store.jobs.fail(job.id, JobError(code="new", message="It broke.", param="training_file"))
@@ -75,13 +75,13 @@ def test_a_failed_job_says_why(store: FineTuningStore) -> None:
     assert store.jobs.get(job.id) == failed
 
 
-def test_result_files_of_a_success_take_the_place_of_imported_ones(store: FineTuningStore) -> None:
+def test_result_files_of_a_success_replace_imported_ones(store: FineTuningStore) -> None:
     job = stored(store, status="running", result_files=("file-old-1", "file-old-2"))
 
     assert store.jobs.succeed(job.id, fine_tuned_model="m", result_files=["file-new"]).result_files == ("file-new",)
 
 
-def test_a_job_never_ends_before_it_was_created(url: str) -> None:
+def test_a_job_never_finishes_before_it_was_created(url: str) -> None:
     with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
         early, late = stored(store, created_at=NOW - 5), stored(store, created_at=NOW + 5)
 
@@ -101,7 +101,7 @@ def test_a_second_cancel_returns_the_job_as_the_first_left_it(url: str) -> None:
     assert first.finished_at == 1
 
 
-def test_a_refused_start_leaves_the_hyperparameters_alone(store: FineTuningStore) -> None:
+def test_a_refused_start_does_not_change_the_hyperparameters(store: FineTuningStore) -> None:
     job = stored(store, status="succeeded", hyperparameters=Hyperparameters(n_epochs=1))
 
     with pytest.raises(IllegalTransitionError):

@@ -1,4 +1,4 @@
-"""Units that were undone or ended early, guests in the wrong transaction, schemas that could leak."""
+"""Units that the host or the database ended early, repositories on unsuitable connections, and isolation of schemas."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fine_tuning_store import (
     JobNotFoundError,
     UnitOfWork,
 )
+from tests.contract.test_units import create_job
 from tests.support.databases import Database
 from tests.support.factories import stored
 
@@ -28,12 +29,8 @@ on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=Tru
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 
 
-def created(unit: UnitOfWork) -> str:
-    return unit.jobs.create(organization_id="org-1", model="m", training_file="f").id
-
-
 @on_postgresql
-def test_a_delete_in_one_schema_leaves_the_job_of_the_same_id_in_another_alone(empty_url: str) -> None:
+def test_a_delete_in_one_schema_does_not_affect_the_job_of_the_same_id_in_another(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as public, FineTuningStore.from_url(empty_url, schema="ft") as other:
         public.schema.upgrade()
         other.schema.upgrade(create_schema=True)
@@ -48,37 +45,37 @@ def test_a_delete_in_one_schema_leaves_the_job_of_the_same_id_in_another_alone(e
 
 
 @pytest.mark.parametrize("ending", ["rollback", "close"])
-def test_a_unit_whose_host_ended_its_transaction_does_not_pass_for_committed(store: FineTuningStore, ending: str) -> None:
+def test_a_unit_whose_transaction_the_host_ended_raises_or_commits(store: FineTuningStore, ending: str) -> None:
     def end(unit: UnitOfWork) -> str:
-        id = created(unit)
+        id = create_job(unit).id
         getattr(unit.connection, ending)()
         return id
 
     try:
         id = store.run_in_transaction(end)
-    except Exception:  # noqa: BLE001 - any error tells the caller
+    except Exception:  # noqa: BLE001 - any error informs the caller
         return
     assert store.jobs.get(id).id == id
 
 
-def test_a_unit_that_the_database_undid_does_not_pass_for_committed(store: FineTuningStore) -> None:
-    """PostgreSQL answers ROLLBACK to the COMMIT of a transaction in which a statement failed, without an error."""
+def test_a_unit_that_the_database_rolled_back_raises_or_commits(store: FineTuningStore) -> None:
+    """PostgreSQL rolls back on the COMMIT of a transaction in which a statement failed, and reports no error."""
 
-    def swallow(unit: UnitOfWork) -> str:
-        id = created(unit)
+    def ignore_an_error(unit: UnitOfWork) -> str:
+        id = create_job(unit).id
         with suppress(DBAPIError):
-            unit.connection.execute(text("SELECT * FROM there_is_no_such_table"))
+            unit.connection.execute(text("SELECT * FROM no_such_table"))
         return id
 
     try:
-        id = store.run_in_transaction(swallow)
-    except Exception:  # noqa: BLE001 - any error tells the caller
+        id = store.run_in_transaction(ignore_an_error)
+    except Exception:  # noqa: BLE001 - any error informs the caller
         return
     assert store.jobs.get(id).id == id
 
 
-def test_a_guest_of_a_connection_that_commits_each_statement_is_refused(url: str, database: Database, store: FineTuningStore) -> None:
-    if database.name == "sqlite":  # SQLite's own answer is BEGIN IMMEDIATE, or a refusal too
+def test_a_repository_on_an_autocommit_connection_is_refused(url: str, database: Database, store: FineTuningStore) -> None:
+    if database.name == "sqlite":  # the store sends BEGIN IMMEDIATE or refuses too
         return
     engine = create_engine(url)
     job = stored(store, status="running")
@@ -90,41 +87,41 @@ def test_a_guest_of_a_connection_that_commits_each_statement_is_refused(url: str
 
 
 @on_postgresql
-def test_an_upgrade_on_an_engine_that_translates_schemas_is_whole_or_refused(empty_url: str) -> None:
+def test_an_upgrade_on_an_engine_with_a_schema_translate_map_is_complete_or_refused(empty_url: str) -> None:
     engine = create_engine(empty_url)
     with engine.begin() as connection:
-        connection.execute(text("CREATE SCHEMA theirs"))
-    store = FineTuningStore(engine.execution_options(schema_translate_map={None: "theirs"}))
+        connection.execute(text("CREATE SCHEMA translated"))
+    store = FineTuningStore(engine.execution_options(schema_translate_map={None: "translated"}))
 
     try:
         store.schema.upgrade()
     except FineTuningStoreError:
-        assert inspect(engine).get_table_names("theirs") == inspect(engine).get_table_names() == []
+        assert inspect(engine).get_table_names("translated") == inspect(engine).get_table_names() == []
     else:
         store.schema.require_usable()
     engine.dispose()
 
 
-def test_an_async_function_is_refused_by_a_sync_run(store: FineTuningStore) -> None:
+def test_a_sync_store_refuses_to_run_an_async_function(store: FineTuningStore) -> None:
     async def work(unit: Any) -> None:
-        created(unit)
+        create_job(unit)
 
     with pytest.raises(TypeError):
-        assert store.run_in_transaction(work) is None  # not a coroutine that nobody awaits
+        assert store.run_in_transaction(work) is None  # not a coroutine that is never awaited
 
 
 @on_sqlite
-def test_a_task_that_waits_for_sqlites_lock_is_cancelled_at_once(url: str) -> None:
+def test_a_task_that_waits_for_sqlites_lock_can_be_cancelled_at_once(url: str) -> None:
     async def main(holder: FineTuningStore) -> None:
         async with AsyncFineTuningStore.from_url(url.replace("sqlite:", "sqlite+aiosqlite:")) as store:
             await store.jobs.list()
             with holder.begin() as unit:
-                created(unit)
-                began = time.monotonic()
+                create_job(unit)
+                start = time.monotonic()
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.3):
                         await store.jobs.create(organization_id="org-1", model="m", training_file="f")
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - start < 5
             with pytest.raises(JobNotFoundError):
                 await store.jobs.get("ftjob-none")
 

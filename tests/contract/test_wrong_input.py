@@ -1,4 +1,4 @@
-"""Wrong input gets a typed error that names its field, on every database alike, before anything is written."""
+"""Wrong input raises an error that names the field, the same on every database, before anything is written."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ CREATE: list[tuple[str, dict[str, Any]]] = [
 
 
 @each(("field", "members"), CREATE)
-def test_create_refuses_what_the_contract_forbids(store: FineTuningStore, field: str, members: dict[str, Any]) -> None:
+def test_create_refuses_values_outside_of_the_api_ranges(store: FineTuningStore, field: str, members: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError) as caught:
         created(store, **members)
 
@@ -93,7 +93,7 @@ def test_create_refuses_what_the_contract_forbids(store: FineTuningStore, field:
     assert store.jobs.list().data == ()
 
 
-def test_create_takes_the_ends_of_every_range(store: FineTuningStore) -> None:
+def test_create_accepts_the_bounds_of_every_range(store: FineTuningStore) -> None:
     for members in (
         {"hyperparameters": Hyperparameters(n_epochs=1, batch_size=1, learning_rate_multiplier=5e-324), "seed": 0, "suffix": "s"},
         {"hyperparameters": Hyperparameters(n_epochs=50, batch_size=256, learning_rate_multiplier=1.7976931348623157e308)},
@@ -149,7 +149,7 @@ ADD: list[tuple[str, dict[str, Any]]] = [
 
 
 @each(("field", "members"), ADD)
-def test_add_refuses_what_no_table_can_hold_and_leaves_the_transaction_usable(
+def test_add_refuses_values_that_cannot_be_stored_and_leaves_the_transaction_usable(
     store: FineTuningStore, field: str, members: dict[str, Any]
 ) -> None:
     with store.begin() as unit:
@@ -162,13 +162,13 @@ def test_add_refuses_what_no_table_can_hold_and_leaves_the_transaction_usable(
     assert store.jobs.list().data == (after, before)
 
 
-def test_add_holds_no_ranges_of_the_contract(store: FineTuningStore) -> None:
+def test_add_does_not_apply_the_api_ranges(store: FineTuningStore) -> None:
     job = stored(
         store,
         hyperparameters=Hyperparameters(n_epochs=2**63 - 1, batch_size=512, beta=99.5, extra={"n_epochs_": 0}),
         seed=-(2**63),
         metadata={str(number): "" for number in range(40)},
-        method=Method(type="of-tomorrow"),
+        method=Method(type="future"),
         integrations=tuple({"type": "other", "n": number} for number in range(9)),
         usage_metrics=nested(100),
         suffix="s" * 512,
@@ -216,17 +216,17 @@ def test_a_list_refuses_wrong_arguments(store: FineTuningStore, field: str, argu
 
     if field not in ("limit", "after"):
         with pytest.raises(InvalidValueError) as caught:
-            store.jobs.iterate(**arguments)  # at the call, not at the first job
+            store.jobs.iterate(**arguments)  # raises at the call, not at the first job
         assert caught.value.field == field
 
 
 def test_an_unknown_keyword_is_a_type_error(sqlite_store: FineTuningStore) -> None:
-    with pytest.raises(TypeError, match="colour"):
-        sqlite_store.jobs.list(colour="red")  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="colour"):
-        sqlite_store.jobs.iterate(colour="red")  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="colour"):
-        sqlite_store.jobs.create(model="m", training_file="f", colour="red")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unknown"):
+        sqlite_store.jobs.list(unknown="red")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unknown"):
+        sqlite_store.jobs.iterate(unknown="red")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unknown"):
+        sqlite_store.jobs.create(model="m", training_file="f", unknown="red")  # type: ignore[call-arg]
 
 
 CALLS: list[tuple[str, Callable[[FineTuningStore, FineTuningJob], object]]] = [
@@ -257,7 +257,7 @@ CALLS: list[tuple[str, Callable[[FineTuningStore, FineTuningJob], object]]] = [
 
 
 @each(("field", "call"), CALLS)
-def test_every_call_names_the_field_that_is_wrong(
+def test_the_error_of_every_call_names_the_wrong_field(
     store: FineTuningStore, field: str, call: Callable[[FineTuningStore, FineTuningJob], object]
 ) -> None:
     job = stored(store, status="queued")
@@ -269,7 +269,7 @@ def test_every_call_names_the_field_that_is_wrong(
     assert store.jobs.list().data == (job,)
 
 
-def test_text_that_looks_like_sql_is_text(store: FineTuningStore) -> None:
+def test_sql_in_values_is_not_executed(store: FineTuningStore) -> None:
     evil = "'; DROP TABLE fine_tuning_jobs; -- \" ` % %s :x ${x} \\"
     job = stored(
         store, id=evil, model=evil, metadata={evil[:64]: evil}, result_files=(evil,), error=JobError(message=evil), status="failed"

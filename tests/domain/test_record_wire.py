@@ -1,15 +1,14 @@
-"""Events, checkpoints and permissions on the wire: what servers sent comes in and goes out again, also by way of every database."""
+"""The wire formats of events, checkpoints and permissions: recorded payloads are read, stored in every database and written again."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from fine_tuning_store import (
     CheckpointPermission,
@@ -27,6 +26,7 @@ from fine_tuning_store import (
     permission_from_wire,
     permission_to_wire,
 )
+from tests.domain.test_wire import on_databases, without_databases, without_empty
 from tests.support.factories import stored
 from tests.support.strategies import checkpoints, events, mutations, recorded
 
@@ -42,24 +42,13 @@ WRITE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "checkpoint": checkpoint_to_wire,
     "permission": permission_to_wire,
 }
-on_databases = settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
-without_databases = settings(max_examples=75, deadline=None, suppress_health_check=[*HealthCheck])
-_numbers = itertools.count()
-
-
-def said(value: Any) -> Any:
-    """What a JSON value says: members that are null or empty say nothing."""
-    if isinstance(value, dict):
-        members = {name: said(member) for name, member in value.items()}
-        return {name: member for name, member in members.items() if member not in (None, {}, [])}
-    return [said(member) for member in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("payload", EVENTS.values(), ids=EVENTS)
-def test_a_recorded_event_says_the_same_after_it_was_read_and_written(payload: dict[str, Any]) -> None:
+def test_a_recorded_event_is_read_and_written_without_loss(payload: dict[str, Any]) -> None:
     event = event_from_wire(payload)
 
-    assert said(event_to_wire(event)) == said(payload)
+    assert without_empty(event_to_wire(event)) == without_empty(payload)
     assert event_from_wire(event_to_wire(event)) == event
     assert (event.job_id, event.position) == (None, None)
     assert event.data == payload.get("data")
@@ -70,15 +59,16 @@ def test_a_recorded_event_says_the_same_after_it_was_read_and_written(payload: d
     [(CHECKPOINT_PAGES, checkpoint_from_wire, checkpoint_to_wire), (PERMISSION_PAGES, permission_from_wire, permission_to_wire)],
     ids=["checkpoints", "permissions"],
 )
-def test_a_recorded_page_says_the_same_after_it_was_read_and_written(
+def test_a_recorded_page_is_read_and_written_without_loss(
     pages: dict[str, Any], from_wire: Callable[[Any], Any], to_wire: Callable[[Any], dict[str, Any]]
 ) -> None:
     for payload in pages.values():
         page = page_from_wire(payload, from_wire)
         written = page_to_wire(page, to_wire)
 
-        assert said({**written, **{name: payload.get(name, written[name]) for name in ("first_id", "last_id")}}) == said(written)
-        assert said(written["data"]) == said(payload["data"])
+        first_and_last = {name: payload.get(name, written[name]) for name in ("first_id", "last_id")}
+        assert without_empty({**written, **first_and_last}) == without_empty(written)
+        assert without_empty(written["data"]) == without_empty(payload["data"])
         assert written["has_more"] is payload["has_more"]
         assert list(written) == ["object", "data", "first_id", "last_id", "has_more"]
         assert page_from_wire(written, from_wire) == page
@@ -88,10 +78,10 @@ def test_every_recorded_event_comes_back_from_the_database(store: FineTuningStor
     job = stored(store)
     store.events.import_many(job.id, [event_from_wire(payload) for payload in EVENTS.values()])
 
-    answered = page_to_wire(store.events.tail(job.id), event_to_wire)
+    written = page_to_wire(store.events.tail(job.id), event_to_wire)
 
-    assert said(answered["data"]) == said([*EVENTS.values()])
-    assert [repr(row["data"]) for row in answered["data"]] == [repr(payload.get("data")) for payload in EVENTS.values()]
+    assert without_empty(written["data"]) == without_empty([*EVENTS.values()])
+    assert [repr(row["data"]) for row in written["data"]] == [repr(payload.get("data")) for payload in EVENTS.values()]
 
 
 def test_every_recorded_checkpoint_comes_back_from_the_database(store: FineTuningStore) -> None:
@@ -110,7 +100,7 @@ def test_every_recorded_checkpoint_comes_back_from_the_database(store: FineTunin
                 store.jobs.delete(job.id)
 
 
-def test_a_permission_of_the_database_has_the_recorded_members(store: FineTuningStore) -> None:
+def test_a_stored_permission_is_written_with_the_recorded_members(store: FineTuningStore) -> None:
     stored(store, fine_tuned_model="ft:m", status="succeeded")
     (permission,) = store.checkpoint_permissions.create("ft:m", ["proj_1"])
     written = permission_to_wire(permission)
@@ -119,7 +109,7 @@ def test_a_permission_of_the_database_has_the_recorded_members(store: FineTuning
     assert permission_from_wire(written) == CheckpointPermission(id=permission.id, created_at=permission.created_at, project_id="proj_1")
 
 
-def test_an_empty_page_has_no_ends() -> None:
+def test_an_empty_page_has_no_first_and_last_id() -> None:
     assert page_to_wire(Page((), has_more=False), event_to_wire) == {
         "object": "list",
         "data": [],
@@ -132,22 +122,22 @@ def test_an_empty_page_has_no_ends() -> None:
 @pytest.mark.parametrize(
     "payload", [None, [], "list", 5, {}, {"data": None}, {"data": {}}, {"data": "rows"}, {"object": "page", "data": []}]
 )
-def test_what_is_no_page_is_refused(payload: Any) -> None:
+def test_a_payload_that_is_not_a_page_is_refused(payload: Any) -> None:
     with pytest.raises(InvalidValueError):
         page_from_wire(payload, event_from_wire)
 
 
 @pytest.mark.parametrize("kind", READ)
-def test_what_is_no_object_of_its_kind_is_refused(kind: str) -> None:
+def test_a_payload_that_is_not_an_object_of_its_kind_is_refused(kind: str) -> None:
     payload: Any
-    word: Any
+    name: Any
     for payload in (None, [], "text", 5, b"{}"):
         with pytest.raises(InvalidValueError) as caught:
             READ[kind](payload)
         assert caught.value.field == "payload"
-    for word in ("fine_tuning.job", "", 5, []):
+    for name in ("fine_tuning.job", "", 5, []):
         with pytest.raises(InvalidValueError) as caught:
-            READ[kind]({**FULL[kind], "object": word})
+            READ[kind]({**FULL[kind], "object": name})
         assert caught.value.field == "object"
     assert READ[kind]({**FULL[kind], "object": None}) == READ[kind](FULL[kind])
 
@@ -160,7 +150,7 @@ REQUIRED = {
 
 
 @pytest.mark.parametrize(("kind", "member"), [(kind, member) for kind, members in REQUIRED.items() for member in members])
-def test_a_required_member_is_refused_by_name_where_it_is_missing_or_wrong(kind: str, member: str) -> None:
+def test_the_error_for_a_missing_or_wrong_required_member_names_it(kind: str, member: str) -> None:
     wrong: list[Any] = [None, [], {}, True, "\0", 1.5]
     for payload in [{**FULL[kind], member: value} for value in wrong] + [{k: v for k, v in FULL[kind].items() if k != member}]:
         with pytest.raises(InvalidValueError) as caught:
@@ -169,21 +159,21 @@ def test_a_required_member_is_refused_by_name_where_it_is_missing_or_wrong(kind:
 
 
 @pytest.mark.parametrize("kind", READ)
-def test_whole_numbers_that_come_as_floats_are_whole_numbers(kind: str) -> None:
+def test_floats_without_a_fraction_are_read_as_integers(kind: str) -> None:
     read = READ[kind]({**FULL[kind], "created_at": 1724012781.0})
 
     assert repr(read.created_at) == "1724012781"
 
 
 @pytest.mark.parametrize("kind", ["event", "checkpoint"])
-def test_unknown_members_come_back(kind: str) -> None:
+def test_unknown_members_are_written_back(kind: str) -> None:
     payload = {**FULL[kind], "new": {"a": [1, None]}, "other": "x"}
 
     assert WRITE[kind](READ[kind](payload)) == payload
 
 
 @pytest.mark.parametrize("kind", ["event", "checkpoint"])
-def test_a_result_and_a_payload_are_the_callers_to_change(kind: str) -> None:
+def test_changing_a_payload_does_not_change_the_object(kind: str) -> None:
     payload = deepcopy({**FULL[kind], "new": {"a": [1]}})
     read = READ[kind](payload)
     before = deepcopy(read)
@@ -212,31 +202,31 @@ def test_any_checkpoint_comes_back_from_the_wire(checkpoint: FineTuningJobCheckp
 @given(event=events())
 def test_any_event_comes_back_from_the_database(store: FineTuningStore, event: FineTuningJobEvent) -> None:
     job = stored(store)
-    (kept,) = store.events.import_many(job.id, [event])
+    (imported,) = store.events.import_many(job.id, [event])
 
-    assert kept == replace(event, job_id=job.id, position=1)
+    assert imported == replace(event, job_id=job.id, position=1)
     (found,) = store.events.list(job.id)
-    assert (found, repr(found)) == (kept, repr(kept))
+    assert (found, repr(found)) == (imported, repr(imported))
 
 
 @on_databases
 @given(checkpoint=checkpoints())
 def test_any_checkpoint_comes_back_from_the_database(store: FineTuningStore, checkpoint: FineTuningJobCheckpoint) -> None:
-    kept = store.checkpoints.add(replace(checkpoint, fine_tuning_job_id=stored(store).id))
+    added = store.checkpoints.add(replace(checkpoint, fine_tuning_job_id=stored(store).id))
 
-    (found,) = store.checkpoints.list(kept.fine_tuning_job_id)
-    assert (found, repr(found)) == (kept, repr(kept))
+    (found,) = store.checkpoints.list(added.fine_tuning_job_id)
+    assert (found, repr(found)) == (added, repr(added))
 
 
 @on_databases
 @given(payload=mutations("events"))
-def test_any_payload_of_an_event_is_stored_or_refused_by_name(store: FineTuningStore, payload: dict[str, Any]) -> None:
+def test_any_payload_of_an_event_is_stored_or_its_error_names_the_member(store: FineTuningStore, payload: dict[str, Any]) -> None:
     try:
         event = event_from_wire(payload)
     except InvalidValueError as error:
-        assert error.field  # noqa: PT017 - either outcome is right
+        assert error.field  # noqa: PT017 - both outcomes are valid
         return
     job = stored(store)
     store.events.import_many(job.id, [event])
 
-    assert said(event_to_wire(store.events.list(job.id).data[0])) == said(event_to_wire(event))
+    assert without_empty(event_to_wire(store.events.list(job.id).data[0])) == without_empty(event_to_wire(event))

@@ -1,4 +1,4 @@
-"""Create requests held to the contract's ranges, errors in the API's words, and Azure's words read back."""
+"""Create requests and the ranges of their values, errors in the API's format, and the Azure profile."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from fine_tuning_store import (
 )
 from tests.support.strategies import jobs, recorded
 
-LEAST: dict[str, Any] = {"model": "gpt-4o-mini", "training_file": "file-abc"}
+MINIMAL: dict[str, Any] = {"model": "gpt-4o-mini", "training_file": "file-abc"}
 GRADER = {"type": "string_check", "name": "g", "input": "a", "reference": "b", "operation": "eq"}
 WANDB = {"type": "wandb", "wandb": {"project": "p"}}
-#: For each method the bounds of its hyperparameters: what is taken, and what is refused.
+#: For each hyperparameter the values that are accepted and those that are refused.
 RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "n_epochs": (["auto", 1, 50, 3.0], [0, 51, -1, 1.5, True, "3", "AUTO", [], {}]),
     "batch_size": (["auto", 1, 256], [0, 257, -1, 1.5, False, "8", []]),
@@ -56,7 +56,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "dpo": ("n_epochs", "batch_size", "learning_rate_multiplier", "beta"),
     "reinforcement": tuple(name for name in RANGES if name != "beta"),
 }
-PLACES = [(type, name) for type, names in METHODS.items() for name in names]
+HYPERPARAMETERS = [(type, name) for type, names in METHODS.items() for name in names]
 
 
 def method(type: str, **hyperparameters: Any) -> dict[str, Any]:
@@ -64,22 +64,23 @@ def method(type: str, **hyperparameters: Any) -> dict[str, Any]:
     return {"type": type, type: {**block, "grader": GRADER} if type == "reinforcement" else block}
 
 
-def refused(members: Any) -> str:
+def refused_field(members: Any) -> str:
+    """Return the field that the error for a request with these members names."""
     with pytest.raises(InvalidValueError) as caught:
-        job_request_from_wire({**LEAST, **members})
+        job_request_from_wire({**MINIMAL, **members})
     status, body = error_to_wire(caught.value)
     assert (status, body["error"]["param"]) == (400, caught.value.field)
     return caught.value.field
 
 
-def test_the_least_request_leaves_the_rest_open() -> None:
-    assert job_request_from_wire(LEAST) == {
-        **LEAST,
+def test_a_minimal_request_leaves_the_other_arguments_none() -> None:
+    assert job_request_from_wire(MINIMAL) == {
+        **MINIMAL,
         **dict.fromkeys(("validation_file", "hyperparameters", "method", "suffix", "seed", "integrations", "metadata")),
     }
 
 
-def test_explicit_nulls_are_taken_as_absent(store: FineTuningStore) -> None:
+def test_explicit_nulls_are_read_as_absent(store: FineTuningStore) -> None:
     nulls = dict.fromkeys(("validation_file", "hyperparameters", "method", "suffix", "seed", "integrations", "metadata"))
     blocks: list[dict[str, Any]] = [
         nulls,
@@ -92,14 +93,14 @@ def test_explicit_nulls_are_taken_as_absent(store: FineTuningStore) -> None:
         {"metadata": {}, "integrations": []},
     ]
     for members in blocks:
-        job = store.jobs.create(organization_id="org-1", **job_request_from_wire({**LEAST, **members}))
+        job = store.jobs.create(organization_id="org-1", **job_request_from_wire({**MINIMAL, **members}))
         assert store.jobs.get(job.id) == job
         assert job.hyperparameters.n_epochs in ("auto", 3)
 
 
-def test_a_full_request_becomes_the_job_that_it_asks_for(store: FineTuningStore) -> None:
+def test_a_full_request_creates_the_requested_job(store: FineTuningStore) -> None:
     request = {
-        **LEAST,
+        **MINIMAL,
         "validation_file": "file-v",
         "method": method("dpo", n_epochs=3, beta=0.5),
         "suffix": "a" * 64,
@@ -115,39 +116,39 @@ def test_a_full_request_becomes_the_job_that_it_asks_for(store: FineTuningStore)
     assert job.hyperparameters == Hyperparameters(n_epochs=3, beta=0.5, batch_size="auto", learning_rate_multiplier="auto")
 
 
-@pytest.mark.parametrize(("type", "name"), PLACES)
-def test_a_hyperparameter_is_held_to_its_range_where_the_method_has_it(sqlite_store: FineTuningStore, type: str, name: str) -> None:
-    taken, wrong = RANGES[name]
-    for value in taken:
-        job = sqlite_store.jobs.create(organization_id="o", **job_request_from_wire({**LEAST, "method": method(type, **{name: value})}))
+@pytest.mark.parametrize(("type", "name"), HYPERPARAMETERS)
+def test_a_hyperparameter_of_the_method_is_restricted_to_its_range(sqlite_store: FineTuningStore, type: str, name: str) -> None:
+    accepted, wrong = RANGES[name]
+    for value in accepted:
+        job = sqlite_store.jobs.create(organization_id="o", **job_request_from_wire({**MINIMAL, "method": method(type, **{name: value})}))
         assert getattr(job.hyperparameters, name) == value
     for value in wrong:
-        assert refused({"method": method(type, **{name: value})}) == f"method.{type}.hyperparameters.{name}"
+        assert refused_field({"method": method(type, **{name: value})}) == f"method.{type}.hyperparameters.{name}"
 
 
 @pytest.mark.parametrize("name", METHODS["supervised"])
-def test_a_hyperparameter_of_the_deprecated_place_is_held_to_its_range(sqlite_store: FineTuningStore, name: str) -> None:
-    taken, wrong = RANGES[name]
-    for value in taken:
-        job = sqlite_store.jobs.create(organization_id="o", **job_request_from_wire({**LEAST, "hyperparameters": {name: value}}))
+def test_a_hyperparameter_at_the_deprecated_top_level_is_restricted_to_its_range(sqlite_store: FineTuningStore, name: str) -> None:
+    accepted, wrong = RANGES[name]
+    for value in accepted:
+        job = sqlite_store.jobs.create(organization_id="o", **job_request_from_wire({**MINIMAL, "hyperparameters": {name: value}}))
         assert getattr(job.hyperparameters, name) == value
     for value in wrong:
-        assert refused({"hyperparameters": {name: value}}) == f"hyperparameters.{name}"
+        assert refused_field({"hyperparameters": {name: value}}) == f"hyperparameters.{name}"
 
 
 @pytest.mark.parametrize(("type", "name"), [(type, name) for type in METHODS for name in RANGES if name not in METHODS[type]])
 def test_a_hyperparameter_of_another_method_is_refused(type: str, name: str) -> None:
-    assert refused({"method": method(type, **{name: RANGES[name][0][-1]})}) == f"method.{type}.hyperparameters.{name}"
+    assert refused_field({"method": method(type, **{name: RANGES[name][0][-1]})}) == f"method.{type}.hyperparameters.{name}"
 
 
 def test_hyperparameters_in_both_places_are_refused() -> None:
-    assert refused({"hyperparameters": {"n_epochs": 3}, "method": method("supervised", n_epochs=3)}) == "hyperparameters"
-    assert refused({"hyperparameters": {}, "method": method("supervised")}) == "hyperparameters"
+    assert refused_field({"hyperparameters": {"n_epochs": 3}, "method": method("supervised", n_epochs=3)}) == "hyperparameters"
+    assert refused_field({"hyperparameters": {}, "method": method("supervised")}) == "hyperparameters"
 
 
-PAIRS = {f"key {number}": "value" for number in range(16)}
-TAKEN: list[dict[str, Any]] = [
-    {"metadata": PAIRS},
+SIXTEEN_PAIRS = {f"key {number}": "value" for number in range(16)}
+ACCEPTED: list[dict[str, Any]] = [
+    {"metadata": SIXTEEN_PAIRS},
     {"metadata": {"k" * 64: "v" * 512}},
     {"metadata": {"": ""}},
     {"metadata": {"\U0001f600" * 64: "\U0001f600" * 512}},
@@ -158,17 +159,17 @@ TAKEN: list[dict[str, Any]] = [
     {"integrations": [WANDB] * 5},
     {"method": {**method("reinforcement"), "reinforcement": {"grader": GRADER, "response_format": {"type": "json_schema"}}}},
 ]
-NO_SUFFIXES: list[Any] = ["", "a" * 65, 5, True, [], "\0"]
-NO_NAMES: list[Any] = ["", 5, "a" * 513, "\0", []]
+WRONG_SUFFIXES: list[Any] = ["", "a" * 65, 5, True, [], "\0"]
+WRONG_NAMES: list[Any] = ["", 5, "a" * 513, "\0", []]
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("metadata", {"metadata": {**PAIRS, "one more": "v"}}),
+    ("metadata", {"metadata": {**SIXTEEN_PAIRS, "one more": "v"}}),
     ("metadata", {"metadata": []}),
     ("metadata", {"metadata": "a=b"}),
     ("metadata.a", {"metadata": {"a": "v" * 513}}),
     ("metadata.a", {"metadata": {"a": 5}}),
     ("metadata.a", {"metadata": {"a": None}}),
     ("metadata (a key)", {"metadata": {"k" * 65: "v"}}),
-    *[("suffix", {"suffix": value}) for value in NO_SUFFIXES],
+    *[("suffix", {"suffix": value}) for value in WRONG_SUFFIXES],
     *[("seed", {"seed": value}) for value in (-1, 2**31, 1.5, True, "5")],
     ("integrations", {"integrations": [WANDB] * 6}),
     ("integrations", {"integrations": WANDB}),
@@ -176,7 +177,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("integrations[0].type", {"integrations": [{"type": "other"}]}),
     ("integrations[0].type", {"integrations": [{"type": "wandb"}]}),
     ("integrations[0].wandb.project", {"integrations": [{"type": "wandb", "wandb": {}}]}),
-    *[(name, {name: value}) for name in ("model", "training_file", "validation_file") for value in NO_NAMES],
+    *[(name, {name: value}) for name in ("model", "training_file", "validation_file") for value in WRONG_NAMES],
     *[(name, {name: None}) for name in ("model", "training_file")],
     *[(name, {name: 1}) for name in ("n_epochs", "status", "id", "eval_id", "organization_id", "")],
     ("hyperparameters", {"hyperparameters": []}),
@@ -196,30 +197,32 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("members", TAKEN, ids=[f"{number}-{next(iter(members))}" for number, members in enumerate(TAKEN)])
-def test_a_request_at_the_ends_of_the_ranges_can_be_created(store: FineTuningStore, members: dict[str, Any]) -> None:
-    job = store.jobs.create(organization_id="org-1", **job_request_from_wire({**LEAST, **members}))
+@pytest.mark.parametrize("members", ACCEPTED, ids=[f"{number}-{next(iter(members))}" for number, members in enumerate(ACCEPTED)])
+def test_a_request_at_the_bounds_of_the_ranges_is_accepted(store: FineTuningStore, members: dict[str, Any]) -> None:
+    job = store.jobs.create(organization_id="org-1", **job_request_from_wire({**MINIMAL, **members}))
 
     assert store.jobs.get(job.id) == job
 
 
 @pytest.mark.parametrize(("field", "members"), REFUSED, ids=[f"{number}-{field}" for number, (field, _) in enumerate(REFUSED)])
-def test_a_request_outside_of_the_ranges_is_refused_by_the_api_s_name_of_its_member(field: str, members: dict[str, Any]) -> None:
-    assert refused(members) == field
+def test_the_error_for_a_request_outside_of_the_ranges_names_the_member_as_the_api_does(field: str, members: dict[str, Any]) -> None:
+    assert refused_field(members) == field
 
 
 @pytest.mark.parametrize("type", [["dpo"], {"dpo": 1}])
 def test_a_method_type_that_cannot_be_hashed_is_refused(type: Any) -> None:
-    assert refused({"method": {"type": type}}) == "method.type"
+    assert refused_field({"method": {"type": type}}) == "method.type"
 
 
 @pytest.mark.parametrize("effort", [[], {}])
-def test_an_effort_that_is_no_text_is_refused(effort: Any) -> None:
-    assert refused({"method": method("reinforcement", reasoning_effort=effort)}) == "method.reinforcement.hyperparameters.reasoning_effort"
+def test_a_reasoning_effort_that_is_not_a_string_is_refused(effort: Any) -> None:
+    members = {"method": method("reinforcement", reasoning_effort=effort)}
+
+    assert refused_field(members) == "method.reinforcement.hyperparameters.reasoning_effort"
 
 
 @pytest.mark.parametrize("payload", [None, [], "model", 5, b"{}"])
-def test_a_request_that_is_no_object_is_refused(payload: Any) -> None:
+def test_a_request_that_is_not_an_object_is_refused(payload: Any) -> None:
     with pytest.raises(InvalidValueError) as caught:
         job_request_from_wire(payload)
     assert caught.value.field == "payload"
@@ -228,13 +231,13 @@ def test_a_request_that_is_no_object_is_refused(payload: Any) -> None:
 @pytest.mark.parametrize("member", ["model", "training_file"])
 def test_a_request_without_a_required_member_is_refused(member: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
-        job_request_from_wire({name: value for name, value in LEAST.items() if name != member})
+        job_request_from_wire({name: value for name, value in MINIMAL.items() if name != member})
     assert caught.value.field == member
 
 
 # Errors
 
-NOTHING_MORE = (500, "server_error", None, None)
+SERVER_ERROR = (500, "server_error", None, None)
 ERRORS: list[tuple[Exception, tuple[int, str, str | None, str | None]]] = [
     (JobNotFoundError("123"), (404, "invalid_request_error", "fine_tune_id", "fine_tune_not_found")),
     (CheckpointNotFoundError("ft:m"), (404, "invalid_request_error", "fine_tuned_model_checkpoint", "checkpoint_not_found")),
@@ -244,22 +247,22 @@ ERRORS: list[tuple[Exception, tuple[int, str, str | None, str | None]]] = [
     (JobAlreadyExistsError("ftjob-1"), (400, "invalid_request_error", "id", None)),
     (JobReferencedError("ftjob-1"), (400, "invalid_request_error", None, None)),
     (InvalidValueError("suffix", "", "must not be empty"), (400, "invalid_request_error", "suffix", None)),
-    (UnitAlreadyOpenError(), NOTHING_MORE),
-    (UnitEndedError(), NOTHING_MORE),
-    (UnsupportedDatabaseError("postgresql://secret"), NOTHING_MORE),
-    (MissingDriverError("secret"), NOTHING_MORE),
-    (EngineConfigurationError("secret"), NOTHING_MORE),
-    (SchemaVersionError(1, 2), NOTHING_MORE),
-    (SchemaConflictError("secret"), NOTHING_MORE),
-    (SchemaLockTimeoutError(3.0), NOTHING_MORE),
-    (FineTuningStoreError("secret"), NOTHING_MORE),
-    (RuntimeError("secret"), NOTHING_MORE),
-    (ValueError("secret"), NOTHING_MORE),
+    (UnitAlreadyOpenError(), SERVER_ERROR),
+    (UnitEndedError(), SERVER_ERROR),
+    (UnsupportedDatabaseError("postgresql://secret"), SERVER_ERROR),
+    (MissingDriverError("secret"), SERVER_ERROR),
+    (EngineConfigurationError("secret"), SERVER_ERROR),
+    (SchemaVersionError(1, 2), SERVER_ERROR),
+    (SchemaConflictError("secret"), SERVER_ERROR),
+    (SchemaLockTimeoutError(3.0), SERVER_ERROR),
+    (FineTuningStoreError("secret"), SERVER_ERROR),
+    (RuntimeError("secret"), SERVER_ERROR),
+    (ValueError("secret"), SERVER_ERROR),
 ]
 
 
 @pytest.mark.parametrize(("error", "expected"), ERRORS, ids=[type(error).__name__ for error, _ in ERRORS])
-def test_an_error_is_written_in_the_api_s_words(error: Exception, expected: tuple[int, str, str | None, str | None]) -> None:
+def test_an_error_is_written_in_the_format_of_the_api(error: Exception, expected: tuple[int, str, str | None, str | None]) -> None:
     status, body = error_to_wire(error)
 
     assert (status, body["error"]["type"], body["error"]["param"], body["error"]["code"]) == expected
@@ -270,12 +273,12 @@ def test_an_error_is_written_in_the_api_s_words(error: Exception, expected: tupl
 
 
 def test_every_error_of_the_library_has_a_response() -> None:
-    of_the_store = {kind for kind in FineTuningStoreError.__subclasses__() if kind.__module__ == FineTuningStoreError.__module__}
+    classes = {kind for kind in FineTuningStoreError.__subclasses__() if kind.__module__ == FineTuningStoreError.__module__}
 
-    assert {type(error) for error, _ in ERRORS} >= {FineTuningStoreError, *of_the_store}
+    assert {type(error) for error, _ in ERRORS} >= {FineTuningStoreError, *classes}
 
 
-def test_the_messages_are_those_that_clients_look_for() -> None:
+def test_messages_that_clients_look_for_are_unchanged() -> None:
     assert error_to_wire(JobNotFoundError("123"))[1]["error"]["message"] == "Could not find fine tune: 123"
     assert (
         error_to_wire(IllegalTransitionError("ft-1", "cancel", "succeeded", ()))[1]["error"]["message"]
@@ -287,7 +290,7 @@ def test_the_messages_are_those_that_clients_look_for() -> None:
 
 
 @pytest.mark.parametrize("payload", recorded("jobs").values(), ids=recorded("jobs"))
-def test_a_recorded_job_in_azures_words_is_the_same_job(payload: dict[str, Any]) -> None:
+def test_a_recorded_job_in_the_azure_profile_is_read_as_the_same_job(payload: dict[str, Any]) -> None:
     job = job_from_wire(payload)
 
     assert job_from_wire(job_to_wire(job, "azure")) == job
@@ -295,11 +298,11 @@ def test_a_recorded_job_in_azures_words_is_the_same_job(payload: dict[str, Any])
 
 @settings(max_examples=75, deadline=None, suppress_health_check=[*HealthCheck])
 @given(job=jobs())
-def test_any_job_in_azures_words_is_the_same_job(job: FineTuningJob) -> None:
+def test_any_job_in_the_azure_profile_is_read_as_the_same_job(job: FineTuningJob) -> None:
     assert job_from_wire(job_to_wire(job, "azure")) == job
 
 
-def test_azure_says_pending_and_minus_one(store: FineTuningStore) -> None:
+def test_the_azure_profile_writes_pending_and_minus_one(store: FineTuningStore) -> None:
     job = store.jobs.create(organization_id="org-1", model="m", training_file="f", suffix="s", hyperparameters=Hyperparameters(n_epochs=3))
     written = job_to_wire(store.jobs.enqueue(job.id), "azure")
 

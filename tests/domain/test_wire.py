@@ -1,6 +1,6 @@
-"""The wire: what servers sent comes in, keeps what it said, and goes out again; also by way of every database.
+"""The wire format of jobs: recorded payloads are read, stored in every database and written again without loss.
 
-`tests/fixtures/jobs` holds a payload of each shape that a server ever sent.
+`tests/fixtures/jobs` has a payload of each shape that servers have sent.
 """
 
 from __future__ import annotations
@@ -36,58 +36,58 @@ from tests.support.factories import a_job
 from tests.support.strategies import jobs, mutations, nested, recorded
 
 JOBS = recorded("jobs")
-NEWER_WORDS = {"created": "validating_files", "pending": "queued", "pausing": "running"}
+STATUS_ALIASES = {"created": "validating_files", "pending": "queued", "pausing": "running"}
 FULL = JOBS["2025_09_succeeded"]
 FIRST_VERSION = JOBS["2023_10_succeeded"]
 on_each_job = pytest.mark.parametrize("payload", JOBS.values(), ids=JOBS)
 on_each_profile = pytest.mark.parametrize("profile", ["latest", "2023-09"])
-#: The fixture `store` serves all examples of a property: each adds a job of an id of its own.
+#: All examples of a property share the fixture `store`; each adds a job with a unique id.
 on_databases = settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
 without_databases = settings(max_examples=75, deadline=None, suppress_health_check=[*HealthCheck])
 
 
-def said(value: Any) -> Any:
-    """What a JSON value says: members that are null or empty say nothing."""
+def without_empty(value: Any) -> Any:
+    """Return a JSON value without members that are null or empty, at every level."""
     if isinstance(value, dict):
-        members = {name: said(member) for name, member in value.items()}
+        members = {name: without_empty(member) for name, member in value.items()}
         return {name: member for name, member in members.items() if member not in (None, {}, [])}
-    return [said(member) for member in value] if isinstance(value, list) else value
+    return [without_empty(member) for member in value] if isinstance(value, list) else value
 
 
-def as_read(payload: dict[str, Any]) -> Any:
-    """What a payload says in the words of today: the statuses of other times, Azure's suffix and its -1 are translated."""
+def normalized(payload: dict[str, Any]) -> Any:
+    """Return a payload as the latest profile writes it: with its statuses, name of the suffix and "auto", without empty members."""
     renamed = {("user_provided_suffix" if name == "suffix" else name): value for name, value in payload.items() if value is not None}
-    return said({**with_auto(renamed), "status": NEWER_WORDS.get(payload["status"], payload["status"])})
+    return without_empty({**with_auto(renamed), "status": STATUS_ALIASES.get(payload["status"], payload["status"])})
 
 
-def with_auto(value: Any, *, of_training: bool = False) -> Any:
-    """A JSON value in which a hyperparameter of -1 is auto."""
-    if of_training and value == -1:
+def with_auto(value: Any, *, in_hyperparameters: bool = False) -> Any:
+    """Return a JSON value in which each hyperparameter of -1 is replaced with "auto"."""
+    if in_hyperparameters and value == -1:
         return "auto"
-    if not isinstance(value, dict) or of_training:
+    if not isinstance(value, dict) or in_hyperparameters:
         return value
     return {
-        name: {key: with_auto(number, of_training=True) for key, number in member.items()}
+        name: {key: with_auto(number, in_hyperparameters=True) for key, number in member.items()}
         if name == "hyperparameters" and isinstance(member, dict)
         else with_auto(member)
         for name, member in value.items()
     }
 
 
-def part_of(answered: Any, expected: Any) -> Any:
-    """The part of an answer that stands at the places of what is expected."""
-    if not isinstance(answered, dict) or not isinstance(expected, dict):
-        return answered
-    return {name: part_of(answered.get(name), member) for name, member in expected.items()}
+def part_of(written: Any, expected: Any) -> Any:
+    """Return the members of a written payload that are expected too, at every level."""
+    if not isinstance(written, dict) or not isinstance(expected, dict):
+        return written
+    return {name: part_of(written.get(name), member) for name, member in expected.items()}
 
 
 def text_of(job: FineTuningJob) -> str:
-    """The job as JSON text, in which 1, 1.0 and true differ although Python calls them equal."""
+    """Return the job as JSON text, in which 1, 1.0 and true differ although they are equal in Python."""
     return json.dumps(job_to_wire(job), sort_keys=True, allow_nan=False)
 
 
-def reading(payload: dict[str, Any]) -> FineTuningJob | InvalidValueError:
-    """The job, or the refusal: the only two things that may come of a payload."""
+def job_or_error(payload: dict[str, Any]) -> FineTuningJob | InvalidValueError:
+    """Return the job, or the error that refuses the payload. Any other exception fails the test."""
     try:
         return job_from_wire(payload)
     except InvalidValueError as refusal:
@@ -95,7 +95,7 @@ def reading(payload: dict[str, Any]) -> FineTuningJob | InvalidValueError:
 
 
 def stored_in(store: FineTuningStore, job: FineTuningJob) -> FineTuningJob:
-    """The job as it comes back from the database. A payload without an organization is given one by the store."""
+    """Store a job, check that it is read unchanged, and return it. A job without an organization is stored for org-x."""
     owner = store if job.organization_id else store.for_organization("org-x")
     added = owner.jobs.add(job)
     assert added == replace(job, organization_id=job.organization_id or "org-x")
@@ -105,21 +105,21 @@ def stored_in(store: FineTuningStore, job: FineTuningJob) -> FineTuningJob:
     return found
 
 
-# What servers sent
+# Recorded payloads
 
 
 @on_each_job
-def test_a_recorded_job_says_the_same_after_it_was_read_and_written(payload: dict[str, Any]) -> None:
-    """Nothing is lost, and nothing appears but the mirror of the method's hyperparameters at the top."""
-    answered = said(job_to_wire(job_from_wire(payload)))
+def test_a_recorded_job_is_read_and_written_without_loss(payload: dict[str, Any]) -> None:
+    """The only addition is the copy of the method's hyperparameters at the top level."""
+    written = without_empty(job_to_wire(job_from_wire(payload)))
 
-    expected = as_read(payload)
-    assert part_of(answered, expected) == expected
-    assert set(answered) - set(expected) <= {"hyperparameters"}
+    expected = normalized(payload)
+    assert part_of(written, expected) == expected
+    assert set(written) - set(expected) <= {"hyperparameters"}
 
 
 @on_each_job
-def test_a_recorded_job_is_the_same_job_when_its_own_words_are_read_again(payload: dict[str, Any]) -> None:
+def test_a_recorded_job_that_was_written_is_read_as_the_same_job(payload: dict[str, Any]) -> None:
     job = job_from_wire(payload)
 
     assert job_from_wire(job_to_wire(job)) == job
@@ -129,37 +129,37 @@ def test_every_recorded_job_comes_back_from_the_database(store: FineTuningStore)
     for name, payload in JOBS.items():
         found = stored_in(store, job_from_wire(payload))
 
-        answered = said(job_to_wire(found))
-        expected = as_read(payload)
-        assert part_of(answered, expected) == expected, name
+        written = without_empty(job_to_wire(found))
+        expected = normalized(payload)
+        assert part_of(written, expected) == expected, name
         assert job_from_wire(job_to_wire(found)) == found, name
 
 
 def test_the_recorded_jobs_are_of_every_status() -> None:
-    """So that the tests above mean what they say."""
+    """Check that the tests above cover every status."""
     assert {job_from_wire(payload).status for payload in JOBS.values()} == set(JobStatus)
-    assert {payload["status"] for payload in JOBS.values()} >= {*JobStatus, *NEWER_WORDS}
+    assert {payload["status"] for payload in JOBS.values()} >= {*JobStatus, *STATUS_ALIASES}
 
 
-@pytest.mark.parametrize(("foreign", "ours"), NEWER_WORDS.items())
-def test_a_status_of_another_time_reads_as_its_successor(foreign: str, ours: str) -> None:
-    assert job_from_wire({**JOBS["documented_resumed"], "status": foreign}).status == ours
+@pytest.mark.parametrize(("alias", "status"), STATUS_ALIASES.items())
+def test_a_status_of_another_api_is_read_as_its_equivalent(alias: str, status: str) -> None:
+    assert job_from_wire({**JOBS["documented_resumed"], "status": alias}).status == status
 
 
 @pytest.mark.parametrize("error", [None, {}, {"code": None, "message": None, "param": None}, {"error": None}])
-def test_an_error_that_says_nothing_is_no_error(error: Any) -> None:
+def test_an_error_without_content_is_read_as_none(error: Any) -> None:
     job = job_from_wire({**FULL, "error": error})
 
     assert job.error is None
     assert job_to_wire(job)["error"] is None
 
 
-def test_the_organization_of_the_caller_takes_the_place_of_the_payloads_own() -> None:
+def test_the_organization_of_the_caller_replaces_that_of_the_payload() -> None:
     assert job_from_wire(FULL, organization_id="org-x").organization_id == "org-x"
     assert job_from_wire(FULL).organization_id == FULL["organization_id"]
 
 
-def test_the_methods_hyperparameters_come_before_those_at_the_top() -> None:
+def test_the_methods_hyperparameters_take_precedence_over_those_at_the_top_level() -> None:
     method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 7, "batch_size": None}}}
 
     job = job_from_wire({**FULL, "hyperparameters": {"n_epochs": "auto", "batch_size": 2}, "method": method})
@@ -167,12 +167,12 @@ def test_the_methods_hyperparameters_come_before_those_at_the_top() -> None:
     assert job.hyperparameters == Hyperparameters(n_epochs=7, batch_size=2)
 
 
-@pytest.mark.parametrize(("type", "mirrored"), [("supervised", True), ("dpo", False), ("reinforcement", False)])
-def test_only_supervised_jobs_show_their_hyperparameters_at_the_top(type: str, mirrored: bool) -> None:
-    answered = job_to_wire(a_job(method=Method(type=type), hyperparameters=Hyperparameters(n_epochs=3)))
+@pytest.mark.parametrize(("type", "repeated"), [("supervised", True), ("dpo", False), ("reinforcement", False)])
+def test_only_supervised_jobs_repeat_their_hyperparameters_at_the_top_level(type: str, repeated: bool) -> None:
+    written = job_to_wire(a_job(method=Method(type=type), hyperparameters=Hyperparameters(n_epochs=3)))
 
-    assert answered["hyperparameters"] == ({"n_epochs": 3} if mirrored else None)
-    assert answered["method"] == {"type": type, type: {"hyperparameters": {"n_epochs": 3}}}
+    assert written["hyperparameters"] == ({"n_epochs": 3} if repeated else None)
+    assert written["method"] == {"type": type, type: {"hyperparameters": {"n_epochs": 3}}}
 
 
 # Profiles
@@ -185,7 +185,7 @@ def test_the_latest_profile_has_the_members_of_a_full_row_in_their_order() -> No
 
 
 def test_every_member_of_a_job_is_generated_read_written_and_checked() -> None:
-    """A new field of FineTuningJob needs a line in tests/support/strategies.py and in both functions of wire/jobs.py."""
+    """Each field of FineTuningJob needs a line in tests/support/strategies.py and in both functions of wire/jobs.py."""
     for name in WIRE_MEMBERS:
         assert name in job_to_wire(a_job()), f"_latest in wire/jobs.py does not write FineTuningJob.{name}"
     generated = Path(strategies.__file__).read_text().partition("return FineTuningJob(")[2].partition("\n    )\n")[0]
@@ -200,27 +200,27 @@ def test_every_member_of_a_job_is_generated_read_written_and_checked() -> None:
 
 
 @on_each_job
-def test_the_latest_profile_always_has_the_same_members_beside_unknown_ones(payload: dict[str, Any]) -> None:
+def test_the_latest_profile_has_a_fixed_set_of_members_besides_unknown_ones(payload: dict[str, Any]) -> None:
     unknown = {name for name in payload if name not in WIRE_MEMBERS} - {"suffix"}
 
     assert set(job_to_wire(job_from_wire(payload))) == set(WIRE_MEMBERS) | unknown
 
 
 @on_each_job
-def test_the_first_profile_has_exactly_the_members_of_its_time(payload: dict[str, Any]) -> None:
-    answered = job_to_wire(job_from_wire(payload), "2023-09")
+def test_the_first_profile_has_exactly_the_members_of_2023(payload: dict[str, Any]) -> None:
+    written = job_to_wire(job_from_wire(payload), "2023-09")
 
-    assert set(answered) == set(FIRST_VERSION)
-    assert len(answered) == 14
-    assert set(answered["hyperparameters"]) == {"n_epochs"}
+    assert set(written) == set(FIRST_VERSION)
+    assert len(written) == 14
+    assert set(written["hyperparameters"]) == {"n_epochs"}
 
 
-def test_a_job_of_the_first_time_is_written_in_the_first_profile_as_it_was_sent() -> None:
+def test_a_job_of_2023_is_written_in_the_first_profile_exactly_as_it_was_sent() -> None:
     for name in ("2023_10_validating_files", "2023_10_queued", "2023_10_running", "2023_10_succeeded"):
         assert job_to_wire(job_from_wire(JOBS[name]), "2023-09") == JOBS[name]
 
 
-def test_the_first_profile_says_auto_where_there_are_no_epochs() -> None:
+def test_the_first_profile_writes_auto_for_absent_epochs() -> None:
     assert job_to_wire(a_job(), "2023-09")["hyperparameters"] == {"n_epochs": "auto"}
 
 
@@ -314,7 +314,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("field", "members"), WRONG, ids=[f"{number}-{field}" for number, (field, _) in enumerate(WRONG)])
-def test_a_wrong_payload_is_refused_by_the_name_of_its_member(field: str, members: dict[str, Any]) -> None:
+def test_the_error_for_a_wrong_payload_names_the_member(field: str, members: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError) as refusal:
         job_from_wire({**FULL, **members})
 
@@ -323,7 +323,7 @@ def test_a_wrong_payload_is_refused_by_the_name_of_its_member(field: str, member
 
 
 @pytest.mark.parametrize("payload", [None, [], "fine_tuning.job", 5, [FULL], b"{}", json.dumps(FULL)])
-def test_a_payload_that_is_no_object_is_refused(payload: Any) -> None:
+def test_a_payload_that_is_not_an_object_is_refused(payload: Any) -> None:
     with pytest.raises(InvalidValueError) as refusal:
         job_from_wire(payload)
 
@@ -340,7 +340,7 @@ def test_a_payload_without_a_required_member_is_refused(missing: str) -> None:
 
 @pytest.mark.parametrize("depth", [101, 500, 100_000])
 @pytest.mark.parametrize("name", ["usage_metrics", "hyperparameters", "error", "method", "unknown"])
-def test_json_that_is_nested_too_deep_is_refused_wherever_it_stands(name: str, depth: int) -> None:
+def test_json_that_is_nested_too_deeply_is_refused_in_every_member(name: str, depth: int) -> None:
     with pytest.raises(InvalidValueError) as refusal:
         job_from_wire({**FULL, name: {"deep": nested(depth - 1)}})
 
@@ -349,14 +349,14 @@ def test_json_that_is_nested_too_deep_is_refused_wherever_it_stands(name: str, d
 
 
 @pytest.mark.parametrize("name", ["usage_metrics", "error"])
-def test_json_of_the_greatest_depth_is_taken(name: str) -> None:
+def test_json_of_the_maximum_depth_is_accepted(name: str) -> None:
     payload = {**FULL, name: {"deep": nested(99, "the end")}}
 
     assert job_to_wire(job_from_wire(payload))[name]["deep"] == payload[name]["deep"]
 
 
-def in_every_place(value: Any) -> Iterator[FineTuningJob]:
-    """Jobs that have the value in one of the places of free form."""
+def jobs_containing(value: Any) -> Iterator[FineTuningJob]:
+    """Yield jobs that have the value in one of the members of free-form JSON, each in another one."""
     for type in ("supervised", "reinforcement"):
         yield a_job(method=Method(type=type, grader=value))
         yield a_job(method=Method(type=type, response_format=value))
@@ -374,8 +374,8 @@ def in_every_place(value: Any) -> Iterator[FineTuningJob]:
 
 @pytest.mark.parametrize("value", [nested(levels) for levels in range(95, 102)] + [-1, -1.0, True, False, 0, "", [], {}, {"": None}])
 def test_what_is_stored_can_be_written_and_read_again(sqlite_store: FineTuningStore, value: Any) -> None:
-    """Whatever a place of free form holds: `add` refuses what the wire would not bring back."""
-    for job in in_every_place(value):
+    """`add` refuses free-form JSON that does not survive being written and read."""
+    for job in jobs_containing(value):
         try:
             stored = sqlite_store.jobs.add(job)
         except InvalidValueError:
@@ -386,32 +386,32 @@ def test_what_is_stored_can_be_written_and_read_again(sqlite_store: FineTuningSt
 # Copies
 
 
-def spoil(value: Any) -> None:
-    """Change everything in a JSON value that can be changed."""
+def clear_all(value: Any) -> None:
+    """Clear every dict and list in a JSON value."""
     for member in list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
-        spoil(member)
+        clear_all(member)
     if isinstance(value, (dict, list)):
         value.clear()
 
 
 @on_each_profile
 @on_each_job
-def test_a_result_is_the_callers_to_change(payload: dict[str, Any], profile: Any) -> None:
+def test_changing_a_written_payload_does_not_change_the_job(payload: dict[str, Any], profile: Any) -> None:
     job = job_from_wire(payload)
     before = deepcopy(job)
 
-    spoil(job_to_wire(job, profile))
+    clear_all(job_to_wire(job, profile))
 
     assert job == before
 
 
 @on_each_job
-def test_a_payload_is_the_callers_to_change(payload: dict[str, Any]) -> None:
-    given = deepcopy(payload)
-    job = job_from_wire(given)
-    assert given == payload
+def test_changing_a_payload_that_was_read_does_not_change_the_job(payload: dict[str, Any]) -> None:
+    copy = deepcopy(payload)
+    job = job_from_wire(copy)
+    assert copy == payload
 
-    spoil(given)
+    clear_all(copy)
 
     assert job == job_from_wire(payload)
 
@@ -432,11 +432,19 @@ SECRET = "4f0a9c-not-for-the-database"
         {"type": "wandb", "wandb": [{"api_key": SECRET}]},
         {"wandb": {"project": "p", "api_key": SECRET}},
     ],
-    ids=["in the block", "beside the block", "in both, by other names", "without a block", "a null block", "a list", "without a type"],
+    ids=[
+        "in the block",
+        "next to the block",
+        "in both, under other names",
+        "without a block",
+        "with a null block",
+        "with a list",
+        "without a type",
+    ],
 )
-def test_a_key_of_weights_and_biases_is_never_kept(sqlite_store: FineTuningStore, integration: dict[str, Any]) -> None:
-    """Whether it is dropped or the payload is refused: it is not stored, and no message shows it."""
-    job = reading({**FULL, "integrations": [integration]})
+def test_an_api_key_of_weights_and_biases_is_never_stored(sqlite_store: FineTuningStore, integration: dict[str, Any]) -> None:
+    """The key is dropped or the payload is refused. It is neither stored nor part of an error message."""
+    job = job_or_error({**FULL, "integrations": [integration]})
     if isinstance(job, InvalidValueError):
         assert SECRET not in str(job)
         return
@@ -445,7 +453,7 @@ def test_a_key_of_weights_and_biases_is_never_kept(sqlite_store: FineTuningStore
     assert SECRET not in text_of(sqlite_store.jobs.add(job))
 
 
-def test_what_is_known_of_a_weights_and_biases_block_is_kept() -> None:
+def test_the_known_members_of_a_weights_and_biases_block_are_kept() -> None:
     block = {"project": "p", "name": "n", "entity": None, "tags": ["a", "b"], "run_id": "ftjob-1"}
 
     job = job_from_wire({**FULL, "integrations": [{"type": "wandb", "wandb": {**block, "api_key": SECRET}}]})
@@ -453,12 +461,12 @@ def test_what_is_known_of_a_weights_and_biases_block_is_kept() -> None:
     assert job_to_wire(job)["integrations"] == [{"type": "wandb", "wandb": block}]
 
 
-# What no column can hold
+# Values that no column can store
 
 
 @pytest.mark.parametrize("value", [2.5, 0, -3, "many", "", "AUTO", [3], {"value": 3}, 1e300])
 @pytest.mark.parametrize("name", ["n_epochs", "eval_interval"])
-def test_a_hyperparameter_that_no_column_can_hold_comes_back_from_extra(name: str, value: Any) -> None:
+def test_a_hyperparameter_that_no_column_can_store_is_kept_in_extra(name: str, value: Any) -> None:
     job = job_from_wire({**FULL, "method": None, "hyperparameters": {name: value}})
 
     assert job.hyperparameters == Hyperparameters(extra={name: value})
@@ -466,14 +474,14 @@ def test_a_hyperparameter_that_no_column_can_hold_comes_back_from_extra(name: st
 
 
 @pytest.mark.parametrize("value", [0, -0.5, 2**53 + 1, "many"])
-def test_a_fraction_that_no_column_can_hold_comes_back_from_extra(value: Any) -> None:
+def test_a_fraction_that_no_column_can_store_is_kept_in_extra(value: Any) -> None:
     job = job_from_wire({**FULL, "method": None, "hyperparameters": {"beta": value}})
 
     assert job.hyperparameters == Hyperparameters(extra={"beta": value})
 
 
-def test_what_no_column_can_hold_comes_back_from_the_database(store: FineTuningStore) -> None:
-    given = {
+def test_values_that_no_column_can_store_come_back_from_the_database(store: FineTuningStore) -> None:
+    values = {
         "n_epochs": 2.5,
         "batch_size": 0,
         "learning_rate_multiplier": "many",
@@ -482,13 +490,13 @@ def test_what_no_column_can_hold_comes_back_from_the_database(store: FineTuningS
         "lora": {"rank": 8},
     }
 
-    job = stored_in(store, job_from_wire({**FULL, "method": None, "hyperparameters": given}))
+    job = stored_in(store, job_from_wire({**FULL, "method": None, "hyperparameters": values}))
 
-    assert job.hyperparameters == Hyperparameters(extra=given)
-    assert job_to_wire(job)["hyperparameters"] == given
+    assert job.hyperparameters == Hyperparameters(extra=values)
+    assert job_to_wire(job)["hyperparameters"] == values
 
 
-def test_whole_numbers_that_come_as_floats_are_whole_numbers() -> None:
+def test_floats_without_a_fraction_are_read_as_integers() -> None:
     job = job_from_wire(JOBS["floats_for_whole_numbers"])
 
     numbers = (job.created_at, job.finished_at, job.trained_tokens, job.seed, job.hyperparameters.n_epochs, job.hyperparameters.batch_size)
@@ -500,7 +508,7 @@ def test_whole_numbers_that_come_as_floats_are_whole_numbers() -> None:
 _numbers = itertools.count()
 
 
-def with_own_id(job: FineTuningJob) -> FineTuningJob:
+def with_unique_id(job: FineTuningJob) -> FineTuningJob:
     return replace(job, id=f"{job.id}-{next(_numbers)}")
 
 
@@ -518,14 +526,14 @@ def test_any_job_comes_back_from_the_wire(job: FineTuningJob) -> None:
 @on_databases
 @given(job=jobs())
 def test_any_job_comes_back_from_the_database(store: FineTuningStore, job: FineTuningJob) -> None:
-    stored_in(store, with_own_id(job))
+    stored_in(store, with_unique_id(job))
 
 
 @without_databases
 @given(payload=mutations("jobs"))
-def test_any_payload_is_read_for_good_or_refused_by_name(payload: dict[str, Any]) -> None:
-    """Whatever a server sends, nothing else is raised, and what was taken goes out and comes in again."""
-    job = reading(payload)
+def test_any_payload_can_be_read_and_written_or_its_error_names_the_member(payload: dict[str, Any]) -> None:
+    """No exception other than InvalidValueError is raised, and a payload that was read can be written and read again."""
+    job = job_or_error(payload)
     if isinstance(job, InvalidValueError):
         assert str(job).startswith(f"{job.field}: ")
         return
@@ -539,8 +547,8 @@ def test_any_payload_is_read_for_good_or_refused_by_name(payload: dict[str, Any]
 @on_databases
 @given(payload=mutations("jobs"))
 def test_any_payload_that_is_read_can_be_stored(store: FineTuningStore, payload: dict[str, Any]) -> None:
-    job = reading(payload)
+    job = job_or_error(payload)
     assume(not isinstance(job, InvalidValueError))
     assert isinstance(job, FineTuningJob)
 
-    stored_in(store, with_own_id(job))
+    stored_in(store, with_unique_id(job))
