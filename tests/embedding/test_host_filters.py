@@ -1,4 +1,4 @@
-"""The filters of an application's own autogenerate: they leave out the store's tables, and only those."""
+"""The filters for an application's autogenerate: they exclude the store's tables, and only those."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fine_tuning_store.schema.host import NameFilter
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 
 
-def test_a_table_of_the_stores_name_in_another_schema_is_the_applications() -> None:
+def test_a_table_with_a_name_of_the_store_in_another_schema_is_the_applications() -> None:
     names = [*METADATA.tables, VERSION_TABLE, "fine_tuning_migration_lease"]
     in_default, in_named = {"schema_name": None}, {"schema_name": "fine_tuning"}
     named = exclude_store_tables_in("fine_tuning")
