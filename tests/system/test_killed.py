@@ -1,4 +1,4 @@
-"""A migration that is killed (-9) after any of its statements is finished by the next run, and loses no row."""
+"""A migration that is killed (SIGKILL) after any of its statements is finished by the next one, and no row is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fine_tuning_store import FineTuningStore
 from tests.support.parallel import at_once
 
 FIRST = "fine_tuning_store_0001"
-#: As little as 0001 asks of a job.
+#: Inserts only the columns that 0001 requires.
 JOB = text(
     "INSERT INTO fine_tuning_jobs (id, organization_id, created_at, status, model, training_file) "
     "VALUES ('ftjob-1', 'org-1', 1700000000, 'running', 'm', 'f')"
@@ -24,19 +24,19 @@ HYPERPARAMETERS = text("INSERT INTO fine_tuning_job_hyperparameters (job_id, n_e
 
 
 def from_nothing(store: FineTuningStore) -> None:
-    """Every revision is still to be run."""
+    """Start from an empty database."""
 
 
 def from_the_first(store: FineTuningStore) -> None:
-    """A job was stored at the first revision; the others are to be run."""
+    """Start from the first revision with a stored job."""
     store.schema.upgrade(FIRST)
     with store.engine.begin() as connection:
         connection.execute(JOB)
         connection.execute(HYPERPARAMETERS)
 
 
-def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: int, *pooled: bool) -> bool:
-    """Whether a process that makes this move was killed after so many statements, rather than done before."""
+def killed(url: str, migrate: Callable[[FineTuningStore], None], last_statement: int, *pooled: bool) -> bool:
+    """Migrate in a child process that is killed after a number of statements. Returns False if it finished before."""
     child = os.fork()
     if child == 0:
         statements = count(1)
@@ -47,7 +47,7 @@ def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: in
 
         event.listen(Engine, "after_cursor_execute", die)
         with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
-            move(store)
+            migrate(store)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
@@ -57,12 +57,12 @@ def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: in
 
 
 def killed_upgrade(wait: Callable[[], object], url: str, last_statement: int) -> bool:
-    """Whether an upgrade was killed, rather than done before."""
+    """Kill an upgrade after a number of statements. Returns False if it finished before."""
     return killed(url, lambda store: store.schema.upgrade(), last_statement)
 
 
 def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, *pooled: bool) -> int:
-    """Kill an upgrade after each `every`th statement, finish it, and answer how often that was."""
+    """Kill an upgrade after every Nth statement, and finish it each time. Returns the number of kills."""
     for number in count():
         with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             begin(store)
@@ -80,7 +80,7 @@ def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineT
 
 
 def killed_downgrades(wait: Callable[[], object], url: str, every: int) -> int:
-    """Kill a downgrade after each `every`th statement, finish it, and answer how often that was."""
+    """Kill a downgrade after every Nth statement, and finish it each time. Returns the number of kills."""
     for number in count():
         with FineTuningStore.from_url(url) as store:
             store.schema.upgrade()
