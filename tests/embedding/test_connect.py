@@ -64,7 +64,7 @@ def test_a_url_that_cannot_be_used_is_refused_with_one_that_can(url: str, hint: 
         ("mariadb://host/db", "aiomysql", "mariadb"),
     ],
 )
-def test_an_async_engine_takes_the_async_driver_of_its_database(url: str, driver: str, dialect: str) -> None:
+def test_an_async_engine_uses_the_async_driver_of_its_database(url: str, driver: str, dialect: str) -> None:
     engine = connect_async(url)
 
     assert (engine.dialect.is_async, engine.dialect.driver, engine.dialect.name) == (True, driver, dialect)

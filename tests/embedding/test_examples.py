@@ -94,7 +94,7 @@ def test_a_second_quickstart_imports_nothing_twice_and_adds_two_more_jobs(empty_
         ("jobs.db", "this is not a database URL"),
     ],
 )
-def test_the_quickstart_says_what_is_wrong_with_a_url_and_ends_with_2(tmp_path: Path, url: str, complaint: str) -> None:
+def test_the_quickstart_says_what_is_wrong_with_a_url_and_exits_with_2(tmp_path: Path, url: str, complaint: str) -> None:
     run = quickstart(tmp_path, url)
 
     assert (run.returncode, run.stdout) == (2, "")

@@ -33,29 +33,29 @@ def engine(url: str) -> Iterator[Engine]:
 def test_the_stores_rows_commit_and_roll_back_with_the_hosts_transaction(store: FineTuningStore, engine: Engine) -> None:
     with Session(engine) as session:
         jobs = FineTuningJobRepository(session)
-        kept = jobs.add(a_job())
-        jobs.start(kept.id)
+        committed = jobs.add(a_job())
+        jobs.start(committed.id)
         session.commit()
-        lost = jobs.add(a_job())
-        jobs.pause(kept.id)
-        assert {job.id for job in jobs.iterate()} == {kept.id, lost.id}
+        rolled_back = jobs.add(a_job())
+        jobs.pause(committed.id)
+        assert {job.id for job in jobs.iterate()} == {committed.id, rolled_back.id}
         session.rollback()
-        assert jobs.get(kept.id).status is JobStatus.RUNNING
+        assert jobs.get(committed.id).status is JobStatus.RUNNING
 
-    assert [job.id for job in store.jobs.iterate()] == [kept.id]
+    assert [job.id for job in store.jobs.iterate()] == [committed.id]
 
 
 def test_a_connection_works_like_a_session(store: FineTuningStore, engine: Engine) -> None:
     with engine.connect() as connection:
         jobs = FineTuningJobRepository(connection)
-        kept = jobs.add(a_job())
+        committed = jobs.add(a_job())
         connection.commit()
-        jobs.cancel(kept.id)
+        jobs.cancel(committed.id)
         connection.rollback()
-        assert jobs.get(kept.id) == kept
+        assert jobs.get(committed.id) == committed
         connection.rollback()
 
-    assert store.jobs.list().data == (kept,)
+    assert store.jobs.list().data == (committed,)
 
 
 @pytest.mark.parametrize("kind", ["session", "connection"])

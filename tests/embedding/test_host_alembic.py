@@ -197,7 +197,7 @@ def test_no_second_history_is_begun_next_to_an_applications(one: Config, store: 
         created(store)  # reading and writing jobs does not depend on the history
 
 
-def test_a_store_with_a_history_of_its_own_is_not_taken_for_an_applications(store: FineTuningStore, guest: FineTuningStore) -> None:
+def test_a_store_with_a_history_of_its_own_is_not_mistaken_for_an_applications(store: FineTuningStore, guest: FineTuningStore) -> None:
     store.schema.upgrade("fine_tuning_store_0001")
 
     with pytest.raises(SchemaConflictError, match="without host_version_table"):
@@ -227,7 +227,7 @@ def test_a_wrong_version_table_is_refused(name: str) -> None:
     assert caught.value.field == "host_version_table"
 
 
-def test_the_next_revision_of_the_application_is_empty_and_lands_in_its_own_folder(one: Config, empty_url: str, tmp_path: Path) -> None:
+def test_the_next_revision_of_the_application_is_empty_and_created_in_its_own_folder(one: Config, empty_url: str, tmp_path: Path) -> None:
     command.upgrade(one, "heads")
     versions_folder = tmp_path / "versions"
     versions_folder.mkdir()

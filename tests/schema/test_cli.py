@@ -359,9 +359,9 @@ def test_the_tables_may_be_in_a_schema(empty_url: str) -> None:
 
 
 def test_tables_in_the_history_of_an_application_are_not_migrated(tmp_path: Path) -> None:
-    url, theirs = f"sqlite:///{tmp_path}/jobs.db", ("--host-version-table", "alembic_version")
-    code, state = db_json("state", *theirs, url=url)
+    url, option = f"sqlite:///{tmp_path}/jobs.db", ("--host-version-table", "alembic_version")
+    code, state = db_json("state", *option, url=url)
     assert (code, state["command"]) == (1, "alembic upgrade heads")
 
-    assert "run 'alembic upgrade heads'" in refusal("upgrade", *theirs, url=url)
+    assert "run 'alembic upgrade heads'" in refusal("upgrade", *option, url=url)
     assert tables(url) == set()

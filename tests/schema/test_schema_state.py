@@ -196,8 +196,8 @@ def change_check(store: FineTuningStore) -> None:
         rewrite(store, "fine_tuning_jobs", lambda sql: sql.replace("'running', 'paused', ", "'running', ", 1))
         return
     drop_check(store, "ck_fine_tuning_jobs_status")
-    kept = "'validating_files', 'queued', 'running', 'succeeded', 'failed', 'cancelled'"
-    run(store, f"ALTER TABLE fine_tuning_jobs ADD CONSTRAINT ck_fine_tuning_jobs_status CHECK (status IN ({kept}))")
+    statuses = "'validating_files', 'queued', 'running', 'succeeded', 'failed', 'cancelled'"
+    run(store, f"ALTER TABLE fine_tuning_jobs ADD CONSTRAINT ck_fine_tuning_jobs_status CHECK (status IN ({statuses}))")
 
 
 def column_change(sqlite: tuple[str, str], *, postgresql: str, mariadb: str) -> Callable[[FineTuningStore], None]:
@@ -647,8 +647,8 @@ def plain_role(store: FineTuningStore) -> Iterator[str]:
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 def test_a_role_that_may_not_create_tables_gets_an_error_and_changes_nothing(store: FineTuningStore, plain_role: str) -> None:
     with FineTuningStore.from_url(plain_role) as plain:
-        for behind in (False, True):
-            if behind:
+        for with_tables in (False, True):
+            if with_tables:
                 store.schema.upgrade(FIRST)
             before = tables(store)
             with pytest.raises((ProgrammingError, OperationalError), match=r"denied|owner") as caught:

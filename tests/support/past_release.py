@@ -26,10 +26,10 @@ def code_before(revision: str, folder: Path) -> Path:
     try:
         if git("rev-parse", "--is-shallow-repository").strip() != b"false":
             _no_history("this clone is shallow: fetch the whole history")
-        landed = git("log", "--diff-filter=A", "--format=%H", "--", f"migrations/versions/{revision}").split()
+        added_in = git("log", "--diff-filter=A", "--format=%H", "--", f"migrations/versions/{revision}").split()
     except (OSError, subprocess.CalledProcessError):
         _no_history("this is not a git checkout")
-    archive = git("archive", f"{landed[-1].decode()}^" if landed else "HEAD")
+    archive = git("archive", f"{added_in[-1].decode()}^" if added_in else "HEAD")
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="data")
     return folder

@@ -92,8 +92,8 @@ def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
     columns: dict[str, Any] = {}
     extra = draw(_members(*WHOLE, *FRACTIONS, "reasoning_effort"))
     for name in (*WHOLE, *FRACTIONS):
-        fitting: st.SearchStrategy[Any] = integers(smallest=1) if name in WHOLE else numbers(min_value=0, exclude_min=True)
-        value = draw(st.none() | st.just("auto") | fitting)
+        valid_value: st.SearchStrategy[Any] = integers(smallest=1) if name in WHOLE else numbers(min_value=0, exclude_min=True)
+        value = draw(st.none() | st.just("auto") | valid_value)
         if value is not None:
             columns[name] = value
         elif draw(st.integers(0, 9)) == 0:
@@ -135,11 +135,11 @@ def integrations() -> st.SearchStrategy[dict[str, Any]]:
 def jobs(draw: st.DrawFn) -> FineTuningJob:
     """Jobs that every database stores and returns unchanged."""
     status = draw(st.sampled_from(JobStatus))
-    whole = st.none() | integers()
+    optional_integer = st.none() | integers()
     return FineTuningJob(
         id=draw(texts(200, 1)),
         created_at=draw(integers()),
-        finished_at=draw(whole) if status.is_ended else None,
+        finished_at=draw(optional_integer) if status.is_ended else None,
         error=draw(st.none() | errors()),
         fine_tuned_model=draw(st.none() | names()),
         hyperparameters=draw(hyperparameters()),
@@ -147,15 +147,15 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
         organization_id=draw(texts(128, 1)),
         result_files=tuple(draw(st.lists(names(), max_size=12))),
         status=status,
-        trained_tokens=draw(whole),
+        trained_tokens=draw(optional_integer),
         training_file=draw(names()),
         validation_file=draw(st.none() | names()),
-        seed=draw(whole),
+        seed=draw(optional_integer),
         integrations=tuple(draw(st.lists(integrations(), max_size=2))),
         metadata=draw(st.none() | st.dictionaries(texts(64), texts(512), min_size=1, max_size=20)),
         method=draw(st.none() | methods()),
         suffix=draw(st.none() | texts(512)),
-        estimated_finish=draw(whole),
+        estimated_finish=draw(optional_integer),
         usage_metrics=draw(json_values()),
         shared_with_openai=draw(st.none() | st.booleans()),
         eval_id=draw(st.none() | texts(255)),

@@ -61,7 +61,7 @@ def names_in(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: Path, source: Path) -> None:
+def test_the_wheel_contains_the_package_and_its_migrations_and_nothing_else(wheel: Path, source: Path) -> None:
     names = names_in(wheel)
     package = {name for name in names if ".dist-info/" not in name}
 
@@ -74,7 +74,7 @@ def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: 
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
-def test_the_sdist_holds_the_whole_source_and_makes_the_same_wheel(
+def test_the_sdist_contains_the_whole_source_and_builds_the_same_wheel(
     sdist_and_its_wheel: tuple[Path, Path], wheel: Path, source: Path
 ) -> None:
     sdist, its_wheel = sdist_and_its_wheel

@@ -64,11 +64,11 @@ try:
 except ImportError:  # a release in which tests had no folders
     from tests import databases
 
-UPGRADE = "import sys, fine_tuning_store as today; today.FineTuningStore.from_url(sys.argv[1]).schema.upgrade()"
-today = os.environ["TODAY"]
-environment = {**os.environ, "PYTHONPATH": today}
+UPGRADE = "import sys, fine_tuning_store as current; current.FineTuningStore.from_url(sys.argv[1]).schema.upgrade()"
+current = os.environ["CURRENT_CODE"]
+environment = {**os.environ, "PYTHONPATH": current}
 assert databases._migrate
-databases._migrate = lambda url: subprocess.run([sys.executable, "-c", UPGRADE, url], check=True, cwd=today, env=environment)
+databases._migrate = lambda url: subprocess.run([sys.executable, "-c", UPGRADE, url], check=True, cwd=current, env=environment)
 """
 CONTRACT = [
     f"tests/{folder}test_{name}.py"
@@ -131,7 +131,7 @@ def test_the_contract_tests_of_earlier_code_pass_on_the_current_schema(database:
     (earlier / "current_schema.py").write_text(CURRENT_SCHEMA_PLUGIN)
     files = [name for name in CONTRACT if (earlier / name).exists()]
     contract = [sys.executable, "-m", "pytest", "-q", "-p", "current_schema", "-p", "no:cacheprovider", "-k", database.name, *files]
-    environment = {**os.environ, "PYTHONPATH": str(earlier), "TODAY": str(ROOT), "PGOPTIONS": "-c synchronous_commit=off"}
+    environment = {**os.environ, "PYTHONPATH": str(earlier), "CURRENT_CODE": str(ROOT), "PGOPTIONS": "-c synchronous_commit=off"}
     done = subprocess.run(contract, cwd=earlier, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
