@@ -26,14 +26,14 @@ STORE_TABLES = set(METADATA.tables)
 
 
 @pytest.fixture
-def two(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+def separate(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     """The configuration of the application whose history is separate from the store's."""
     monkeypatch.setenv("DATABASE_URL", empty_url)
     return Config(EXAMPLES / "host_two_histories" / "alembic.ini")
 
 
 @pytest.fixture
-def one(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+def shared(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     """The configuration of the application whose history includes the store's revisions.
 
     Its alembic.ini refers to the installed package. In a checkout, the folder of the revisions is set here.
@@ -67,7 +67,7 @@ def versions(store: FineTuningStore) -> set[str]:
         return set(connection.scalars(text("SELECT version_num FROM alembic_version")))
 
 
-def charge(store: FineTuningStore) -> str:
+def add_charge(store: FineTuningStore) -> str:
     """Create a job and a row of the application that refers to it. Returns the id of the job."""
     job = created(store)
     with store.begin() as unit:
@@ -75,7 +75,7 @@ def charge(store: FineTuningStore) -> str:
     return job.id
 
 
-def charges(store: FineTuningStore) -> int:
+def count_charges(store: FineTuningStore) -> int:
     with store.engine.connect() as connection:
         return connection.scalar(text("SELECT count(*) FROM charges")) or 0
 
@@ -86,33 +86,33 @@ def check_store_history(store: FineTuningStore) -> None:
         command.check(our_config(connection=connection))
 
 
-def test_two_histories_go_up_and_down_and_up_again_in_one_database(two: Config, store: FineTuningStore) -> None:
+def test_two_histories_go_up_and_down_and_up_again_in_one_database(separate: Config, store: FineTuningStore) -> None:
     for _ in range(2):
         store.schema.upgrade()
-        command.upgrade(two, "head")
+        command.upgrade(separate, "head")
         assert (store.schema.current(), versions(store)) == (HEAD, {"0001"})
-        charge(store)
-        command.check(two)
+        add_charge(store)
+        command.check(separate)
         check_store_history(store)
         assert store.schema.check() == ()
-        command.downgrade(two, "base")
+        command.downgrade(separate, "base")
         assert tables(store) == {*STORE_TABLES, VERSION_TABLE, "alembic_version"}
         store.schema.downgrade("base", allow_data_loss=True)
         assert tables(store) == {"alembic_version"}  # Alembic keeps the empty table of the application
 
 
-def test_an_application_may_delete_its_rows_with_the_job(two: Config, store: FineTuningStore) -> None:
+def test_an_application_may_delete_its_rows_with_the_job(separate: Config, store: FineTuningStore) -> None:
     store.schema.upgrade()
-    command.upgrade(two, "head")
-    job_id = charge(store)
+    command.upgrade(separate, "head")
+    job_id = add_charge(store)
 
     store.jobs.cancel(job_id)
     store.jobs.delete(job_id)
 
-    assert charges(store) == 0
+    assert count_charges(store) == 0
 
 
-def test_without_the_filter_autogenerate_would_drop_the_stores_tables(two: Config, store: FineTuningStore) -> None:
+def test_without_the_filter_autogenerate_would_drop_the_stores_tables(separate: Config, store: FineTuningStore) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
     from sqlalchemy import MetaData
@@ -130,30 +130,30 @@ def test_without_the_filter_autogenerate_would_drop_the_stores_tables(two: Confi
         assert dropped(include_name=exclude_store_tables, include_schemas=True) == set()
 
 
-def test_one_history_goes_up_and_down_and_up_again(one: Config, guest: FineTuningStore) -> None:
+def test_one_history_goes_up_and_down_and_up_again(shared: Config, guest: FineTuningStore) -> None:
     assert guest.schema.current() is None
     for _ in range(2):
-        command.upgrade(one, "heads")
+        command.upgrade(shared, "heads")
         assert tables(guest) == {*STORE_TABLES, "charges", "alembic_version"}
         assert versions(guest) == {"0001", HEAD}
         assert guest.schema.current() == guest.schema.head() == HEAD
-        charge(guest)
-        command.check(one)
+        add_charge(guest)
+        command.check(shared)
         assert guest.schema.check() == ()
         guest.schema.require_usable()
         guest.schema.upgrade()
-        command.downgrade(one, "fine_tuning_store_0001")
+        command.downgrade(shared, "fine_tuning_store_0001")
         assert versions(guest) == {"0001"}  # Alembic leaves out what the application's revision depends on
         assert guest.schema.current() == "fine_tuning_store_0001"
-        assert charges(guest) == 1
-        command.upgrade(one, "heads")
-        command.downgrade(one, "application@base")
+        assert count_charges(guest) == 1
+        command.upgrade(shared, "heads")
+        command.downgrade(shared, "application@base")
         assert (guest.schema.current(), tables(guest)) == (HEAD, {*STORE_TABLES, "alembic_version"})
-        command.downgrade(one, "base")
+        command.downgrade(shared, "base")
         assert (guest.schema.current(), tables(guest)) == (None, {"alembic_version"})
 
 
-def test_a_store_inside_an_applications_history_names_its_command_instead_of_migrating(one: Config, guest: FineTuningStore) -> None:
+def test_a_store_inside_an_applications_history_names_its_command_instead_of_migrating(shared: Config, guest: FineTuningStore) -> None:
     def refused() -> None:
         before = tables(guest)
         calls: list[tuple[Callable[[], object], str]] = [
@@ -169,9 +169,9 @@ def test_a_store_inside_an_applications_history_names_its_command_instead_of_mig
         assert tables(guest) == before
 
     refused()
-    command.upgrade(one, "fine_tuning_store_0001")
+    command.upgrade(shared, "fine_tuning_store_0001")
     refused()
-    command.upgrade(one, "heads")
+    command.upgrade(shared, "heads")
     guest.schema.upgrade()
     with pytest.raises(SchemaConflictError, match="'alembic downgrade base'"):
         guest.schema.downgrade("base")
@@ -179,8 +179,8 @@ def test_a_store_inside_an_applications_history_names_its_command_instead_of_mig
 
 
 @pytest.mark.parametrize("target", ["fine_tuning_store_0001", "heads"])
-def test_no_second_history_is_begun_next_to_an_applications(one: Config, store: FineTuningStore, target: str) -> None:
-    command.upgrade(one, target)
+def test_no_second_history_is_begun_next_to_an_applications(shared: Config, store: FineTuningStore, target: str) -> None:
+    command.upgrade(shared, target)
     before = tables(store)
 
     assert store.schema.current() is None
@@ -205,18 +205,18 @@ def test_a_store_with_a_history_of_its_own_is_not_mistaken_for_an_applications(s
     store.schema.upgrade()
 
 
-def test_the_stores_own_history_can_be_moved_into_an_applications(one: Config, store: FineTuningStore, guest: FineTuningStore) -> None:
+def test_the_stores_own_history_can_be_moved_into_an_applications(shared: Config, store: FineTuningStore, guest: FineTuningStore) -> None:
     """Stamp the application's history, then drop the store's version table, as documented."""
     store.schema.upgrade()
     job = created(store)
-    command.stamp(one, "fine_tuning_store@head")
+    command.stamp(shared, "fine_tuning_store@head")
     with store.engine.begin() as connection:
         connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
-    command.upgrade(one, "heads")
+    command.upgrade(shared, "heads")
 
     assert (guest.schema.current(), versions(guest)) == (HEAD, {HEAD, "0001"})
     assert guest.jobs.get(job.id) == job
-    command.downgrade(one, "base")
+    command.downgrade(shared, "base")
     assert tables(guest) == {"alembic_version"}
 
 
@@ -227,19 +227,21 @@ def test_a_wrong_version_table_is_refused(name: str) -> None:
     assert caught.value.field == "host_version_table"
 
 
-def test_the_next_revision_of_the_application_is_empty_and_created_in_its_own_folder(one: Config, empty_url: str, tmp_path: Path) -> None:
-    command.upgrade(one, "heads")
+def test_the_next_revision_of_the_application_is_empty_and_created_in_its_own_folder(
+    shared: Config, empty_url: str, tmp_path: Path
+) -> None:
+    command.upgrade(shared, "heads")
     versions_folder = tmp_path / "versions"
     versions_folder.mkdir()
     for path in (EXAMPLES / "host_one_history" / "versions").glob("*.py"):
         (versions_folder / path.name).write_text(path.read_text())
     (tmp_path / "script.py.mako").write_text((Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako").read_text())
     (tmp_path / "env.py").write_text((EXAMPLES / "host_one_history" / "env.py").read_text())
-    one.set_main_option("script_location", str(tmp_path))
-    one.set_main_option("version_locations", f"{versions_folder}\n{migrations_path() / 'versions'}")
+    shared.set_main_option("script_location", str(tmp_path))
+    shared.set_main_option("version_locations", f"{versions_folder}\n{migrations_path() / 'versions'}")
     before = sorted((migrations_path() / "versions").glob("*.py"))
 
-    script = command.revision(one, "next", autogenerate=True, head="application@head")
+    script = command.revision(shared, "next", autogenerate=True, head="application@head")
 
     assert script is not None
     assert not isinstance(script, list)

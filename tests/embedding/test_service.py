@@ -21,7 +21,7 @@ from tests.support.service import KEYS, SECONDS, Service, running
 _keys = iter(KEYS)
 REQUEST: dict[str, Any] = {"model": "gpt-4o-mini", "training_file": "file-abc"}
 AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
-GRADER = {"type": "string_check", "name": "equal", "input": "{{sample.output_text}}", "reference": "{{item.response}}", "operation": "eq"}
+GRADER = {"type": "string_check", "name": "equal", "input": "{{sample.output_text}}", "reference": "{{item.answer}}", "operation": "eq"}
 
 
 @pytest.fixture(scope="module")
