@@ -35,7 +35,7 @@ def from_the_first(store: FineTuningStore) -> None:
         connection.execute(HYPERPARAMETERS)
 
 
-def killed(url: str, migrate: Callable[[FineTuningStore], None], last_statement: int, *pooled: bool) -> bool:
+def kill(url: str, migrate: Callable[[FineTuningStore], None], last_statement: int, *pooled: bool) -> bool:
     """Migrate in a child process that is killed after a number of statements. Returns False if it finished before."""
     child = os.fork()
     if child == 0:
@@ -56,17 +56,17 @@ def killed(url: str, migrate: Callable[[FineTuningStore], None], last_statement:
     return False
 
 
-def killed_upgrade(wait: Callable[[], object], url: str, last_statement: int) -> bool:
+def kill_upgrade(wait: Callable[[], object], url: str, last_statement: int) -> bool:
     """Kill an upgrade after a number of statements. Returns False if it finished before."""
-    return killed(url, lambda store: store.schema.upgrade(), last_statement)
+    return kill(url, lambda store: store.schema.upgrade(), last_statement)
 
 
-def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, *pooled: bool) -> int:
+def kill_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, *pooled: bool) -> int:
     """Kill an upgrade after every Nth statement, and finish it each time. Returns the number of kills."""
     for number in count():
         with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             begin(store)
-        if not killed(url, lambda store: store.schema.upgrade(), 1 + number * every, *pooled):
+        if not kill(url, lambda store: store.schema.upgrade(), 1 + number * every, *pooled):
             return number
         with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             store.schema.upgrade()
@@ -79,12 +79,12 @@ def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineT
     raise AssertionError
 
 
-def killed_downgrades(wait: Callable[[], object], url: str, every: int) -> int:
+def kill_downgrades(wait: Callable[[], object], url: str, every: int) -> int:
     """Kill a downgrade after every Nth statement, and finish it each time. Returns the number of kills."""
     for number in count():
         with FineTuningStore.from_url(url) as store:
             store.schema.upgrade()
-        if not killed(url, lambda store: store.schema.downgrade("base"), 1 + number * every):
+        if not kill(url, lambda store: store.schema.downgrade("base"), 1 + number * every):
             return number
         with FineTuningStore.from_url(url) as store:
             store.schema.downgrade("base")
@@ -103,7 +103,7 @@ def every(request: pytest.FixtureRequest) -> int:
 def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
     empty_url: str, begin: Callable[[FineTuningStore], None], every: int
 ) -> None:
-    ((times, failure),) = at_once((killed_upgrades, (empty_url, begin, every)))
+    ((times, failure),) = at_once((kill_upgrades, (empty_url, begin, every)))
 
     assert failure is None
     logging.getLogger(__name__).info("killed %d times", times)
@@ -111,7 +111,7 @@ def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
 
 
 def test_a_downgrade_that_is_killed_anywhere_is_finished_by_the_next(empty_url: str, every: int) -> None:
-    ((times, failure),) = at_once((killed_downgrades, (empty_url, every)))
+    ((times, failure),) = at_once((kill_downgrades, (empty_url, every)))
 
     assert failure is None
     logging.getLogger(__name__).info("killed %d times", times)
@@ -119,7 +119,7 @@ def test_a_downgrade_that_is_killed_anywhere_is_finished_by_the_next(empty_url: 
 
 
 def test_a_first_upgrade_that_was_killed_is_finished_by_the_next_also_after_a_downgrade(empty_url: str) -> None:
-    assert at_once((killed_upgrade, (empty_url, 20))) == [(True, None)]
+    assert at_once((kill_upgrade, (empty_url, 20))) == [(True, None)]
 
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.downgrade("base")

@@ -27,7 +27,7 @@ from tests.support import galera, pgbouncer
 from tests.support.databases import ASYNC_DRIVERS, Database, Server, with_driver
 from tests.support.future_release import ROOT, alembic
 from tests.support.parallel import at_once
-from tests.system.test_killed import from_nothing, from_the_first, killed_upgrade, killed_upgrades
+from tests.system.test_killed import from_nothing, from_the_first, kill_upgrade, kill_upgrades
 from tests.system.test_storms import PROCESSES, from_the_first_release, start, start_async
 
 pytestmark = pytest.mark.timeout(1800)
@@ -225,7 +225,7 @@ def test_a_migration_whose_lock_was_lost_commits_nothing_more(place: Place, urls
 
 @on_galera
 def test_the_lease_of_a_dead_process_is_valid_until_it_expires(place: Place, urls: list[str]) -> None:
-    assert at_once((killed_upgrade, (urls[0], 20))) == [(True, None)]
+    assert at_once((kill_upgrade, (urls[0], 20))) == [(True, None)]
     with place.connect(urls[-1]) as store:
         with pytest.raises(SchemaLockTimeoutError):
             store.schema.upgrade(lock_timeout=0.2)
@@ -237,11 +237,11 @@ def test_the_lease_of_a_dead_process_is_valid_until_it_expires(place: Place, url
         assert store.schema.check() == ()
 
 
-def killed_with_short_leases(
+def kill_upgrades_with_short_leases(
     wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, pooled: bool
 ) -> int:
     galera_lease.LEASE_SECONDS = 0
-    return killed_upgrades(wait, url, begin, every, pooled)
+    return kill_upgrades(wait, url, begin, every, pooled)
 
 
 @pytest.mark.parametrize("begin", [from_nothing, from_the_first])
@@ -250,7 +250,7 @@ def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
 ) -> None:
     every = request.config.getoption("--kill-every")
 
-    ((times, failure),) = at_once((killed_with_short_leases, (urls[0], begin, every, place.pooled(urls[0]))))
+    ((times, failure),) = at_once((kill_upgrades_with_short_leases, (urls[0], begin, every, place.pooled(urls[0]))))
 
     assert failure is None
     logging.getLogger(__name__).info("killed %d times", times)

@@ -35,7 +35,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def built(source: Path, folder: Path, *kind: str) -> Path:
+def build(source: Path, folder: Path, *kind: str) -> Path:
     """Build distributions into a folder with the hatchling of the test environment. Returns the folder."""
     run(sys.executable, "-m", "build", "--no-isolation", *kind, "--outdir", folder, source, folder=folder.parent)
     return folder
@@ -44,14 +44,14 @@ def built(source: Path, folder: Path, *kind: str) -> Path:
 @pytest.fixture(scope="module")
 def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of the wheel built directly from the source."""
-    (wheel,) = built(source, tmp_path_factory.mktemp("wheel"), "--wheel").iterdir()
+    (wheel,) = build(source, tmp_path_factory.mktemp("wheel"), "--wheel").iterdir()
     return wheel
 
 
 @pytest.fixture(scope="module")
 def sdist_and_its_wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The paths of the sdist and of the wheel built from it."""
-    folder = built(source, tmp_path_factory.mktemp("sdist"))
+    folder = build(source, tmp_path_factory.mktemp("sdist"))
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return sdist, wheel
 
