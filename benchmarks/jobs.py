@@ -6,7 +6,7 @@ from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, J
 
 ORGANIZATIONS = tuple(f"org-{number}" for number in range(10))
 METADATA = {"team": "nlp", "purpose": "benchmark"}
-FIRST_SECOND = 4_000_000_000  #: in the future, so that jobs of `create` are on no first page
+FIRST_SECOND = 4_000_000_000  #: in the future, so that jobs added by `create` never appear on a first page
 STATUSES = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.RUNNING, JobStatus.QUEUED)
 
 

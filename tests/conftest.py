@@ -1,6 +1,6 @@
 """Fixtures: every test that takes `database`, `url` or `store` runs on SQLite, PostgreSQL and MariaDB.
 
-Where a module is marked `every_driver`, its tests that take a `store` run on an async one of every driver as well.
+In a module marked `every_driver`, tests that take a `store` also run on an async store with each async driver.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ found_key = pytest.StashKey[dict[str, "dict[str, str] | str"]]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Find the servers, once a run: the workers of xdist are given what its first process has found."""
+    """Find the servers once per run. The xdist controller passes them to its workers."""
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         config.stash[found_key] = worker_input["servers"]
@@ -44,25 +44,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give a worker the servers."""
+    """Pass the servers to a worker."""
     node.workerinput["servers"] = node.config.stash[found_key]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say which databases take part."""
+    """List the databases of this run."""
     lines = [server if isinstance(server, str) else f"{name}: {server['where']}" for name, server in config.stash[found_key].items()]
     return ["sqlite: temporary files", *lines]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say which databases did not take part, in a line each."""
+    """Print one line for each database that was not tested."""
     for name, server in config.stash[found_key].items():
         if isinstance(server, str):
             terminalreporter.write_line(f"Not tested on {TITLES[name]}: {server}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of a server that there is not. Everything in system/ is slow."""
+    """Deselect the tests of unavailable servers, and mark everything in system/ as slow."""
     absent = {name for name, server in config.stash[found_key].items() if isinstance(server, str)}
     left_out = [item for item in items if _database(item) in absent]
     if left_out:
@@ -82,7 +82,7 @@ def _database(item: pytest.Item) -> str | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Choose the databases, and the drivers where the test takes a store. A test that names its own keeps them."""
+    """Parametrize a test by database, and by driver if it takes a store, unless it does so itself."""
     if any({"database", "driver"} & set(_names(mark.args[0])) for mark in metafunc.definition.iter_markers("parametrize")):
         return
     if "driver" in metafunc.fixturenames:
@@ -102,7 +102,7 @@ def _names(given: str | Sequence[str]) -> Sequence[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that was given an async store in that store's loop."""
+    """Run a test that takes an async store in the event loop of that store."""
     store = pyfuncitem.funcargs.get("store")
     if not isinstance(store, AwaitedStore):
         return None
@@ -111,10 +111,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How hard races and start-up storms try."""
-    parser.addoption("--rounds", type=int, default=2, help="rounds of each race and each storm of processes (default 2)")
-    parser.addoption("--kill-every", type=int, default=9, help="kill migrations after each so many of their statements (default 9)")
-    parser.addoption("--soak-seconds", type=float, default=2.0, help="how long tasks work and are cancelled at random (default 2)")
+    """Add options for the intensity of races, start-up storms, kills and soaks."""
+    parser.addoption("--rounds", type=int, default=2, help="rounds of each race and each storm of processes (default: 2)")
+    parser.addoption("--kill-every", type=int, default=9, help="kill migrations after every Nth of their statements (default: 9)")
+    parser.addoption("--soak-seconds", type=float, default=2.0, help="how long tasks work and are cancelled at random (default: 2)")
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +131,7 @@ def soak_seconds(request: pytest.FixtureRequest) -> float:
 
 @pytest.fixture(scope="session")
 def find_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Database]]:
-    """The databases by name, each made on first use and kept for the session."""
+    """Return a function that finds a database by name. Each is created on first use and kept for the session."""
     made: dict[str, Database] = {}
 
     def find(name: str) -> Database:
@@ -152,46 +152,46 @@ def find_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def database(request: pytest.FixtureRequest, find_database: Callable[[str], Database]) -> Database:
-    """A kind of database."""
+    """The database that the test runs on."""
     return find_database(request.param)
 
 
 @pytest.fixture
 def empty_url(database: Database) -> Iterator[str]:
-    """A database without tables."""
+    """The URL of a new database without tables."""
     with database.empty() as url:
         yield url
 
 
 @pytest.fixture
 def url(database: Database) -> Iterator[str]:
-    """A migrated database without jobs, whose tables must stay as they are: a store's shared one."""
+    """The URL of the shared migrated database, without jobs. The test must not change its tables."""
     yield database.shared
     database.clean()
 
 
 @pytest.fixture
 def altered_url(database: Database) -> Iterator[str]:
-    """A migrated database without jobs, of the test's own: it may change the tables."""
+    """The URL of a new migrated database, without jobs. The test may change its tables."""
     with database.altered() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def driver(request: pytest.FixtureRequest) -> str | None:
-    """The async driver of the store, None for a sync store."""
+    """The async driver of the store, or None for a sync store."""
     driver: str | None = getattr(request, "param", None)
     return driver
 
 
 @pytest.fixture
 def async_url(url: str, driver: str) -> str:
-    """A migrated database without jobs, by way of an async driver."""
+    """The URL of the shared migrated database, without jobs, with an async driver."""
     return databases.with_driver(url, driver)
 
 
 class Stores:
-    """One store for each database and driver, kept for the session."""
+    """One store per database and driver, kept for the session."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str | None], FineTuningStore] = {}
@@ -204,15 +204,15 @@ class Stores:
         return self._open[key]
 
     def check(self) -> None:
-        """No connection may be out. A store that has lost one is closed, so that the next test gets another."""
-        lost = []
+        """Assert that all connections are checked in. A store that leaked one is closed, so that the next test gets a new store."""
+        leaked = []
         for key, store in list(self._open.items()):
             pool = store.engine.pool
             assert isinstance(pool, QueuePool)
             if pool.checkedout():
-                lost.append(pool.status())
+                leaked.append(pool.status())
                 self._close(self._open.pop(key))
-        assert lost == []
+        assert leaked == []
 
     def close(self) -> None:
         while self._open:
@@ -235,14 +235,14 @@ def _stores() -> Iterator[Stores]:
 
 @pytest.fixture
 def store(url: str, driver: str | None, _stores: Stores) -> Iterator[FineTuningStore]:
-    """A store on a migrated database without jobs. No connection of it may be out after the test."""
+    """A store on the shared migrated database, without jobs. After the test, all its connections must be checked in."""
     yield _stores.get(url, driver)
     _stores.check()
 
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest, subtests: pytest.Subtests) -> Row:
-    """A block around each row of a table: a subtest, after which the databases are as they were."""
+    """Return a context manager for each row of a table: a subtest, after which the databases are emptied."""
     shared = {"url", "store"} & set(request.fixturenames)
     find_database, stores = (request.getfixturevalue(name) for name in ("find_database", "_stores"))
     database = request.getfixturevalue("database") if shared else None
@@ -264,7 +264,7 @@ def row(request: pytest.FixtureRequest, subtests: pytest.Subtests) -> Row:
 
 @pytest.fixture
 def sqlite_store(find_database: Callable[[str], Database], _stores: Stores) -> Iterator[FineTuningStore]:
-    """A store where the database does not matter."""
+    """A store on SQLite, for tests in which the database does not matter."""
     sqlite = find_database("sqlite")
     yield _stores.get(sqlite.shared, None)
     _stores.check()

@@ -15,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 # What older tables lack.
-added = []
+added: list[tuple[str, ...]] = []
 
 operations = load_python_file(Path(__file__).parents[1], "operations.py")
 COMPATIBILITY = sa.Table("fine_tuning_store_compatibility", sa.MetaData(), sa.Column("schema_number", sa.SmallInteger()))

@@ -1,4 +1,4 @@
-"""Opening a store: what each URL gives, what it refuses, and what it never shows."""
+"""Open a store from a URL: drivers, rejected URLs, missing packages, and passwords that must never be shown."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_url_that_cannot_be_used_is_refused_with_one_that_can(url: str, hint: 
         ("mariadb://host/db", "aiomysql", "mariadb"),
     ],
 )
-def test_an_async_engine_takes_the_async_driver_of_its_database(url: str, driver: str, dialect: str) -> None:
+def test_an_async_engine_uses_the_async_driver_of_its_database(url: str, driver: str, dialect: str) -> None:
     engine = connect_async(url)
 
     assert (engine.dialect.is_async, engine.dialect.driver, engine.dialect.name) == (True, driver, dialect)
@@ -80,14 +80,14 @@ def test_an_async_engine_takes_the_async_driver_of_its_database(url: str, driver
         ("sqlite+nonsense:///file.db", r"sqlite\+"),
     ],
 )
-def test_an_async_engine_is_refused_to_a_synchronous_driver(url: str, hint: str) -> None:
+def test_an_async_engine_refuses_a_synchronous_driver(url: str, hint: str) -> None:
     with pytest.raises(UnsupportedDatabaseError, match=hint) as caught:
         connect_async(url)
 
     assert "tiger" not in str(caught.value)
 
 
-def test_a_password_may_have_any_character_once_it_is_encoded_and_postgresql_names_a_database_by_itself() -> None:
+def test_a_password_may_have_any_character_once_it_is_encoded_and_postgresql_needs_no_database_name() -> None:
     for password in ("p@ss", "p@ge/heim", "p:w", "100%41"):
         encoded = "".join(f"%{ord(letter):02X}" for letter in password)
         with FineTuningStore.from_url(f"postgresql://user:{encoded}@host/") as store:
@@ -151,7 +151,7 @@ def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest
         ("sqlite+pysqlcipher://:tiger@/file.db", "install it, or use sqlite+pysqlite://"),
     ],
 )
-def test_a_missing_driver_that_no_extra_brings_is_named_with_one_that_an_extra_does(url: str, advice: str) -> None:
+def test_a_missing_driver_without_an_extra_is_named_with_one_that_has_an_extra(url: str, advice: str) -> None:
     with pytest.raises(MissingDriverError) as caught:
         connect_either(url)
 
@@ -161,7 +161,7 @@ def test_a_missing_driver_that_no_extra_brings_is_named_with_one_that_an_extra_d
 
 @pytest.mark.parametrize("module", ["fine_tuning_store", "fine_tuning_store.aio"])
 def test_the_async_store_without_its_packages_names_the_extra(module: str) -> None:
-    """As in an environment without greenlet, which SQLAlchemy needs for it."""
+    """Simulate an environment without greenlet, which SQLAlchemy needs for async engines."""
     without = f"import sys; sys.modules['greenlet'] = None; from {module} import AsyncFineTuningStore"
     done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
 
@@ -203,7 +203,7 @@ def test_opening_and_using_an_unmigrated_database_runs_no_ddl_and_says_what_to_c
         created(store)
 
 
-def test_an_older_schema_is_refused_and_a_newer_one_by_what_it_says_of_itself(store: FineTuningStore, url: str) -> None:
+def test_an_older_schema_is_refused_and_a_newer_one_if_it_requires_later_code(store: FineTuningStore, url: str) -> None:
     def declare(schema: int, oldest_code: int) -> None:
         with store.engine.begin() as connection:
             values = {"schema": schema, "oldest": oldest_code}
@@ -238,7 +238,7 @@ def test_a_database_in_memory_is_one_database_for_all_threads() -> None:
         assert len(list(store.jobs.iterate())) == 80
 
 
-def test_a_sqlite_file_gets_the_recipe(tmp_path: Path) -> None:
+def test_a_sqlite_file_gets_the_recommended_settings(tmp_path: Path) -> None:
     with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store, store.engine.connect() as connection:
         settings = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "foreign_keys", "synchronous")}
 
@@ -259,7 +259,7 @@ def test_a_read_only_sqlite_file_can_be_read(tmp_path: Path) -> None:
         assert store.jobs.get(job.id) == job
 
 
-def test_the_hosts_own_transactions_on_our_engine_are_whole(tmp_path: Path) -> None:
+def test_the_hosts_own_transactions_on_the_stores_engine_are_atomic(tmp_path: Path) -> None:
     with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store:
         store.schema.upgrade()
         job = created(store)
@@ -280,7 +280,7 @@ def test_a_store_of_one_organization_leaves_the_engine_open() -> None:
         assert store.jobs.get(job.id) == job
 
 
-def test_a_url_object_serves_too_and_a_driver_may_be_named(tmp_path: Path) -> None:
+def test_a_url_object_is_accepted_and_may_name_a_driver(tmp_path: Path) -> None:
     with FineTuningStore.from_url(make_url(f"sqlite+pysqlite:///{tmp_path}/jobs.db")) as store:
         store.schema.upgrade()
         created(store)
@@ -294,8 +294,8 @@ def test_errors_survive_pickling() -> None:
         SchemaVersionError(None, 1),
         SchemaVersionError(3, 1, 2),
     ):
-        again = pickle.loads(pickle.dumps(error))
-        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
 def test_a_store_from_a_url_describes_no_result_on_postgresql_and_reads_in_one_round_trip(url: str, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Every Python block of the documentation runs, file by file, in an empty folder."""
+"""Run every Python block of the documentation, page by page, in an empty folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MIGRATING = ROOT / "docs" / "migrating.md"
 
 
 def blocks(page: Path, language: str = "python") -> str:
-    """The Python of a page as one program, each line where it stands on the page; or what it has of another language."""
+    """Return the Python blocks of a page, or those of another language, as one program with unchanged line numbers."""
     lines, inside = [], False
     for line in page.read_text().splitlines():
         fence = line.startswith("```")
@@ -42,7 +42,7 @@ def blocks(page: Path, language: str = "python") -> str:
 
 
 def run(page: Path) -> dict[str, Any]:
-    """Run a page and answer its names."""
+    """Run a page and return its namespace."""
     namespace: dict[str, Any] = {"__name__": page.stem}
     exec(compile(blocks(page), str(page), "exec", dont_inherit=True), namespace)
     return namespace
@@ -66,7 +66,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
 
 @pytest.fixture
 def embedding(database: Database, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The names of the page about embedding, which has run on a database that the deployment has migrated."""
+    """Run the page about embedding on a migrated database, and return its namespace."""
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
     monkeypatch.setenv("DATABASE_URL", empty_url)
@@ -78,15 +78,15 @@ def embedding(database: Database, empty_url: str, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("app", ["app", "async_app"])
-def test_the_services_of_the_page_show_each_organization_its_own(embedding: dict[str, Any], app: str) -> None:
+def test_the_services_of_the_page_show_each_organization_its_own_jobs(embedding: dict[str, Any], app: str) -> None:
     service: FastAPI = embedding[app]
-    asked = {"model": "gpt-4o-mini", "training_file": "file-abc"}
+    request = {"model": "gpt-4o-mini", "training_file": "file-abc"}
     before = len(embedding["store"].for_organization("org-1").jobs.list().data)
     with TestClient(service, headers={"Authorization": "Bearer key-1"}) as client:
-        made = client.post("/v1/fine_tuning/jobs", json=asked).json()
+        made = client.post("/v1/fine_tuning/jobs", json=request).json()
         assert made["organization_id"] == "org-1"
-        assert client.post("/v1/fine_tuning/jobs", json=asked | {"model": ""}).json()["error"]["param"] == "model"
-        assert client.post("/v1/fine_tuning/jobs", json=asked, headers={"Authorization": "Bearer none"}).status_code == 401
+        assert client.post("/v1/fine_tuning/jobs", json=request | {"model": ""}).json()["error"]["param"] == "model"
+        assert client.post("/v1/fine_tuning/jobs", json=request, headers={"Authorization": "Bearer none"}).status_code == 401
         other = {"Authorization": "Bearer key-2"}
         if app == "app":
             assert client.get(f"/v1/fine_tuning/jobs/{made['id']}").json() == made
@@ -127,25 +127,25 @@ def test_several_workers_of_the_page_train_each_job_once(embedding: dict[str, An
         for worker in workers:
             worker.join()
 
-    whole = ["Training started", "Step 1/3", "Step 2/3", "Step 3/3", "The job has succeeded"]
+    messages = ["Training started", "Step 1/3", "Step 2/3", "Step 3/3", "The job has succeeded"]
     for job in store.jobs.get_many(ids):
-        assert (job.status, [event.message for event in store.events.tail(job.id).data]) == (JobStatus.SUCCEEDED, whole)
+        assert (job.status, [event.message for event in store.events.tail(job.id).data]) == (JobStatus.SUCCEEDED, messages)
 
 
-def test_a_worker_of_the_page_lets_go_when_it_stops_and_when_the_user_cancels(embedding: dict[str, Any]) -> None:
+def test_a_worker_of_the_page_requeues_its_job_when_it_stops_and_ends_when_the_user_cancels(embedding: dict[str, Any]) -> None:
     store: FineTuningStore = embedding["store"]
     train, stop = embedding["train"], threading.Event()
-    given_back, cancelled = (store.jobs.start(created(store).id) for _ in range(2))
+    requeued, cancelled = (store.jobs.start(created(store).id) for _ in range(2))
 
     store.jobs.cancel(cancelled.id)
     train(store, cancelled, stop)
     stop.set()
-    train(store, given_back, stop)
+    train(store, requeued, stop)
 
-    assert [job.status for job in store.jobs.get_many([given_back.id, cancelled.id])] == [JobStatus.QUEUED, JobStatus.CANCELLED]
+    assert [job.status for job in store.jobs.get_many([requeued.id, cancelled.id])] == [JobStatus.QUEUED, JobStatus.CANCELLED]
 
 
-def test_a_worker_process_of_the_page_ends_by_itself_when_it_is_told_to(tmp_path: Path) -> None:
+def test_a_worker_process_of_the_page_exits_on_sigterm(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/jobs.db"
     (tmp_path / "page.py").write_text(blocks(EMBEDDING))
     environment = {**os.environ, "DATABASE_URL": database, "ASYNC_DATABASE_URL": with_driver(database, "aiosqlite")}
@@ -167,7 +167,7 @@ def test_a_worker_process_of_the_page_ends_by_itself_when_it_is_told_to(tmp_path
         assert store.jobs.get(job.id).status is JobStatus.SUCCEEDED
 
 
-def test_jobs_and_the_applications_rows_of_the_page_are_there_together(embedding: dict[str, Any]) -> None:
+def test_jobs_and_the_applications_rows_of_the_page_are_committed_together(embedding: dict[str, Any]) -> None:
     store, charge = embedding["store"], embedding["Charge"]
     with Session(embedding["engine"]) as session:
         charged = session.scalars(select(charge.job_id)).all()
@@ -198,14 +198,14 @@ def test_the_tests_that_the_page_shows_pass(tmp_path: Path) -> None:
     (tmp_path / "test_page.py").write_text(blocks(EMBEDDING) + uses_repository)
     environment = {**os.environ, "DATABASE_URL": database, "ASYNC_DATABASE_URL": with_driver(database, "aiosqlite")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    completed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "2 passed" in completed.stdout, completed.stdout + completed.stderr
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_page_about_migrating_run(tmp_path: Path) -> None:
-    """In a shell, one after the other; then that of the init container."""
+    """Run the commands in a shell, in order, then the command of the init container."""
     command = tmp_path / "bin" / "fine-tuning-store"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m fine_tuning_store.cli "$@"\n')
@@ -213,13 +213,13 @@ def test_the_commands_of_the_page_about_migrating_run(tmp_path: Path) -> None:
     (in_yaml,) = re.findall(r"command: (\[.*\])", blocks(MIGRATING, "yaml"))
     script = f"{blocks(MIGRATING, 'sh')}\n{' '.join(json.loads(in_yaml))}\n"
     environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
+    completed = subprocess.run(
         ["/bin/sh", "-eu", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
 
-    assert (ran.returncode, ran.stderr) == (0, ""), ran
-    assert "status: current" in ran.stdout
-    assert "no differences" in ran.stdout
+    assert (completed.returncode, completed.stderr) == (0, ""), completed
+    assert "status: current" in completed.stdout
+    assert "no differences" in completed.stdout
     assert "CREATE TABLE" in (tmp_path / "all.sql").read_text()
     assert "CREATE" in (tmp_path / "upgrade.sql").read_text()
     assert "DROP" in (tmp_path / "downgrade.sql").read_text()
@@ -253,14 +253,14 @@ def test_the_runtime_role_of_the_page_uses_the_tables_and_may_not_change_them(em
 
 
 def test_the_first_two_commands_of_the_readme_run_the_example_and_the_tests() -> None:
-    """They are executed as they stand by .ci/run."""
+    """Assert that they are the commands that .ci/run executes."""
     first, second = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[:2]
 
     assert "examples/quickstart.py" in first
     assert "-m pytest" in second
 
 
-def test_links_of_the_documentation_lead_somewhere() -> None:
+def test_links_of_the_documentation_have_targets() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page}: {target}"

@@ -1,4 +1,4 @@
-"""The examples, run as a newcomer runs them: as programs, in a folder of their own."""
+"""Run the examples as a newcomer would: as programs, in an empty folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def quickstart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 def quickstart_here(folder: Path, *arguments: str) -> str:
-    """The same in this process, and what it prints."""
+    """Run the quickstart in this process and return its output."""
     output = io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(output), mock.patch.object(sys, "argv", ["quickstart.py", *arguments]):
         runpy.run_path(str(EXAMPLES / "quickstart.py"), run_name="__main__")
@@ -38,12 +38,12 @@ def printed(run: subprocess.CompletedProcess[str]) -> str:
     return run.stdout
 
 
-def given_jobs() -> list[FineTuningJob]:
+def example_jobs() -> list[FineTuningJob]:
     payloads = map(json.loads, LINES)
     return [job_from_wire(payload, payload.get("organization_id") or "azure") for payload in payloads]
 
 
-def test_the_quickstart_keeps_a_history_in_the_current_folder(tmp_path: Path) -> None:
+def test_the_quickstart_stores_a_history_in_the_current_folder(tmp_path: Path) -> None:
     output = printed(quickstart(tmp_path))
 
     assert (tmp_path / "fine_tuning.db").is_file()
@@ -75,7 +75,7 @@ def test_a_second_quickstart_imports_nothing_twice_and_adds_two_more_jobs(empty_
         history = list(store.jobs.iterate())
         assert store.schema.check() == ()
     assert f"{len(LINES) + 4} jobs: " in second
-    assert sorted(history[4:], key=lambda job: job.id) == sorted(given_jobs(), key=lambda job: job.id)
+    assert sorted(history[4:], key=lambda job: job.id) == sorted(example_jobs(), key=lambda job: job.id)
     assert [job.status for job in history[:4]] == ["failed", "succeeded"] * 2
     failed, trained = history[0], history[1]
     assert failed.error == JobError(code="invalid_training_file", message="The training file has no examples.", param="training_file")
@@ -94,7 +94,7 @@ def test_a_second_quickstart_imports_nothing_twice_and_adds_two_more_jobs(empty_
         ("jobs.db", "this is not a database URL"),
     ],
 )
-def test_the_quickstart_says_what_is_wrong_with_a_url_and_ends_with_2(tmp_path: Path, url: str, complaint: str) -> None:
+def test_the_quickstart_says_what_is_wrong_with_a_url_and_exits_with_2(tmp_path: Path, url: str, complaint: str) -> None:
     run = quickstart(tmp_path, url)
 
     assert (run.returncode, run.stdout) == (2, "")
@@ -105,7 +105,7 @@ def test_the_quickstart_says_what_is_wrong_with_a_url_and_ends_with_2(tmp_path: 
 
 
 def test_the_example_jobs_are_of_every_status_method_and_time() -> None:
-    jobs = given_jobs()
+    jobs = example_jobs()
 
     assert {job.status for job in jobs} == set(JobStatus)
     assert {job.method.type for job in jobs if job.method is not None} == {"supervised", "dpo", "reinforcement"}

@@ -1,4 +1,4 @@
-"""Inside a host's own transaction: nothing is committed, rolled back or changed behind its back, and our errors leave it usable."""
+"""The store inside a host's transaction: it never commits, rolls back or reconfigures anything, and its errors leave it usable."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ from tests.support.factories import a_job, stored
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
-    """The host's engine, as SQLAlchemy makes it."""
+    """The host's engine, with the defaults of SQLAlchemy."""
     engine = create_engine(url)
     yield engine
     engine.dispose()
 
 
-def test_our_rows_commit_and_roll_back_with_the_hosts_transaction(store: FineTuningStore, engine: Engine) -> None:
+def test_the_stores_rows_commit_and_roll_back_with_the_hosts_transaction(store: FineTuningStore, engine: Engine) -> None:
     with Session(engine) as session:
         jobs = FineTuningJobRepository(session)
-        kept = jobs.add(a_job())
-        jobs.start(kept.id)
+        committed = jobs.add(a_job())
+        jobs.start(committed.id)
         session.commit()
-        lost = jobs.add(a_job())
-        jobs.pause(kept.id)
-        assert {job.id for job in jobs.iterate()} == {kept.id, lost.id}
+        rolled_back = jobs.add(a_job())
+        jobs.pause(committed.id)
+        assert {job.id for job in jobs.iterate()} == {committed.id, rolled_back.id}
         session.rollback()
-        assert jobs.get(kept.id).status is JobStatus.RUNNING
+        assert jobs.get(committed.id).status is JobStatus.RUNNING
 
-    assert [job.id for job in store.jobs.iterate()] == [kept.id]
+    assert [job.id for job in store.jobs.iterate()] == [committed.id]
 
 
-def test_a_connection_serves_as_a_session_does(store: FineTuningStore, engine: Engine) -> None:
+def test_a_connection_works_like_a_session(store: FineTuningStore, engine: Engine) -> None:
     with engine.connect() as connection:
         jobs = FineTuningJobRepository(connection)
-        kept = jobs.add(a_job())
+        committed = jobs.add(a_job())
         connection.commit()
-        jobs.cancel(kept.id)
+        jobs.cancel(committed.id)
         connection.rollback()
-        assert jobs.get(kept.id) == kept
+        assert jobs.get(committed.id) == committed
         connection.rollback()
 
-    assert store.jobs.list().data == (kept,)
+    assert store.jobs.list().data == (committed,)
 
 
 @pytest.mark.parametrize("kind", ["session", "connection"])
-def test_each_of_our_errors_leaves_the_hosts_transaction_usable(store: FineTuningStore, engine: Engine, kind: str) -> None:
+def test_each_error_of_the_store_leaves_the_hosts_transaction_usable(store: FineTuningStore, engine: Engine, kind: str) -> None:
     ended = stored(store, status="failed")
     with Session(engine) as session, session.begin():
         jobs = FineTuningJobRepository(session if kind == "session" else session.connection())
@@ -84,7 +84,7 @@ def test_each_of_our_errors_leaves_the_hosts_transaction_usable(store: FineTunin
     assert {job.id for job in store.jobs.iterate()} == {ended.id, first.id, second.id}
 
 
-def test_nothing_of_the_hosts_engine_is_changed(url: str) -> None:
+def test_the_hosts_engine_is_not_changed(url: str) -> None:
     engine = create_engine(url)
     before = (dict(engine.get_execution_options()), engine.dispatch.begin, list(engine.dispatch.begin), list(engine.pool.dispatch.connect))
 
@@ -106,14 +106,14 @@ def test_nothing_of_the_hosts_engine_is_changed(url: str) -> None:
     engine.dispose()
 
 
-def test_rows_that_the_host_has_pending_are_flushed_before_the_stores(engine: Engine, store: FineTuningStore) -> None:
+def test_pending_rows_of_the_host_are_flushed_before_the_store_reads(engine: Engine, store: FineTuningStore) -> None:
     with Session(engine) as session:
         session.add(JobRow(id="ftjob-host", organization_id="o", created_at=1, status="running", model="m", training_file="f"))
         assert FineTuningJobRepository(session).get("ftjob-host").model == "m"
         session.rollback()
 
 
-def test_a_scoped_session_serves_too(engine: Engine, store: FineTuningStore) -> None:
+def test_a_scoped_session_works_too(engine: Engine, store: FineTuningStore) -> None:
     sessions = scoped_session(sessionmaker(engine))
     job = FineTuningJobRepository(sessions).add(a_job())
     sessions.commit()
@@ -122,7 +122,7 @@ def test_a_scoped_session_serves_too(engine: Engine, store: FineTuningStore) -> 
     assert store.jobs.list().data == (job,)
 
 
-def test_what_is_no_session_is_refused_with_a_hint(engine: Engine) -> None:
+def test_an_object_that_is_no_session_is_refused_with_a_hint(engine: Engine) -> None:
     with pytest.raises(TypeError, match=r"FineTuningStore\(engine\)"):
         FineTuningJobRepository(engine)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"FineTuningStore\.from_url"):

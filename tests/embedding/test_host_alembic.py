@@ -1,4 +1,4 @@
-"""An application with tables and an Alembic history of its own, beside ours and around ours: the examples, on every database."""
+"""Applications with their own tables and Alembic history, separate from the store's or including it: the examples, on every database."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ from tests.support.factories import created
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEAD = revision_id(SCHEMA_NUMBER)
-OURS = set(METADATA.tables)
+STORE_TABLES = set(METADATA.tables)
 
 
 @pytest.fixture
-def two(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """The application whose history stands beside ours."""
+def separate(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The configuration of the application whose history is separate from the store's."""
     monkeypatch.setenv("DATABASE_URL", empty_url)
     return Config(EXAMPLES / "host_two_histories" / "alembic.ini")
 
 
 @pytest.fixture
-def one(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """The application whose history has our revisions. Its ini names the installed package; in a checkout code names the folder."""
+def shared(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The configuration of the application whose history includes the store's revisions.
+
+    Its alembic.ini refers to the installed package. In a checkout, the folder of the revisions is set here.
+    """
     monkeypatch.setenv("DATABASE_URL", empty_url)
     folder = EXAMPLES / "host_one_history"
     config = Config(folder / "alembic.ini")
@@ -51,7 +54,7 @@ def store(empty_url: str) -> Iterator[FineTuningStore]:
 
 @pytest.fixture
 def guest(empty_url: str) -> Iterator[FineTuningStore]:
-    """A store that knows whose history its tables belong to."""
+    """A store with the version table of the application, whose history includes its tables."""
     with FineTuningStore.from_url(empty_url, host_version_table="alembic_version") as guest:
         yield guest
 
@@ -65,52 +68,52 @@ def versions(store: FineTuningStore) -> set[str]:
         return set(connection.scalars(text("SELECT version_num FROM alembic_version")))
 
 
-def charge(store: FineTuningStore) -> str:
-    """A job and the application's row for it, whose foreign key holds."""
+def add_charge(store: FineTuningStore) -> str:
+    """Create a job and a row of the application that refers to it. Returns the id of the job."""
     job = created(store)
     with store.begin() as unit:
         unit.connection.execute(text("INSERT INTO charges (id, job_id, cents) VALUES (1, :job_id, 250)"), {"job_id": job.id})
     return job.id
 
 
-def charges(store: FineTuningStore) -> int:
+def count_charges(store: FineTuningStore) -> int:
     with store.engine.connect() as connection:
         return connection.scalar(text("SELECT count(*) FROM charges")) or 0
 
 
-def check_ours(store: FineTuningStore) -> None:
-    """`alembic check` with our own env.py."""
+def check_store_history(store: FineTuningStore) -> None:
+    """Run `alembic check` with the store's env.py."""
     with store.engine.connect() as connection:
         command.check(our_config(connection=connection))
 
 
-def test_two_histories_go_up_and_down_and_up_again_in_one_database(two: Config, store: FineTuningStore) -> None:
+def test_two_histories_go_up_and_down_and_up_again_in_one_database(separate: Config, store: FineTuningStore) -> None:
     for _ in range(2):
         store.schema.upgrade()
-        command.upgrade(two, "head")
+        command.upgrade(separate, "head")
         assert (store.schema.current(), versions(store)) == (HEAD, {"0001"})
-        charge(store)
-        command.check(two)
-        check_ours(store)
+        add_charge(store)
+        command.check(separate)
+        check_store_history(store)
         assert store.schema.check() == ()
-        command.downgrade(two, "base")
-        assert tables(store) == {*OURS, VERSION_TABLE, "alembic_version"}
+        command.downgrade(separate, "base")
+        assert tables(store) == {*STORE_TABLES, VERSION_TABLE, "alembic_version"}
         store.schema.downgrade("base", allow_data_loss=True)
         assert tables(store) == {"alembic_version"}  # Alembic keeps the empty table of the application
 
 
-def test_an_application_may_delete_its_rows_with_the_job(two: Config, store: FineTuningStore) -> None:
+def test_an_application_may_delete_its_rows_with_the_job(separate: Config, store: FineTuningStore) -> None:
     store.schema.upgrade()
-    command.upgrade(two, "head")
-    job_id = charge(store)
+    command.upgrade(separate, "head")
+    job_id = add_charge(store)
 
     store.jobs.cancel(job_id)
     store.jobs.delete(job_id)
 
-    assert charges(store) == 0
+    assert count_charges(store) == 0
 
 
-def test_without_the_filter_autogenerate_would_drop_our_tables(two: Config, store: FineTuningStore) -> None:
+def test_without_the_filter_autogenerate_would_drop_the_stores_tables(separate: Config, store: FineTuningStore) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
     from sqlalchemy import MetaData
@@ -123,35 +126,35 @@ def test_without_the_filter_autogenerate_would_drop_our_tables(two: Config, stor
             removed = (change[1] for change in compare_metadata(context, MetaData()) if change[0] == "remove_table")
             return {table.name for table in removed if table.schema is None}  # MariaDB shows other databases too
 
-        assert dropped() == {*OURS, VERSION_TABLE}
+        assert dropped() == {*STORE_TABLES, VERSION_TABLE}
         assert dropped(include_name=exclude_store_tables) == set()
         assert dropped(include_name=exclude_store_tables, include_schemas=True) == set()
 
 
-def test_one_history_goes_up_and_down_and_up_again(one: Config, guest: FineTuningStore) -> None:
+def test_one_history_goes_up_and_down_and_up_again(shared: Config, guest: FineTuningStore) -> None:
     assert guest.schema.current() is None
     for _ in range(2):
-        command.upgrade(one, "heads")
-        assert tables(guest) == {*OURS, "charges", "alembic_version"}
+        command.upgrade(shared, "heads")
+        assert tables(guest) == {*STORE_TABLES, "charges", "alembic_version"}
         assert versions(guest) == {"0001", HEAD}
         assert guest.schema.current() == guest.schema.head() == HEAD
-        charge(guest)
-        command.check(one)
+        add_charge(guest)
+        command.check(shared)
         assert guest.schema.check() == ()
         guest.schema.require_usable()
         guest.schema.upgrade()
-        command.downgrade(one, "fine_tuning_store_0001")
+        command.downgrade(shared, "fine_tuning_store_0001")
         assert versions(guest) == {"0001"}  # Alembic leaves out what the application's revision depends on
         assert guest.schema.current() == "fine_tuning_store_0001"
-        assert charges(guest) == 1
-        command.upgrade(one, "heads")
-        command.downgrade(one, "application@base")
-        assert (guest.schema.current(), tables(guest)) == (HEAD, {*OURS, "alembic_version"})
-        command.downgrade(one, "base")
+        assert count_charges(guest) == 1
+        command.upgrade(shared, "heads")
+        command.downgrade(shared, "application@base")
+        assert (guest.schema.current(), tables(guest)) == (HEAD, {*STORE_TABLES, "alembic_version"})
+        command.downgrade(shared, "base")
         assert (guest.schema.current(), tables(guest)) == (None, {"alembic_version"})
 
 
-def test_a_store_inside_an_applications_history_names_its_command_instead_of_migrating(one: Config, guest: FineTuningStore) -> None:
+def test_a_store_inside_an_applications_history_names_its_command_instead_of_migrating(shared: Config, guest: FineTuningStore) -> None:
     def refused() -> None:
         before = tables(guest)
         calls: list[tuple[Callable[[], object], str]] = [
@@ -167,9 +170,9 @@ def test_a_store_inside_an_applications_history_names_its_command_instead_of_mig
         assert tables(guest) == before
 
     refused()
-    command.upgrade(one, "fine_tuning_store_0001")
+    command.upgrade(shared, "fine_tuning_store_0001")
     refused()
-    command.upgrade(one, "heads")
+    command.upgrade(shared, "heads")
     guest.schema.upgrade()
     with pytest.raises(SchemaConflictError, match="'alembic downgrade base'"):
         guest.schema.downgrade("base")
@@ -177,8 +180,8 @@ def test_a_store_inside_an_applications_history_names_its_command_instead_of_mig
 
 
 @pytest.mark.parametrize("target", ["fine_tuning_store_0001", "heads"])
-def test_no_second_history_is_begun_beside_an_applications(one: Config, store: FineTuningStore, target: str) -> None:
-    command.upgrade(one, target)
+def test_no_second_history_is_begun_next_to_an_applications(shared: Config, store: FineTuningStore, target: str) -> None:
+    command.upgrade(shared, target)
     before = tables(store)
 
     assert store.schema.current() is None
@@ -192,10 +195,10 @@ def test_no_second_history_is_begun_beside_an_applications(one: Config, store: F
             call()
     assert tables(store) == before
     if target == "heads":
-        created(store)  # whose history it is does not matter to those who use the tables
+        created(store)  # reading and writing jobs does not depend on the history
 
 
-def test_a_store_with_a_history_of_its_own_is_not_taken_for_an_applications(store: FineTuningStore, guest: FineTuningStore) -> None:
+def test_a_store_with_a_history_of_its_own_is_not_mistaken_for_an_applications(store: FineTuningStore, guest: FineTuningStore) -> None:
     store.schema.upgrade("fine_tuning_store_0001")
 
     with pytest.raises(SchemaConflictError, match="without host_version_table"):
@@ -203,18 +206,18 @@ def test_a_store_with_a_history_of_its_own_is_not_taken_for_an_applications(stor
     store.schema.upgrade()
 
 
-def test_a_history_of_its_own_can_be_moved_into_an_applications(one: Config, store: FineTuningStore, guest: FineTuningStore) -> None:
-    """As the documentation says: stamp, then drop the table."""
+def test_the_stores_own_history_can_be_moved_into_an_applications(shared: Config, store: FineTuningStore, guest: FineTuningStore) -> None:
+    """Stamp the application's history, then drop the store's version table, as documented."""
     store.schema.upgrade()
     job = created(store)
-    command.stamp(one, "fine_tuning_store@head")
+    command.stamp(shared, "fine_tuning_store@head")
     with store.engine.begin() as connection:
         connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
-    command.upgrade(one, "heads")
+    command.upgrade(shared, "heads")
 
     assert (guest.schema.current(), versions(guest)) == (HEAD, {HEAD, "0001"})
     assert guest.jobs.get(job.id) == job
-    command.downgrade(one, "base")
+    command.downgrade(shared, "base")
     assert tables(guest) == {"alembic_version"}
 
 
@@ -225,23 +228,25 @@ def test_a_wrong_version_table_is_refused(name: str) -> None:
     assert caught.value.field == "host_version_table"
 
 
-def test_the_next_revision_of_the_application_is_empty_and_lands_in_its_own_folder(one: Config, empty_url: str, tmp_path: Path) -> None:
-    command.upgrade(one, "heads")
-    own = tmp_path / "versions"
-    own.mkdir()
+def test_the_next_revision_of_the_application_is_empty_and_created_in_its_own_folder(
+    shared: Config, empty_url: str, tmp_path: Path
+) -> None:
+    command.upgrade(shared, "heads")
+    versions_folder = tmp_path / "versions"
+    versions_folder.mkdir()
     for path in (EXAMPLES / "host_one_history" / "versions").glob("*.py"):
-        (own / path.name).write_text(path.read_text())
+        (versions_folder / path.name).write_text(path.read_text())
     (tmp_path / "script.py.mako").write_text((Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako").read_text())
     (tmp_path / "env.py").write_text((EXAMPLES / "host_one_history" / "env.py").read_text())
-    one.set_main_option("script_location", str(tmp_path))
-    one.set_main_option("version_locations", f"{own}\n{migrations_path() / 'versions'}")
-    ours = sorted((migrations_path() / "versions").glob("*.py"))
+    shared.set_main_option("script_location", str(tmp_path))
+    shared.set_main_option("version_locations", f"{versions_folder}\n{migrations_path() / 'versions'}")
+    before = sorted((migrations_path() / "versions").glob("*.py"))
 
-    script = command.revision(one, "next", autogenerate=True, head="application@head")
+    script = command.revision(shared, "next", autogenerate=True, head="application@head")
 
     assert script is not None
     assert not isinstance(script, list)
-    assert Path(script.path).parent == own
+    assert Path(script.path).parent == versions_folder
     assert (
         re.findall(
             r"^def (?:up|down)grade\(\) -> None:\n    \"\"\"[^\n]*\n(.*?)\n(?=\n|\Z)",
@@ -250,34 +255,34 @@ def test_the_next_revision_of_the_application_is_empty_and_lands_in_its_own_fold
         )
         == ["    # ### commands auto generated by Alembic - please adjust! ###\n    pass\n    # ### end Alembic commands ###"] * 2
     )
-    assert sorted((migrations_path() / "versions").glob("*.py")) == ours
+    assert sorted((migrations_path() / "versions").glob("*.py")) == before
 
 
-def test_optuna_lives_in_the_same_database(database: Database) -> None:
-    """A real neighbour: it has a history in `alembic_version`, without a filter of ours."""
+def test_optuna_works_in_the_same_database(database: Database) -> None:
+    """Test a real application, which has its history in `alembic_version` and does not use the store's filters."""
     import optuna
     from optuna.storages import RDBStorage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for first in ("optuna", "ours"):
+    for first in ("optuna", "store"):
         with database.empty() as url, FineTuningStore.from_url(url) as store:
-            if first == "ours":
+            if first == "store":
                 store.schema.upgrade()
             storage = RDBStorage(url)
-            theirs = versions(store)
+            optuna_versions = versions(store)
             store.schema.upgrade()
             study = optuna.create_study(storage=storage)
             study.optimize(lambda trial: trial.suggest_float("learning_rate", 0, 1), n_trials=2)
             created(store)
 
-            with store.engine.begin() as connection:  # as the release before its last migration left it: that only makes an index
+            with store.engine.begin() as connection:  # as before its last migration, which only creates an index
                 connection.execute(text("UPDATE alembic_version SET version_num = :old"), {"old": storage.get_all_versions()[1]})
             assert storage.get_current_version() != storage.get_head_version()
             storage.upgrade()
             store.schema.upgrade()
-            check_ours(store)
-            assert versions(store) == theirs == {storage.get_head_version()}
-            before = tables(store) - OURS - {VERSION_TABLE}
+            check_store_history(store)
+            assert versions(store) == optuna_versions == {storage.get_head_version()}
+            before = tables(store) - STORE_TABLES - {VERSION_TABLE}
             store.schema.downgrade("base", allow_data_loss=True)
 
             assert tables(store) == before

@@ -1,4 +1,4 @@
-"""Migrations on engines of applications: they take what they are given as it is, refuse what cannot work, and leave nothing behind."""
+"""Migrations on an application's engine: they respect its settings, refuse what cannot work, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def engine(empty_url: str) -> Iterator[Engine]:
-    """An application's engine with one connection."""
+    """An application's engine with a pool of one connection."""
     engine = create_engine(empty_url, pool_size=1, max_overflow=0)
     yield engine
     engine.dispose()
 
 
 @on_servers
-def test_who_is_interrupted_when_the_lock_was_granted_keeps_it_from_nobody(engine: Engine, empty_url: str) -> None:
+def test_a_migration_that_is_interrupted_after_it_got_the_lock_releases_it(engine: Engine, empty_url: str) -> None:
     def interrupt(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         if "lock(" in statement:
             raise RuntimeError
@@ -49,7 +49,7 @@ SETTINGS = {
 
 @on_servers
 def test_connections_keep_what_the_application_sets_on_them(engine: Engine, database: Database) -> None:
-    setting, question, answer = SETTINGS[database.name]
+    setting, query, value = SETTINGS[database.name]
 
     @event.listens_for(engine, "connect")
     def connected(dbapi_connection: Any, _: object) -> None:
@@ -62,7 +62,7 @@ def test_connections_keep_what_the_application_sets_on_them(engine: Engine, data
     for migrate in (store.schema.upgrade, partial(store.schema.downgrade, "base")):
         migrate()
         with engine.connect() as connection:
-            assert connection.scalar(text(question)) == answer
+            assert connection.scalar(text(query)) == value
 
 
 @on_postgresql
@@ -78,7 +78,7 @@ def test_tables_of_another_schema_on_the_search_path_are_not_added_to(empty_url:
                 with pytest.raises(SchemaConflictError, match="schema='public'"):
                     both.schema.upgrade()
             else:
-                both.schema.upgrade()  # there is nothing to do
+                both.schema.upgrade()  # does nothing
             with pytest.raises(SchemaConflictError, match="schema='public'"):
                 both.schema.downgrade("base")
             assert inspect(public.engine).get_table_names("service") == []
@@ -124,7 +124,7 @@ def test_a_refused_migration_leaves_a_file_unlocked_in_autocommit_mode_too(empty
 
 
 @on_sqlite
-def test_an_applications_key_that_cannot_be_checked_hinders_nobody(empty_url: str) -> None:
+def test_a_foreign_key_of_the_application_that_cannot_be_checked_is_ignored(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         with store.engine.begin() as connection:
             connection.execute(text("CREATE TABLE parent (x, y)"))
@@ -144,7 +144,7 @@ def test_a_database_in_memory_outlives_its_migration() -> None:
     engine.dispose()
 
 
-def test_a_view_of_our_name_is_refused_and_nothing_is_changed(empty_url: str) -> None:
+def test_a_view_with_a_name_of_the_store_is_refused_and_nothing_is_changed(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         with store.engine.begin() as connection:
             connection.execute(text("CREATE VIEW fine_tuning_job_events AS SELECT 1 AS one"))

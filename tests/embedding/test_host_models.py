@@ -1,4 +1,4 @@
-"""A host's own tables refer to jobs by foreign keys: what its database forbids is a clear error, and its pending rows wait their turn."""
+"""A host's tables with foreign keys to jobs: a violated key is a clear error, and pending rows are flushed in the right order."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def order_class(ondelete: str | None) -> Any:
 
 @contextmanager
 def host_of(store: FineTuningStore, ondelete: str | None) -> Iterator[Host]:
-    """The host's table lives beside ours for the time of the block."""
+    """Create the host's table next to the store's tables, and drop it at the end of the block."""
     order = order_class(ondelete)
     table: Table = order.__table__
     with store.engine.begin() as connection:
@@ -69,7 +69,7 @@ def host_of(store: FineTuningStore, ondelete: str | None) -> Iterator[Host]:
 
 @pytest.fixture
 def host(store: FineTuningStore) -> Iterator[Host]:
-    """A host whose foreign key says nothing of deletes, which forbids those of jobs that have orders."""
+    """A host whose foreign key has no ON DELETE clause, so that jobs with orders cannot be deleted."""
     with host_of(store, None) as host:
         yield host
 
@@ -91,26 +91,28 @@ def by_organization(store: FineTuningStore) -> Iterator[Callable[[str], None]]:
 def by_unit(store: FineTuningStore) -> Iterator[Callable[[str], None]]:
     with store.begin() as unit:
         yield unit.jobs.delete
-        unit.jobs.add(a_job(id="ftjob-behind"))
+        unit.jobs.add(a_job(id="ftjob-after"))
 
 
 @contextmanager
 def by_session(store: FineTuningStore) -> Iterator[Callable[[str], None]]:
     with Session(store.engine) as session, session.begin():
         yield FineTuningJobRepository(session).delete
-        FineTuningJobRepository(session).add(a_job(id="ftjob-behind"))
+        FineTuningJobRepository(session).add(a_job(id="ftjob-after"))
 
 
 @contextmanager
 def by_connection(store: FineTuningStore) -> Iterator[Callable[[str], None]]:
     with store.engine.begin() as connection:
         yield FineTuningJobRepository(connection).delete
-        FineTuningJobRepository(connection).add(a_job(id="ftjob-behind"))
+        FineTuningJobRepository(connection).add(a_job(id="ftjob-after"))
 
 
 @pytest.mark.parametrize("rule", ["NO ACTION", "RESTRICT"])
-@pytest.mark.parametrize("way", [by_store, by_organization, by_unit, by_session, by_connection])
-def test_a_job_that_a_host_refers_to_is_not_deleted_and_the_transaction_goes_on(store: FineTuningStore, way: Deletes, rule: str) -> None:
+@pytest.mark.parametrize("delete_in", [by_store, by_organization, by_unit, by_session, by_connection])
+def test_a_job_that_a_host_refers_to_is_not_deleted_and_the_transaction_continues(
+    store: FineTuningStore, delete_in: Deletes, rule: str
+) -> None:
     job = stored(store, status="failed", metadata={"a": "b"}, result_files=("f",))
     event = FineTuningJobEvent(id="ftevent-1", created_at=1, message="hello")
     store.events.import_many(job.id, [event])
@@ -118,7 +120,7 @@ def test_a_job_that_a_host_refers_to_is_not_deleted_and_the_transaction_goes_on(
     with host_of(store, rule) as host:
         host.refer_to(job.id)
 
-        with way(store) as delete:
+        with delete_in(store) as delete:
             with pytest.raises(JobReferencedError, match=job.id) as caught:
                 delete(job.id)
             delete(free.id)
@@ -128,16 +130,16 @@ def test_a_job_that_a_host_refers_to_is_not_deleted_and_the_transaction_goes_on(
         assert [event.id for event in store.events.list(job.id)] == ["ftevent-1"]
         with pytest.raises(JobNotFoundError):
             store.jobs.get(free.id)
-        if way not in (by_store, by_organization):
-            assert store.jobs.get("ftjob-behind").id == "ftjob-behind"
+        if delete_in not in (by_store, by_organization):
+            assert store.jobs.get("ftjob-after").id == "ftjob-after"
 
 
-@pytest.mark.parametrize("way", [by_store, by_session])
-def test_a_hosts_row_that_goes_with_its_job_goes(store: FineTuningStore, way: Deletes) -> None:
+@pytest.mark.parametrize("delete_in", [by_store, by_session])
+def test_a_hosts_row_is_deleted_with_its_job_on_cascade(store: FineTuningStore, delete_in: Deletes) -> None:
     job = stored(store, status="failed")
     with host_of(store, "CASCADE") as host:
         host.refer_to(job.id)
-        with way(store) as delete:
+        with delete_in(store) as delete:
             delete(job.id)
 
         assert host.orders() == []
@@ -161,7 +163,7 @@ def test_a_delete_leaves_no_child_where_foreign_keys_are_off(
         connection.invalidate()
 
 
-# The order in which a Session's pending rows and ours are sent
+# The order in which pending rows of a Session and rows of the store are written
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -175,7 +177,7 @@ def test_a_pending_row_waits_for_the_job_that_it_refers_to(host: Host, many: boo
                 jobs.add_many([a_job(), job])
             else:
                 jobs.add(job)
-            assert jobs.get(job.id) == job  # sends the order
+            assert jobs.get(job.id) == job  # flushes the order
             end(session)
 
         assert host.orders() == ([job.id] if end is Session.commit else [])
@@ -191,7 +193,7 @@ def test_a_pending_row_waits_for_the_job_that_is_created_for_it(host: Host) -> N
     assert host.orders() == [job.id for job in host.store.jobs.iterate()]
 
 
-def test_a_pending_delete_goes_before_that_of_its_job(host: Host) -> None:
+def test_a_pending_delete_is_flushed_before_its_job_is_deleted(host: Host) -> None:
     job = stored(host.store, status="failed")
     host.refer_to(job.id)
     for end in (Session.rollback, Session.commit):
@@ -204,7 +206,7 @@ def test_a_pending_delete_goes_before_that_of_its_job(host: Host) -> None:
         assert host.store.jobs.list().data == (() if end is Session.commit else (job,))
 
 
-def test_a_job_that_is_there_already_leaves_the_pending_rows_and_the_transaction_alone(host: Host) -> None:
+def test_a_job_that_exists_already_leaves_the_pending_rows_and_the_transaction_alone(host: Host) -> None:
     job = stored(host.store)
     with Session(host.store.engine) as session, session.begin():
         jobs = FineTuningJobRepository(session)

@@ -1,4 +1,4 @@
-"""The ORM classes in the hands of a host: its own queries, foreign keys and relationships."""
+"""The ORM classes as a host uses them: in its own queries, foreign keys and relationships."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_host_selects_rows_and_names_the_relationships_that_it_needs(store: Fi
 
 
 @pytest.mark.parametrize("name", ["error", "hyperparameters", "result_files", "metadata_pairs", "events", "checkpoints"])
-def test_a_relationship_that_was_not_named_is_not_loaded_by_itself(sqlite_store: FineTuningStore, name: str) -> None:
+def test_a_relationship_without_a_loader_option_is_not_loaded_implicitly(sqlite_store: FineTuningStore, name: str) -> None:
     stored(sqlite_store)
 
     with Session(sqlite_store.engine) as session, pytest.raises(InvalidRequestError, match="raise"):

@@ -1,4 +1,4 @@
-"""Our tables in a schema of a PostgreSQL database: nothing depends on the search_path, and nothing of the host's is changed."""
+"""The store's tables in a named schema of PostgreSQL: independent of search_path, and without changes to the host's settings."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from tests.support.factories import ORGANIZATION, a_job, created, stored
 from tests.support.parallel import at_once
 
 HEAD = revision_id(SCHEMA_NUMBER)
-OURS = {*METADATA.tables, VERSION_TABLE}
+STORE_TABLES = {*METADATA.tables, VERSION_TABLE}
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
 def bare_url(empty_url: str) -> str:
-    """A database in which no name is found unless its schema is said."""
+    """The URL of a database with an empty search_path, so that unqualified names are not found."""
     return make_url(empty_url).update_query_dict({"options": "-c search_path="}).render_as_string(hide_password=False)
 
 
 @pytest.fixture
 def engine(empty_url: str) -> Iterator[Engine]:
-    """A host's engine, with one connection that keeps what is done to it."""
+    """A host's engine with a single connection, which keeps its settings."""
     engine = create_engine(empty_url, pool_size=1, max_overflow=0, pool_timeout=5)
     yield engine
     engine.dispose()
@@ -64,8 +64,8 @@ def search_path(engine: Engine) -> str:
     return shown
 
 
-def live_a_life(store: FineTuningStore) -> None:
-    """Everything that repositories do, at least once."""
+def use_every_method(store: FineTuningStore) -> None:
+    """Call every method of the repositories at least once."""
     scoped = store.for_organization(ORGANIZATION)
     job = scoped.jobs.create(model="gpt-4o-mini", training_file="file-abc", metadata={"team": "nlp", "run": "1"})
     scoped.jobs.enqueue(job.id)
@@ -115,19 +115,19 @@ def live_a_life(store: FineTuningStore) -> None:
 
 @on_postgresql
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg_async"])
-def test_everything_works_in_a_schema_awaited(empty_url: str, driver: str) -> None:
-    awaited = AwaitedStore(with_driver(empty_url, driver), schema="ft")
-    store = cast("FineTuningStore", awaited)
+def test_everything_works_in_a_schema_with_an_async_store(empty_url: str, driver: str) -> None:
+    async_store = AwaitedStore(with_driver(empty_url, driver), schema="ft")
+    store = cast("FineTuningStore", async_store)
 
-    def live() -> None:
+    def use() -> None:
         store.schema.upgrade(create_schema=True)
         assert store.schema.check() == ()
-        live_a_life(store)
+        use_every_method(store)
 
-    awaited.run_test(live)
-    awaited.close_all()
+    async_store.run_test(use)
+    async_store.close_all()
 
-    assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (OURS, set())
+    assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (STORE_TABLES, set())
 
 
 @on_postgresql
@@ -139,12 +139,12 @@ def test_everything_works_in_a_schema_of_any_name_with_an_empty_search_path(bare
             store.jobs.list()
         store.schema.upgrade(create_schema=True)
 
-        live_a_life(store)
+        use_every_method(store)
 
         store.schema.upgrade()
         store.schema.require_usable()
         assert (store.schema.current(), store.schema.check()) == (HEAD, ())
-        assert tables(bare_url, schema) == OURS
+        assert tables(bare_url, schema) == STORE_TABLES
 
 
 @on_postgresql
@@ -153,7 +153,7 @@ def test_up_and_down_and_up_and_down_leave_nothing_behind_in_public(empty_url: s
         for _ in range(2):
             store.schema.upgrade(create_schema=True)
             created(store)
-            assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (OURS, set())
+            assert (tables(empty_url, "ft"), tables(empty_url, "public")) == (STORE_TABLES, set())
             store.schema.downgrade("fine_tuning_store_0001", allow_data_loss=True)
             assert store.schema.current() == "fine_tuning_store_0001"
             store.schema.downgrade("base", allow_data_loss=True)
@@ -210,35 +210,35 @@ def test_repositories_inside_a_hosts_transaction_find_the_schema_and_leave_the_c
 
 
 @on_postgresql
-@pytest.mark.parametrize("own", ["ft, public", "", '"$user", public'])
-def test_a_migration_leaves_the_hosts_connections_with_the_search_path_that_they_have(engine: Engine, own: str) -> None:
+@pytest.mark.parametrize("path", ["ft, public", "", '"$user", public'])
+def test_a_migration_leaves_the_search_path_of_the_hosts_connections_unchanged(engine: Engine, path: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA taken"))
         connection.execute(text("CREATE TABLE taken.fine_tuning_jobs (theirs INTEGER)"))
-    event.listen(engine, "connect", partial(set_search_path, own))
+    event.listen(engine, "connect", partial(set_search_path, path))
     engine.dispose()
     store = FineTuningStore(engine, schema="ft")
     store.schema.upgrade(create_schema=True)
-    assert search_path(engine) == own
+    assert search_path(engine) == path
     store.schema.downgrade("base")
-    assert search_path(engine) == own
+    assert search_path(engine) == path
     with pytest.raises(InvalidValueError):
         FineTuningStore(engine, schema="missing").schema.upgrade()
-    assert search_path(engine) == own
+    assert search_path(engine) == path
     with pytest.raises(SchemaConflictError, match="schema="):
         FineTuningStore(engine, schema="taken").schema.upgrade()
-    assert search_path(engine) == own
+    assert search_path(engine) == path
     assert dict(engine.get_execution_options()) == {}
 
 
-def set_search_path(own: str, dbapi_connection: Any, _: object) -> None:
+def set_search_path(path: str, dbapi_connection: Any, _: object) -> None:
     with dbapi_connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('search_path', %s, false)", (own,))
+        cursor.execute("SELECT set_config('search_path', %s, false)", (path,))
     dbapi_connection.commit()
 
 
 @on_postgresql
-def test_a_missing_schema_is_refused_unless_it_is_to_be_created(empty_url: str) -> None:
+def test_a_missing_schema_is_refused_without_create_schema(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url, schema="ft") as store, FineTuningStore.from_url(empty_url) as public:
         calls: list[Callable[[], object]] = [store.schema.upgrade, lambda: store.schema.downgrade("base")]
         for call in calls:
@@ -310,7 +310,7 @@ def test_the_sql_for_a_dba_makes_the_tables_in_the_schema(empty_url: str) -> Non
 
 @on_postgresql
 @pytest.mark.parametrize("schema", ["", 5, b"ft", "a\0b", "x" * 64, "ü" * 32, "\ud800", "$user", "pg_mine", "a[b"])
-def test_what_is_no_name_of_a_schema_is_refused(empty_url: str, schema: str) -> None:
+def test_an_invalid_schema_name_is_refused(empty_url: str, schema: str) -> None:
     engine = create_engine(empty_url)
     calls: list[Callable[[], object]] = [
         lambda: FineTuningStore.from_url(empty_url, schema=schema),

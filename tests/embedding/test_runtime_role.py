@@ -1,4 +1,4 @@
-"""A service may work as a user that cannot change a table; another one migrates."""
+"""A service may run as a user that cannot change the schema, while another user migrates."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support.factories import created
 
 pytestmark = pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
 
-#: All that a service writes. Of the others it reads.
+#: The tables that a service writes. It only reads the others.
 WRITTEN = sorted(set(METADATA.tables) - {"fine_tuning_store_compatibility"})
 READ = ("fine_tuning_store_compatibility", VERSION_TABLE)
 
 
 @dataclass
 class Role:
-    """A user of one database, without any right at first."""
+    """A user of one database, initially without privileges."""
 
     owner: Engine
     name: str
@@ -34,7 +34,7 @@ class Role:
     url: str
 
     def grant(self) -> None:
-        """Give it what a service needs on the tables that are there."""
+        """Grant the privileges that a service needs on the existing tables."""
         present = inspect(self.owner).get_table_names()
         with self.owner.connect() as connection:
             for table in WRITTEN:
@@ -46,7 +46,7 @@ class Role:
 
 @pytest.fixture
 def role(database: Database, empty_url: str) -> Iterator[Role]:
-    """A user who may log in, and no more."""
+    """A user that may only log in."""
     name, password = f"fine_tuning_{secrets.token_hex(6)}", secrets.token_hex(8)
     owner = create_engine(empty_url, isolation_level="AUTOCOMMIT")
     url = make_url(empty_url).set(username=name, password=password).render_as_string(hide_password=False)
@@ -57,7 +57,8 @@ def role(database: Database, empty_url: str) -> Iterator[Role]:
         else:
             account = f"'{name}'@'%'"
             connection.execute(text(f"CREATE USER {account} IDENTIFIED BY '{password}'"))
-            connection.execute(text(f"GRANT CREATE TEMPORARY TABLES ON {make_url(empty_url).database}.* TO {account}"))  # to see it at all
+            # Without any privilege, the user cannot connect to the database.
+            connection.execute(text(f"GRANT CREATE TEMPORARY TABLES ON {make_url(empty_url).database}.* TO {account}"))
         yield Role(owner, name, account, url)
         if database.name == "postgresql":
             connection.execute(text(f"DROP OWNED BY {name}"))
@@ -67,17 +68,17 @@ def role(database: Database, empty_url: str) -> Iterator[Role]:
     owner.dispose()
 
 
-def test_a_user_without_rights_on_the_schema_lives_the_whole_life_of_a_job(empty_url: str, role: Role) -> None:
-    with FineTuningStore.from_url(empty_url) as owners:
-        owners.schema.upgrade()
+def test_a_user_without_rights_on_the_schema_can_use_all_operations_on_a_job(empty_url: str, role: Role) -> None:
+    with FineTuningStore.from_url(empty_url) as owner_store:
+        owner_store.schema.upgrade()
     role.grant()
     with FineTuningStore.from_url(role.url) as store:
         store.schema.require_usable()
-        store.schema.upgrade()  # there is nothing to do
+        store.schema.upgrade()  # does nothing
 
         job = created(store, metadata={"team": "nlp"})
-        for move in (store.jobs.enqueue, store.jobs.start, store.jobs.pause, store.jobs.resume, store.jobs.start):
-            move(job.id, message="moved")
+        for transition in (store.jobs.enqueue, store.jobs.start, store.jobs.pause, store.jobs.resume, store.jobs.start):
+            transition(job.id, message="changed")
         store.events.append(job.id, "Step 1", type="metrics", data={"step": 1})
         name = "ft:m:ckpt-step-1"
         store.checkpoints.create(job.id, step_number=1, fine_tuned_model_checkpoint=name)
@@ -94,19 +95,19 @@ def test_a_user_without_rights_on_the_schema_lives_the_whole_life_of_a_job(empty
 
 @pytest.mark.parametrize("revision", ["base", "fine_tuning_store_0001"])
 def test_a_user_without_rights_on_the_schema_cannot_upgrade_and_changes_nothing(empty_url: str, role: Role, revision: str) -> None:
-    with FineTuningStore.from_url(empty_url) as owners:
+    with FineTuningStore.from_url(empty_url) as owner_store:
         if revision != "base":
-            owners.schema.upgrade(revision)
+            owner_store.schema.upgrade(revision)
             role.grant()
-        tables = inspect(owners.engine).get_table_names()
+        tables = inspect(owner_store.engine).get_table_names()
         with FineTuningStore.from_url(role.url) as store:
             with pytest.raises(DBAPIError, match=r"(?i)permission denied|must be owner|command denied"):
                 store.schema.upgrade()
 
-        assert owners.schema.current() == (None if revision == "base" else revision)
-        assert inspect(owners.engine).get_table_names() == tables
-        owners.schema.upgrade()
-        assert owners.schema.check() == ()
+        assert owner_store.schema.current() == (None if revision == "base" else revision)
+        assert inspect(owner_store.engine).get_table_names() == tables
+        owner_store.schema.upgrade()
+        assert owner_store.schema.check() == ()
 
 
 def test_the_command_line_sends_a_user_without_rights_to_the_owner_of_the_tables(database: Database, role: Role) -> None:

@@ -1,4 +1,4 @@
-"""The example service, run as a process and driven by the official client, as its users will do."""
+"""The example service, run as a process and called with the official client, as its users will do."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def other(service: Service) -> Iterator[OpenAI]:
 
 @pytest.fixture
 def worker(service: Service) -> Iterator[FineTuningStore]:
-    """The store of a worker: on the same database, in another process, with all organizations in sight."""
+    """The store of a worker: on the same database, in another process, for all organizations."""
     with FineTuningStore.from_url(service.url) as store:
         yield store
 
 
 def messages(client: OpenAI, id: str) -> list[str]:
-    """What a job's user was told, the newest first."""
+    """Return the messages of a job's events, newest first."""
     return [event.message for event in client.fine_tuning.jobs.list_events(id)]
 
 
 def succeeded(client: OpenAI, worker: FineTuningStore, model: str) -> str:
-    """The id of a job that ended with a model and a checkpoint of that name."""
+    """Create a job that succeeds with a model and a checkpoint of that name. Returns its id."""
     id = client.fine_tuning.jobs.create(**REQUEST).id
     worker.jobs.start(id)
     worker.checkpoints.create(id, step_number=10, fine_tuned_model_checkpoint=model)
@@ -72,7 +72,7 @@ def succeeded(client: OpenAI, worker: FineTuningStore, model: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("asked", "hyperparameters"),
+    ("requested", "hyperparameters"),
     [
         ({}, AUTO),
         (
@@ -98,27 +98,27 @@ def succeeded(client: OpenAI, worker: FineTuningStore, model: str) -> str:
     ],
 )
 def test_a_job_of_any_method_is_created_and_found_again(
-    client: OpenAI, worker: FineTuningStore, key: str, asked: dict[str, Any], hyperparameters: dict[str, Any]
+    client: OpenAI, worker: FineTuningStore, key: str, requested: dict[str, Any], hyperparameters: dict[str, Any]
 ) -> None:
-    job = client.fine_tuning.jobs.create(**REQUEST, **asked)
+    job = client.fine_tuning.jobs.create(**REQUEST, **requested)
 
     assert job.status == "validating_files"
     assert job.organization_id == KEYS[key]
-    assert (job.model, job.training_file, job.validation_file) == ("gpt-4o-mini", "file-abc", asked.get("validation_file"))
-    assert job.metadata == asked.get("metadata")
-    assert job.seed == asked.get("seed", job.seed)
+    assert (job.model, job.training_file, job.validation_file) == ("gpt-4o-mini", "file-abc", requested.get("validation_file"))
+    assert job.metadata == requested.get("metadata")
+    assert job.seed == requested.get("seed", job.seed)
     wire = json.loads(client.fine_tuning.jobs.with_raw_response.retrieve(job.id).text)
-    type = asked.get("method", {}).get("type", "supervised")
+    type = requested.get("method", {}).get("type", "supervised")
     assert wire["method"][type]["hyperparameters"] == hyperparameters
     assert wire["method"][type].get("grader") == (GRADER if type == "reinforcement" else None)
-    assert wire["user_provided_suffix"] == asked.get("suffix")
-    assert wire["integrations"] == asked.get("integrations", [])
+    assert wire["user_provided_suffix"] == requested.get("suffix")
+    assert wire["integrations"] == requested.get("integrations", [])
     assert wire == job_to_wire(worker.jobs.get(job.id))
     assert client.fine_tuning.jobs.retrieve(job.id) == job
     assert messages(client, job.id) == [f"Created fine-tuning job: {job.id}"]
 
 
-def test_a_walk_through_250_jobs_of_few_seconds_sees_each_of_them_once(client: OpenAI, worker: FineTuningStore, key: str) -> None:
+def test_paging_through_250_jobs_of_a_few_seconds_returns_each_of_them_once(client: OpenAI, worker: FineTuningStore, key: str) -> None:
     with worker.begin() as unit:
         made = [unit.jobs.create(organization_id=KEYS[key], **REQUEST).id for _ in range(250)]
 
@@ -128,16 +128,16 @@ def test_a_walk_through_250_jobs_of_few_seconds_sees_each_of_them_once(client: O
     assert not client.fine_tuning.jobs.list(limit=250).has_more
 
 
-def test_the_asynchronous_client_creates_and_walks_as_well(service: Service, key: str) -> None:
-    async def made_and_walked() -> tuple[list[WireJob], list[WireJob]]:
+def test_the_asynchronous_client_creates_and_lists_jobs_as_well(service: Service, key: str) -> None:
+    async def create_and_list() -> tuple[list[WireJob], list[WireJob]]:
         async with service.async_client(key) as client:
             made = await asyncio.gather(*(client.fine_tuning.jobs.create(**REQUEST) for _ in range(25)))
             return list(made), [job async for job in client.fine_tuning.jobs.list(limit=10)]
 
-    made, walked = asyncio.run(made_and_walked())
+    made, listed = asyncio.run(create_and_list())
 
-    assert sorted(job.id for job in walked) == sorted(job.id for job in made)
-    assert len(walked) == 25
+    assert sorted(job.id for job in listed) == sorted(job.id for job in made)
+    assert len(listed) == 25
 
 
 def test_jobs_are_found_by_their_metadata(client: OpenAI) -> None:
@@ -192,7 +192,7 @@ def test_a_job_is_paused_resumed_and_finished(client: OpenAI, worker: FineTuning
     assert len(messages(client, id)) == 3
 
 
-def test_events_and_checkpoints_are_walked_from_the_newest_and_come_as_they_were_stored(client: OpenAI, worker: FineTuningStore) -> None:
+def test_events_and_checkpoints_are_listed_from_the_newest_and_returned_as_stored(client: OpenAI, worker: FineTuningStore) -> None:
     id = client.fine_tuning.jobs.create(**REQUEST).id
     worker.jobs.start(id)
     for step in range(1, 46):
@@ -251,14 +251,14 @@ def test_two_organizations_never_see_each_others_rows(client: OpenAI, other: Ope
         permissions.create(model, project_ids=["proj_2"])
     with pytest.raises(openai.NotFoundError):
         permissions.delete(permission.id, fine_tuned_model_checkpoint=model)
-    for walk in (
+    for call_after in (
         lambda: jobs.list(after=id),
         lambda: jobs.list_events(mine, after=event.id),
         lambda: jobs.checkpoints.list(mine, after=checkpoint.id),
     ):
-        with pytest.raises(openai.BadRequestError) as stopped:
-            walk()
-        assert stopped.value.param == "after"
+        with pytest.raises(openai.BadRequestError) as rejected:
+            call_after()
+        assert rejected.value.param == "after"
     assert [job.to_dict() for job in other.fine_tuning.jobs.list()] == before
     assert [row.id for row in other.fine_tuning.checkpoints.permissions.list(model)] == [permission.id]
 
@@ -300,7 +300,7 @@ def test_the_error_of_a_wrong_query_names_its_parameter(client: OpenAI) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": ""}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic key-1"}])
-def test_without_a_right_key_nothing_is_shown(client: OpenAI, headers: dict[str, str]) -> None:
+def test_without_a_valid_key_nothing_is_shown(client: OpenAI, headers: dict[str, str]) -> None:
     for call in (
         lambda: client.fine_tuning.jobs.list(extra_headers=headers),
         lambda: client.fine_tuning.jobs.create(**REQUEST, extra_headers=headers),
@@ -326,18 +326,18 @@ def test_without_a_right_key_nothing_is_shown(client: OpenAI, headers: dict[str,
         ("POST", "/v1/fine_tuning/jobs", b'{"\\ud800": 1}', 400),
     ],
 )
-def test_what_no_client_sends_is_refused_in_the_shape_of_the_api(
+def test_a_request_that_no_client_sends_is_refused_in_the_format_of_the_api(
     service: Service, method: str, path: str, body: bytes | None, status: int
 ) -> None:
-    answer = service.request(method, path, body)
+    response = service.request(method, path, body)
 
-    assert (answer.status, answer.content_type) == (status, "application/json")
-    error = json.loads(answer.body)["error"]
+    assert (response.status, response.content_type) == (status, "application/json")
+    error = json.loads(response.body)["error"]
     assert sorted(error) == ["code", "message", "param", "type"]
     assert error["type"] == "invalid_request_error"
 
 
-def test_the_demo_worker_takes_a_job_to_its_end(tmp_path: Path) -> None:
+def test_the_demo_worker_finishes_a_job(tmp_path: Path) -> None:
     with running(f"sqlite:///{tmp_path}/jobs.db", demo_worker=True) as [service], service.client() as client:
         job = finished(client, client.fine_tuning.jobs.create(**REQUEST, suffix="mine").id)
 
@@ -350,7 +350,7 @@ def test_the_demo_worker_takes_a_job_to_its_end(tmp_path: Path) -> None:
 
 
 def finished(client: OpenAI, id: str) -> WireJob:
-    """The job, once it has ended."""
+    """Wait until the job has ended, and return it."""
     deadline = time.monotonic() + SECONDS
     while (job := client.fine_tuning.jobs.retrieve(id)).finished_at is None:
         assert time.monotonic() < deadline, job

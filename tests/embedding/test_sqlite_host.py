@@ -1,4 +1,4 @@
-"""A host's own SQLite engine: what our recipe gives it, and what of ours holds without."""
+"""A host's SQLite engine: the guarantees with `prepare_sqlite_engine`, and those that hold without it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROCESSES, TIMES = 8, 25
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A migrated file."""
+    """The path of a migrated database file."""
     path = tmp_path / "jobs.db"
     with FineTuningStore.from_url(f"sqlite:///{path}") as store:
         store.schema.upgrade()
@@ -45,14 +45,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(path: Path) -> Iterator[Engine]:
-    """A host's engine with the recipe."""
+    """A host's engine after `prepare_sqlite_engine`."""
     engine = create_engine(f"sqlite:///{path}")
     prepare_sqlite_engine(engine)
     yield engine
     engine.dispose()
 
 
-def test_connections_are_set_up_as_those_of_a_store(engine: Engine) -> None:
+def test_connections_are_configured_like_those_of_a_store(engine: Engine) -> None:
     prepare_sqlite_engine(engine)  # a second time changes nothing
     with engine.connect() as connection:
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -61,7 +61,7 @@ def test_connections_are_set_up_as_those_of_a_store(engine: Engine) -> None:
     assert settings == ["wal", 1, 1, 30_000]
 
 
-def test_foreign_keys_and_rollbacks_hold(engine: Engine) -> None:
+def test_foreign_keys_and_rollbacks_work(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE notes (job_id VARCHAR REFERENCES fine_tuning_jobs (id))"))
     with pytest.raises(IntegrityError), engine.begin() as connection:
@@ -72,7 +72,7 @@ def test_foreign_keys_and_rollbacks_hold(engine: Engine) -> None:
         assert not engine.dialect.has_table(connection, "lost")
 
 
-def test_a_transaction_that_says_it_only_reads_waits_for_no_writer(engine: Engine) -> None:
+def test_a_read_only_transaction_does_not_wait_for_a_writer(engine: Engine) -> None:
     readers = engine.execution_options(sqlite_read_only=True)
     store = FineTuningStore(engine)
     with engine.begin() as writer:
@@ -104,7 +104,7 @@ def test_another_database_is_refused() -> None:
 
 
 def count_up(wait: Callable[[], object], path: str) -> None:
-    """Read a number, write the next one and add a job, each time in a transaction of the host's."""
+    """Repeatedly read a number, write the next one and add a job, in one transaction of the host."""
     engine = create_engine(f"sqlite:///{path}")
     prepare_sqlite_engine(engine)
     wait()
@@ -117,7 +117,7 @@ def count_up(wait: Callable[[], object], path: str) -> None:
 
 
 @pytest.mark.slow
-def test_no_update_is_lost_by_many_processes_with_the_recipe(path: Path, engine: Engine) -> None:
+def test_no_update_of_many_processes_is_lost_on_prepared_engines(path: Path, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE counter (number INTEGER)"))
         connection.execute(text("INSERT INTO counter VALUES (0)"))
@@ -133,22 +133,22 @@ def test_no_update_is_lost_by_many_processes_with_the_recipe(path: Path, engine:
 def work_on(
     jobs: FineTuningJobRepository, checkpoints: FineTuningJobCheckpointRepository, number: int, by: str
 ) -> Iterator[Callable[[], Any]]:
-    """Calls on a job that all processes work on at once; the fastest deletes it under the hands of the others."""
+    """Yield calls on a job that all processes work on at once. The fastest process deletes it while the others still use it."""
     id = f"ftjob-{number}"
     yield lambda: jobs.add(a_job(id=id, status="queued", metadata={"by": by}, result_files=("f",)))
-    yield lambda: jobs.update(id, metadata={"by": by, "once more": by})
+    yield lambda: jobs.update(id, metadata={"by": by, "again": by})
     yield lambda: checkpoints.add(
         FineTuningJobCheckpoint(id=f"ftckpt-{by}", created_at=1, fine_tuned_model_checkpoint=by, fine_tuning_job_id=id, step_number=1)
     )
     yield lambda: jobs.start(id)
     yield lambda: jobs.succeed(id, fine_tuned_model=by, result_files=[by], message=by)
-    yield lambda: jobs.update(id, metadata={"by": by, "in the end": by})
+    yield lambda: jobs.update(id, metadata={"by": by, "finally": by})
     if number % 2:
         yield lambda: jobs.delete(id)
 
 
 def done(call: Callable[[], object]) -> bool:
-    """Whether a call did its work. With the driver's patience of 5 seconds some may never get the lock."""
+    """Return whether a call succeeded. Some never get the lock, because the driver waits for only 5 seconds."""
     try:
         call()
     except (IllegalTransitionError, JobAlreadyExistsError, JobNotFoundError):
@@ -191,11 +191,11 @@ def work_in_sessions(wait: Callable[[], object], path: str, by: str) -> list[tup
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", [work_with_a_store, work_in_sessions])
-def test_without_the_recipe_nothing_of_the_store_is_lost_or_half_written(path: Path, work: Any) -> None:
+def test_on_an_unprepared_engine_no_job_is_lost_or_partially_written(path: Path, work: Any) -> None:
     results = at_once(*[(work, (str(path), f"p{number}")) for number in range(PROCESSES)])
 
     assert [error for _, error in results] == [None] * PROCESSES
-    did = [step for answer, _ in results for step in answer]
+    did = [step for steps, _ in results for step in steps]
     with FineTuningStore.from_url(f"sqlite:///{path}") as store:
         jobs = {job.id: job for job in store.jobs.iterate()}
         for number in range(TIMES):
@@ -221,7 +221,7 @@ MARK = "UPDATE fine_tuning_store_compatibility SET id = 1"
 
 
 async def write_and_be_cancelled(engine: AsyncEngine, turns: int) -> None:
-    """A task writes and is cancelled so many turns of the event loop later, while it waits for a SELECT in the same transaction."""
+    """Cancel a task that has written, after some turns of the event loop, while it awaits a SELECT in the same transaction."""
     written = asyncio.Event()
 
     async def work() -> None:
@@ -240,13 +240,13 @@ async def write_and_be_cancelled(engine: AsyncEngine, turns: int) -> None:
         await task
 
 
-def hosts_async_engine(url: str) -> AsyncEngine:
+def prepared_async_engine(url: str) -> AsyncEngine:
     engine = create_async_engine(url)
     prepare_sqlite_engine(engine)
     return engine
 
 
-@pytest.mark.parametrize("make", [hosts_async_engine, connect_async])
+@pytest.mark.parametrize("make", [prepared_async_engine, connect_async])
 def test_a_task_that_is_cancelled_leaves_no_lock(path: Path, make: Callable[[str], AsyncEngine]) -> None:
     async def run() -> None:
         engine = make(f"sqlite+aiosqlite:///{path}")
@@ -260,8 +260,8 @@ def test_a_task_that_is_cancelled_leaves_no_lock(path: Path, make: Callable[[str
     asyncio.run(run())
 
 
-def test_a_reader_in_the_way_of_a_migration_is_reported_and_nothing_is_changed(tmp_path: Path) -> None:
-    """Without WAL, whoever reads keeps a writer from committing."""
+def test_a_reader_that_blocks_a_migration_is_reported_and_nothing_is_changed(tmp_path: Path) -> None:
+    """Test without WAL, where a reader prevents a writer from committing."""
     engine = create_engine(f"sqlite:///{tmp_path}/host.db", connect_args={"timeout": 0.2})
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE theirs (id INTEGER)"))

@@ -1,4 +1,4 @@
-"""What an operator sees of us: statements by name, in the server's views and in traces, and a log without what users wrote."""
+"""What an operator sees: statements with names in server views and traces, and a log without user data."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ NAMED = re.compile(r"(WITH .*?)?\b(SELECT|INSERT|UPDATE|DELETE) /\* fine_tuning_
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_each_statement_bears_a_name_behind_its_verb(sqlite_store: FineTuningStore, call: str) -> None:
+def test_each_statement_has_a_name_after_its_verb(sqlite_store: FineTuningStore, call: str) -> None:
     status, _, function = CALLS[call]
     job = stored(sqlite_store, status=status, fine_tuned_model="ft:c")
     with statements(sqlite_store) as sent:
-        with suppress(FineTuningStoreError):  # of what is not there, it has asked by name
+        with suppress(FineTuningStoreError):  # rows that do not exist have been queried by then
             function(sqlite_store, job.id)
 
     assert [statement for statement in sent if not NAMED.match(statement)] == []
 
 
-def test_writes_bear_names_on_every_database(store: FineTuningStore) -> None:
+def test_writes_have_names_on_every_database(store: FineTuningStore) -> None:
     template = stored(store)
     with statements(store) as sent:
         created(store, metadata={"a": "b"})
@@ -57,29 +57,29 @@ def test_a_servers_view_of_its_connections_shows_the_name(store: FineTuningStore
     engine = create_engine(url)
     with store.begin() as unit, engine.connect() as other:
         unit.jobs.list()
-        seen = other.scalars(text("SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction'")).all()
+        queries = other.scalars(text("SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction'")).all()
     engine.dispose()
 
-    assert any(query.startswith("SELECT /* fine_tuning_store.page */ ") for query in seen)
+    assert any(query.startswith("SELECT /* fine_tuning_store.page */ ") for query in queries)
 
 
 @contextmanager
 def traced(engine: Engine | None) -> Iterator[InMemorySpanExporter]:
-    """Spans of one engine, or of all that are made within the block."""
+    """Record the spans of one engine, or of all engines created within the block."""
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     instrumentor = SQLAlchemyInstrumentor()
-    instrumentor.instrument(engine=engine, tracer_provider=provider, skip_dep_check=True)  # it says that it is for SQLAlchemy before 2.1
+    instrumentor.instrument(engine=engine, tracer_provider=provider, skip_dep_check=True)  # it declares SQLAlchemy < 2.1
     try:
         yield spans
     finally:
         instrumentor.uninstrument()
 
 
-@pytest.mark.parametrize("whose", ["ours", "the host's"])
-def test_traces_show_the_names_and_no_values(url: str, whose: str) -> None:
-    engine = create_engine(url) if whose == "the host's" else None
+@pytest.mark.parametrize("owner", ["store", "host"])
+def test_traces_show_the_names_and_no_values(url: str, owner: str) -> None:
+    engine = create_engine(url) if owner == "host" else None
     with traced(engine) as spans, FineTuningStore(engine) if engine else FineTuningStore.from_url(url) as store:
         store.jobs.get(created(store, suffix=SECRET).id)
     if engine:
@@ -91,7 +91,7 @@ def test_traces_show_the_names_and_no_values(url: str, whose: str) -> None:
     assert SECRET not in "".join(span.to_json() for span in spans.get_finished_spans())
 
 
-def test_a_unit_that_is_run_again_is_logged_without_what_it_wrote(store: FineTuningStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_retried_unit_is_logged_without_the_data_it_wrote(store: FineTuningStore, caplog: pytest.LogCaptureFixture) -> None:
     runs: list[int] = []
 
     def work(unit: UnitOfWork) -> None:

@@ -1,4 +1,4 @@
-"""Alembic's own commands in a checkout: which of them take the migration lock, and what they leave behind."""
+"""Alembic's commands in a checkout: which of them take the migration lock, and which tables they leave."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ COMMANDS: dict[str, Callable[[Config], object]] = {
 
 
 def printed(url: str, run: Callable[[Config], object]) -> str:
-    """What a command prints."""
+    """Run a command and return what it prints."""
     output = io.StringIO()
-    made = config(url=url)
-    made.stdout = output
-    run(made)
+    alembic_config = config(url=url)
+    alembic_config.stdout = output
+    run(alembic_config)
     return output.getvalue()
 
 
@@ -50,18 +50,18 @@ def tables(url: str) -> set[str]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_migrates_nothing_does_not_wait_for_the_lock(database: Database, empty_url: str, name: str) -> None:
     if (database.name, name) == ("sqlite", "stamp"):
-        return  # it writes, and SQLite's lock is the one of all writers
+        return  # it writes, and on SQLite the migration lock excludes all writers
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with store.engine.connect() as connection, support_for(connection.dialect).migration_lock(connection, 1):
-            began = time.monotonic()
+            start = time.monotonic()
             output = printed(empty_url, COMMANDS[name])
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - start < 5
     assert {"check": "No new upgrade operations", "stamp": ""}.get(name, HEAD) in output
 
 
-def test_a_stamp_on_an_empty_database_stays(empty_url: str) -> None:
+def test_a_stamp_on_an_empty_database_is_kept(empty_url: str) -> None:
     printed(empty_url, lambda config: command.stamp(config, "head"))
 
     assert tables(empty_url) == {VERSION_TABLE}
@@ -99,12 +99,12 @@ def test_migrations_by_alembics_commands_leave_the_tables_and_nothing_else(empty
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_no_revision_runs_without_the_lock(empty_url: str) -> None:
-    made = config(url=empty_url)
-    scripts = ScriptDirectory.from_config(made)
+    alembic_config = config(url=empty_url)
+    scripts = ScriptDirectory.from_config(alembic_config)
 
     with (
         pytest.raises(CommandError, match="without the migration lock"),
-        EnvironmentContext(made, scripts, fn=lambda heads, _: scripts._upgrade_revs("head", heads)),
+        EnvironmentContext(alembic_config, scripts, fn=lambda heads, _: scripts._upgrade_revs("head", heads)),
     ):
         scripts.run_env()
 

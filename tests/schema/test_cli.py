@@ -1,6 +1,6 @@
-"""The command line: its exit codes and what it prints.
+"""The command line: its exit codes and its output.
 
-Most tests run it in this process. Each way in which a command ends is tested on a real process as well.
+Most tests run it in this process. Each exit code is also tested with a real process.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ FIRST = "fine_tuning_store_0001"
 
 
 def process(*arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:
-    """The command as a process, with the URL in its environment."""
+    """Run a command as a process, with the URL in its environment."""
     environment = {**os.environ, "FINE_TUNING_STORE_URL": url}
     return subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def db(*arguments: str, url: str) -> tuple[int, str]:
-    """The exit code and what is on stdout; on stderr there is nothing."""
+    """Run a `db` command and return its exit code and stdout. Its stderr must be empty."""
     done = fine_tuning_store("db", *arguments, url=url)
     assert done.stderr == ""
     return done.returncode, done.stdout
@@ -49,7 +49,7 @@ def db_json(*arguments: str, url: str) -> tuple[int, dict[str, Any]]:
 
 
 def refusal(*arguments: str, url: str, code: int = 3) -> str:
-    """The one line on stderr of a command that failed, or the line and the differences below it."""
+    """Run a command that fails and return its message from stderr: one line, or a line followed by differences."""
     done = fine_tuning_store("db", *arguments, url=url)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     line, *more = done.stderr.splitlines()
@@ -66,7 +66,7 @@ def tables(url: str) -> set[str]:
 
 
 def execute(url: str, script: str) -> None:
-    """Execute SQL as a DBA's client does: statement by statement, as it is written."""
+    """Execute SQL like a command-line client: each statement as written."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         cursor = connection.connection.cursor()
@@ -77,7 +77,7 @@ def execute(url: str, script: str) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_a_process_ends_with_the_code_of_what_became_of_the_command(empty_url: str) -> None:
+def test_a_process_exits_with_the_code_for_its_outcome(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         lock = support_for(store.engine.dialect).migration_lock
         with store._transactions.engine.connect() as connection, lock(connection, 1):
@@ -91,7 +91,7 @@ def test_a_process_ends_with_the_code_of_what_became_of_the_command(empty_url: s
         assert store.jobs.get(job.id) == job
 
 
-def test_a_process_ends_with_1_where_there_is_something_to_do_and_with_2_after_wrong_use(tmp_path: Path) -> None:
+def test_a_process_exits_with_1_if_there_is_something_to_do_and_with_2_after_wrong_use(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/jobs.db"
     state, wrong = process("db", "state", "--json", url=url), process("db", "state", "--nonsense", url=url)
 
@@ -99,7 +99,7 @@ def test_a_process_ends_with_1_where_there_is_something_to_do_and_with_2_after_w
     assert (wrong.returncode, wrong.stdout, "--nonsense" in wrong.stderr) == (2, "", True)
 
 
-def test_a_database_is_migrated_watched_and_migrated_back(empty_url: str) -> None:
+def test_a_database_is_upgraded_inspected_and_downgraded(empty_url: str) -> None:
     code, state = db_json("state", url=empty_url)
     assert (code, state["status"], state["revision"], state["is_usable"]) == (1, "empty", None, False)
     assert state["command"] == "fine-tuning-store db upgrade"
@@ -117,7 +117,7 @@ def test_a_database_is_migrated_watched_and_migrated_back(empty_url: str) -> Non
     assert tables(empty_url) == set()
 
 
-def test_the_printed_sql_makes_the_tables_and_takes_them_away(empty_url: str) -> None:
+def test_the_printed_sql_creates_and_drops_the_tables(empty_url: str) -> None:
     code, up = db("sql", url=empty_url)
     assert (code, tables(empty_url)) == (0, set())
     code, down = db("sql", "base", "--from", "head", url=empty_url)
@@ -130,12 +130,12 @@ def test_the_printed_sql_makes_the_tables_and_takes_them_away(empty_url: str) ->
     assert not tables(empty_url) & set(METADATA.tables)
 
 
-def test_sql_needs_no_server_and_comes_as_json_too(tmp_path: Path) -> None:
+def test_sql_needs_no_server_and_can_be_printed_as_json(tmp_path: Path) -> None:
     for url in ("postgresql://nobody:top-secret@127.0.0.1:1/none", "mariadb://nobody:top-secret@127.0.0.1:1/none"):
-        code, answer = db_json("sql", FIRST, url=url)
+        code, result = db_json("sql", FIRST, url=url)
         assert code == 0
-        assert re.search("CREATE TABLE.* fine_tuning_jobs ", answer["sql"])
-        assert "top-secret" not in answer["sql"]
+        assert re.search("CREATE TABLE.* fine_tuning_jobs ", result["sql"])
+        assert "top-secret" not in result["sql"]
     for url in (f"sqlite:///{tmp_path}/none.db", "sqlite://", "postgresql://", "mariadb://"):
         assert db("sql", url=url)[0] == 0
     assert list(tmp_path.iterdir()) == []
@@ -166,7 +166,7 @@ def test_tables_without_their_history_are_adopted_once_they_are_proven(empty_url
     assert db("state", url=empty_url)[0] == 0
 
 
-def test_a_url_of_an_async_driver_serves_as_well(database: Database, empty_url: str) -> None:
+def test_a_url_of_an_async_driver_works_as_well(database: Database, empty_url: str) -> None:
     for driver in ASYNC_DRIVERS[database.name]:
         url = with_driver(empty_url, driver)
 
@@ -180,34 +180,34 @@ def test_waiting_too_long_for_another_migration_has_an_exit_code_of_its_own(empt
         lock = support_for(store.engine.dialect).migration_lock
         with store._transactions.engine.connect() as connection, lock(connection, 1):
             assert "0.2 s" in refusal("upgrade", "--lock-timeout", "0.2", url=empty_url, code=4)
-            code, answer = db_json("upgrade", "--lock-timeout", "0.2", url=empty_url)
-            assert (code, answer["error"]) == (4, "SchemaLockTimeoutError")
+            code, result = db_json("upgrade", "--lock-timeout", "0.2", url=empty_url)
+            assert (code, result["error"]) == (4, "SchemaLockTimeoutError")
     assert tables(empty_url) == set()
 
 
-def refused(database: Database, url: str) -> str:
-    """The URL with a user and a password that its server refuses; of SQLite, a file in a folder that is not there."""
+def unreachable(database: Database, url: str) -> str:
+    """Return the URL with credentials that the server rejects, or with a folder that does not exist on SQLite."""
     if database.name == "sqlite":
-        return "sqlite+pysqlite:////there/is/no/folder/jobs.db"
-    name = make_url(url).username if database.name == "mariadb" else "nobody_of_ours"  # MariaDB refuses unknown ones in changing words
+        return "sqlite+pysqlite:////no/such/folder/jobs.db"
+    name = make_url(url).username if database.name == "mariadb" else "unknown_user"  # MariaDB's error for unknown users varies
     return make_url(url).set(username=name, password="top-secret").render_as_string(hide_password=False)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(database: Database, empty_url: str, kind: str) -> None:
-    url = refused(database, empty_url)
+    url = unreachable(database, empty_url)
     shown = url if kind == "sync" else with_driver(url, ASYNC_DRIVERS[database.name][0])
 
-    line = refusal("state", "--url", shown, url=empty_url)  # the option goes before the environment
+    line = refusal("state", "--url", shown, url=empty_url)  # the option overrides the environment
 
     assert line.startswith(f"cannot connect to {database.name}+")
     assert ("its folder must exist and be writable" in line) == (database.name == "sqlite")
     assert "top-secret" not in line
-    code, answer = db_json("state", "--url", shown, url=empty_url)
-    assert (code, answer) == (3, {"error": "DatabaseUnreachableError", "message": line})
+    code, result = db_json("state", "--url", shown, url=empty_url)
+    assert (code, result) == (3, {"error": "DatabaseUnreachableError", "message": line})
 
 
-def test_a_url_that_means_nothing_and_a_missing_driver_are_one_line() -> None:
+def test_an_invalid_url_and_a_missing_driver_are_one_line() -> None:
     assert "use one like sqlite:///fine_tuning.db" in refusal("state", url="nonsense")
     assert "%40 %3A %2F %25" in refusal("state", url="postgresql://someone:top@secret/here@127.0.0.1:1/none")
     assert "names no database" in refusal("state", url="mariadb://someone@127.0.0.1:1/")
@@ -217,7 +217,7 @@ def test_a_url_that_means_nothing_and_a_missing_driver_are_one_line() -> None:
     assert "top-secret" not in line
 
 
-def test_a_database_in_memory_is_refused_by_what_would_lose_it() -> None:
+def test_a_database_in_memory_is_refused_by_upgrade() -> None:
     for url in ("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+aiosqlite://"):
         assert "name a file" in refusal("upgrade", url=url)
 
@@ -230,7 +230,7 @@ def test_a_folder_is_not_taken_for_a_file(tmp_path: Path) -> None:
 
 
 def test_an_async_driver_without_its_packages_names_the_extra() -> None:
-    """As in an environment without greenlet, which SQLAlchemy needs for each of them."""
+    """Simulate an environment without greenlet, which SQLAlchemy needs for async drivers."""
     without = "import sys; sys.modules['greenlet'] = None; from fine_tuning_store.cli import main; main()"
     url = "postgresql+asyncpg://someone:top-secret@127.0.0.1:1/none"
     arguments = [sys.executable, "-c", without, "db", "state", "--url", url]
@@ -251,10 +251,10 @@ def test_wrong_use_has_a_code_of_its_own_and_says_what_is_missing() -> None:
         (("nonsense",), "nonsense"),
     ):
         url = "" if missing == "FINE_TUNING_STORE_URL" else "sqlite://"
-        told = fine_tuning_store("db", *arguments, url=url)
+        as_text = fine_tuning_store("db", *arguments, url=url)
         as_json = fine_tuning_store("db", *arguments, "--json", url=url)
 
-        assert (told.returncode, told.stdout, missing in told.stderr) == (2, "", True), told
+        assert (as_text.returncode, as_text.stdout, missing in as_text.stderr) == (2, "", True), as_text
         assert (as_json.returncode, as_json.stderr) == (2, "")
         assert missing in json.loads(as_json.stdout)["message"]
 
@@ -288,12 +288,12 @@ def test_errors_that_cannot_be_written_are_a_failure_too() -> None:
         assert (done.returncode, done.stdout) == (3, b"")
 
 
-def test_an_interrupted_command_says_nothing_and_has_the_code_of_a_shell() -> None:
+def test_an_interrupted_command_prints_nothing_and_exits_with_130() -> None:
     interrupted = """
 import signal
 from fine_tuning_store.cli import main
 from fine_tuning_store.schema import Schema
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a program in the background of a shell does not have
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process of a shell ignores it
 Schema.sql = lambda *_, **__: signal.raise_signal(signal.SIGINT)
 main()
 """
@@ -303,9 +303,9 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-#: What somebody has made out of our tables, so that they cannot be taken away.
+#: Objects of another application that depend on the store's tables, so that these cannot be dropped.
 VIEW = "CREATE VIEW theirs AS SELECT event_count FROM fine_tuning_jobs"
-IN_THE_WAY = {
+DEPENDENT = {
     "sqlite": VIEW,
     "postgresql": VIEW,
     "mariadb": "CREATE TABLE theirs (job_id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin REFERENCES fine_tuning_jobs (id))",
@@ -314,7 +314,7 @@ IN_THE_WAY = {
 
 def test_what_the_database_refuses_is_reported_without_the_statement(database: Database, empty_url: str) -> None:
     assert db("upgrade", url=empty_url)[0] == 0
-    execute(empty_url, IN_THE_WAY[database.name])
+    execute(empty_url, DEPENDENT[database.name])
 
     line = refusal("downgrade", "base", url=empty_url)
 
@@ -329,39 +329,39 @@ def test_help_names_the_exit_codes() -> None:
 
 
 def test_on_a_terminal_the_state_is_a_table(empty_url: str) -> None:
-    ours, theirs = pty.openpty()
+    terminal, process_end = pty.openpty()
     environment = {**os.environ, "FINE_TUNING_STORE_URL": empty_url, "TERM": "xterm", "COLUMNS": "60"}
-    with subprocess.Popen([*COMMAND, "db", "state"], env=environment, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
+    with subprocess.Popen([*COMMAND, "db", "state"], env=environment, stdout=process_end, stderr=process_end) as process:
+        os.close(process_end)
         shown = b""
         try:
-            while part := os.read(ours, 65536):
+            while part := os.read(terminal, 65536):
                 shown += part
-        except OSError:  # how Linux tells that the other end is closed
+        except OSError:  # Linux reports a closed terminal as an error
             pass
-    os.close(ours)
+    os.close(terminal)
 
     assert process.returncode == 1
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
     assert any(re.fullmatch(r"│ status +│ empty +│", line) for line in lines), lines
     values = [line.split("│")[2].strip() for line in lines if line.startswith("│")]
-    assert "".join(values).startswith(f"{shown_url(empty_url)}empty")  # what is too long for a line goes on in the next
+    assert "".join(values).startswith(f"{shown_url(empty_url)}empty")  # long values are wrapped
     assert lines[-1] == "next: fine-tuning-store db upgrade"
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_the_tables_may_be_in_a_schema(empty_url: str) -> None:
-    there = ("--schema", "fine_tuning")
-    assert "create_schema" in refusal("upgrade", *there, url=empty_url)
-    assert db_json("upgrade", *there, "--create-schema", url=empty_url) == (0, {"revision": HEAD})
-    assert db("state", *there, url=empty_url)[0] == 0
+    schema = ("--schema", "fine_tuning")
+    assert "create_schema" in refusal("upgrade", *schema, url=empty_url)
+    assert db_json("upgrade", *schema, "--create-schema", url=empty_url) == (0, {"revision": HEAD})
+    assert db("state", *schema, url=empty_url)[0] == 0
     assert db_json("state", url=empty_url)[1]["status"] == "empty"
 
 
-def test_tables_in_the_history_of_an_application_are_left_to_it(tmp_path: Path) -> None:
-    url, theirs = f"sqlite:///{tmp_path}/jobs.db", ("--host-version-table", "alembic_version")
-    code, state = db_json("state", *theirs, url=url)
+def test_tables_in_the_history_of_an_application_are_not_migrated(tmp_path: Path) -> None:
+    url, option = f"sqlite:///{tmp_path}/jobs.db", ("--host-version-table", "alembic_version")
+    code, state = db_json("state", *option, url=url)
     assert (code, state["command"]) == (1, "alembic upgrade heads")
 
-    assert "run 'alembic upgrade heads'" in refusal("upgrade", *theirs, url=url)
+    assert "run 'alembic upgrade heads'" in refusal("upgrade", *option, url=url)
     assert tables(url) == set()

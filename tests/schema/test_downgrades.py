@@ -1,4 +1,4 @@
-"""A downgrade loses no job by mistake, whatever it is run by and whoever is at work meanwhile."""
+"""A downgrade never deletes jobs unintentionally, however it is run and whatever runs at the same time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.system.test_storms import JOB
 
 FIRST = "fine_tuning_store_0001"
 
-#: Whether somebody waits for somebody else in this database.
-WAITS = {
+#: Counts sessions that wait for a lock in this database.
+WAITING = {
     "postgresql": (
         "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database WHERE NOT granted AND datname = current_database()"
     ),
@@ -29,21 +29,21 @@ WAITS = {
 }
 
 
-def somebody_waits(connection: Connection) -> bool:
-    waits = bool(connection.scalar(text(WAITS[connection.dialect.name])))
+def is_waiting(connection: Connection) -> bool:
+    waits = bool(connection.scalar(text(WAITING[connection.dialect.name])))
     connection.rollback()
     return waits
 
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("target", ["base", FIRST])
-def test_a_job_that_is_being_stored_is_waited_for_and_kept(empty_url: str, database: Database, target: str) -> None:
+def test_a_downgrade_waits_for_a_job_that_is_being_stored_and_keeps_it(empty_url: str, database: Database, target: str) -> None:
     with FineTuningStore.from_url(empty_url) as store, ThreadPoolExecutor() as threads:
         store.schema.upgrade()
         with store.engine.connect() as connection, store.engine.connect() as watching:
             connection.execute(JOB)
             downgrade = threads.submit(store.schema.downgrade, target)
-            assert poll(lambda: somebody_waits(watching), 30, is_async=False)
+            assert poll(lambda: is_waiting(watching), 30, is_async=False)
             connection.commit()
 
             with pytest.raises(SchemaConflictError, match="jobs are stored"):
@@ -95,7 +95,7 @@ def test_alembic_refuses_as_the_store_does(empty_url: str, downgrade: Callable[[
         assert store.schema.state().status is SchemaStatus.EMPTY
 
 
-def test_a_target_that_means_nothing_is_refused_before_any_job_is_looked_for(empty_url: str) -> None:
+def test_an_invalid_target_is_refused_before_any_job_is_counted(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         created(store)
@@ -105,8 +105,8 @@ def test_a_target_that_means_nothing_is_refused_before_any_job_is_looked_for(emp
 
 
 @pytest.mark.parametrize("call", ["upgrade", "adopt"])
-def test_a_downgrade_that_was_cut_off_before_it_changed_a_table_is_taken_back(empty_url: str, call: str) -> None:
-    """As on MariaDB, by a role that may not drop tables. Nothing is lost by the way out."""
+def test_a_downgrade_that_was_interrupted_before_it_changed_a_table_is_undone(empty_url: str, call: str) -> None:
+    """Simulate a downgrade on MariaDB by a role that may not drop tables. No data is lost."""
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         job = created(store)
@@ -122,7 +122,7 @@ def test_a_downgrade_that_was_cut_off_before_it_changed_a_table_is_taken_back(em
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
-def test_an_upgrade_beside_a_downgrade_that_is_held_up_waits_and_then_upgrades(empty_url: str) -> None:
+def test_an_upgrade_waits_for_a_blocked_downgrade_and_then_upgrades(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other, ThreadPoolExecutor() as threads:
         store.schema.upgrade()
         with store.engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Databases of every landed revision, with jobs in them, are carried to today and back."""
+"""Databases of every merged revision, with jobs in them, are upgraded to head and downgraded again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOLDEN = sorted({path.name[:4] for path in (FIXTURES / "golden").glob("*.sql")})
 
 
 def expected() -> list[FineTuningJob]:
-    """The jobs that a golden database holds: one for each fixture of that time."""
+    """Return the jobs of a golden database: one for each fixture."""
     jobs = []
     for path in (FIXTURES / "jobs").glob("*.json"):
         payload = json.loads(path.read_text())["payload"]
@@ -38,7 +38,7 @@ def load(url: str, dump: Path) -> None:
 
 
 @pytest.mark.parametrize("revision", GOLDEN)
-def test_a_golden_database_goes_to_today_and_back_with_its_jobs(database: Database, revision: str) -> None:
+def test_a_golden_database_is_upgraded_and_downgraded_with_its_jobs(database: Database, revision: str) -> None:
     jobs = expected()
     with database.empty() as url:
         load(url, FIXTURES / "golden" / f"{revision}_{database.name}.sql")

@@ -1,4 +1,4 @@
-"""SQL for a DBA (`alembic upgrade head --sql`): run by hand, it makes what a run over a connection makes, up and down."""
+"""SQL scripts (`alembic upgrade head --sql`): executed manually, they have the same result as a migration over a connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.future_release import ROOT, alembic_here, release_to_come
 REVISIONS = ["base", *(f"fine_tuning_store_{path.name[:4]}" for path in sorted((migrations_path() / "versions").glob("*.py")))]
 HEAD = REVISIONS[-1]
 
-#: What a database says of everything in it, in its own words.
+#: Queries that list everything in a database.
 CATALOG = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL",
     "postgresql": """
@@ -33,11 +33,11 @@ CATALOG = {
         UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()
     """,
 }
-TABLES_OF_ROWS = ("fine_tuning_store_version", "fine_tuning_store_compatibility")
+VERSION_TABLES = ("fine_tuning_store_version", "fine_tuning_store_compatibility")
 
 
 def catalog(url: str) -> set[tuple[str, ...]]:
-    """Everything that is in a database, and what our bookkeeping tables say."""
+    """Return everything in a database's catalog, and the rows of the store's version tables."""
     engine = create_engine(url)
     with engine.connect() as connection:
         tables = inspect(connection).get_table_names()
@@ -45,22 +45,22 @@ def catalog(url: str) -> set[tuple[str, ...]]:
             rows: list[Sequence[object]] = [connection.execute(text(f"SHOW CREATE TABLE {table}")).one() for table in tables]
         else:
             rows = list(connection.execute(text(CATALOG[engine.dialect.name])))
-        rows += [(table, *row) for table in TABLES_OF_ROWS if table in tables for row in connection.execute(text(f"SELECT * FROM {table}"))]
+        rows += [(table, *row) for table in VERSION_TABLES if table in tables for row in connection.execute(text(f"SELECT * FROM {table}"))]
     engine.dispose()
     return {tuple(" ".join(str(cell).split()) for cell in row) for row in rows}
 
 
 @cache
 def sql(release: Path, dialect: str, start: str, end: str) -> str:
-    """What Alembic writes for the way between two revisions. It connects to nothing."""
-    move = "upgrade" if REVISIONS.index(start) < REVISIONS.index(end) else "downgrade"
-    way = f"{start}:{end}" if start != "base" else end
-    return alembic_here(release, f"{dialect}://nobody@192.0.2.1/nothing" if dialect != "sqlite" else "sqlite://", move, way, "--sql")
+    """Return the SQL that Alembic prints for the path between two revisions, without connecting."""
+    direction = "upgrade" if REVISIONS.index(start) < REVISIONS.index(end) else "downgrade"
+    path = f"{start}:{end}" if start != "base" else end
+    return alembic_here(release, f"{dialect}://nobody@192.0.2.1/nothing" if dialect != "sqlite" else "sqlite://", direction, path, "--sql")
 
 
-def run_by_hand(url: str, script: str) -> None:
-    """As a DBA does: statement by statement, with the transactions that the script itself begins and ends."""
-    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)  # who fails leaves, and with it what was begun
+def execute(url: str, script: str) -> None:
+    """Execute a script statement by statement, in the transactions that it begins and ends itself."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)  # a failure closes the connection, which rolls back
     with engine.connect() as connection:
         for statement in re.sub(r"^--.*$", "", script, flags=re.MULTILINE).split(";\n"):
             if statement.strip():
@@ -68,7 +68,7 @@ def run_by_hand(url: str, script: str) -> None:
 
 
 def migrated(url: str, revision: str) -> set[tuple[str, ...]]:
-    """What a run over a connection makes."""
+    """Migrate over a connection, and return the catalog."""
     with FineTuningStore.from_url(url) as store:
         if revision != "base":
             store.schema.upgrade(revision)
@@ -77,63 +77,61 @@ def migrated(url: str, revision: str) -> set[tuple[str, ...]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("earlier", "later"), [*pairwise(REVISIONS), (REVISIONS[0], HEAD)])
-def test_sql_between_two_revisions_makes_what_a_run_makes(database: Database, earlier: str, later: str) -> None:
-    with database.empty() as by_hand, database.empty() as by_run:
+def test_sql_between_two_revisions_has_the_result_of_a_migration(database: Database, earlier: str, later: str) -> None:
+    with database.empty() as by_hand, database.empty() as by_migration:
         before = migrated(by_hand, earlier)
 
-        run_by_hand(by_hand, sql(ROOT, database.name, earlier, later))
-        assert catalog(by_hand) == migrated(by_run, later)
+        execute(by_hand, sql(ROOT, database.name, earlier, later))
+        assert catalog(by_hand) == migrated(by_migration, later)
         if later == HEAD:
             with FineTuningStore.from_url(by_hand) as store:
                 store.schema.upgrade()
                 assert store.schema.check() == ()
                 created(store)
 
-        run_by_hand(by_hand, sql(ROOT, database.name, later, earlier))
-        with FineTuningStore.from_url(by_run) as store:
+        execute(by_hand, sql(ROOT, database.name, later, earlier))
+        with FineTuningStore.from_url(by_migration) as store:
             store.schema.downgrade(earlier)
-        assert catalog(by_hand) == catalog(by_run)
+        assert catalog(by_hand) == catalog(by_migration)
         assert catalog(by_hand) == before
 
 
 def test_sql_up_and_down_and_up_and_down_leaves_nothing_behind(empty_url: str, database: Database) -> None:
     for _ in range(2):
-        run_by_hand(empty_url, sql(ROOT, database.name, "base", HEAD))
+        execute(empty_url, sql(ROOT, database.name, "base", HEAD))
         with FineTuningStore.from_url(empty_url) as store:
             assert store.schema.current() == store.schema.head()
-        run_by_hand(empty_url, sql(ROOT, database.name, HEAD, "base"))
+        execute(empty_url, sql(ROOT, database.name, HEAD, "base"))
         assert catalog(empty_url) == set()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
-def test_sql_of_revisions_for_large_tables_makes_what_a_run_makes(database: Database, tmp_path: Path) -> None:
+def test_sql_of_revisions_for_large_tables_has_the_result_of_a_migration(database: Database, tmp_path: Path) -> None:
     release = release_to_come(tmp_path)
     nowhere = f"{database.name}://nobody@192.0.2.1/nothing"
-    with database.empty() as by_hand, database.empty() as by_run:
+    with database.empty() as by_hand, database.empty() as by_migration:
         before = migrated(by_hand, HEAD)
-        alembic_here(release, by_run, "upgrade", "head")
-        for _ in range(2):  # a run that was cut off is run again
-            run_by_hand(
-                by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:fine_tuning_store_9001", "--sql").rpartition("UPDATE")[0]
-            )
-        run_by_hand(by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:head", "--sql"))
-        assert catalog(by_hand) == catalog(by_run)
+        alembic_here(release, by_migration, "upgrade", "head")
+        for _ in range(2):  # an interrupted script is executed again
+            execute(by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:fine_tuning_store_9001", "--sql").rpartition("UPDATE")[0])
+        execute(by_hand, alembic_here(release, nowhere, "upgrade", f"{HEAD}:head", "--sql"))
+        assert catalog(by_hand) == catalog(by_migration)
 
-        run_by_hand(by_hand, alembic_here(release, nowhere, "downgrade", f"fine_tuning_store_9003:{HEAD}", "--sql"))
+        execute(by_hand, alembic_here(release, nowhere, "downgrade", f"fine_tuning_store_9003:{HEAD}", "--sql"))
         assert catalog(by_hand) == before
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_sql_that_fails_midway_leaves_nothing_of_its_revision_behind(empty_url: str, database: Database) -> None:
-    """PostgreSQL's has transactions of Alembic's."""
+def test_sql_that_fails_midway_leaves_no_part_of_its_revision(empty_url: str, database: Database) -> None:
+    """Test SQLite only: on PostgreSQL, Alembic adds the transactions."""
     taken = "ix_fine_tuning_job_checkpoints_step"
     before = migrated(empty_url, "fine_tuning_store_0001")
     engine = create_engine(empty_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"CREATE TABLE {taken} (theirs INTEGER)"))
     with pytest.raises(DBAPIError, match=taken):
-        run_by_hand(empty_url, sql(ROOT, database.name, "fine_tuning_store_0001", HEAD))
+        execute(empty_url, sql(ROOT, database.name, "fine_tuning_store_0001", HEAD))
     with engine.connect() as connection:
         connection.execute(text(f"DROP TABLE {taken}"))
     engine.dispose()

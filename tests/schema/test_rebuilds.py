@@ -1,4 +1,4 @@
-"""SQLite rebuilds a table by dropping the old one: no child row may go with it, whoever runs the migration."""
+"""SQLite rebuilds a table by dropping the old one: this must not delete child rows, however the migration is run."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def config(script_location: Path, connection: Connection) -> Config:
 
 
 def plain(engine: Engine) -> None:
-    """As pysqlite begins transactions: before INSERT, UPDATE and DELETE only."""
+    """Keep the default of pysqlite: transactions begin only before INSERT, UPDATE and DELETE."""
 
 
 def strict(engine: Engine) -> None:
-    """As SQLAlchemy's documentation has it: every transaction begins with BEGIN."""
+    """Begin every transaction with BEGIN, as SQLAlchemy's documentation recommends."""
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -45,7 +45,7 @@ def strict(engine: Engine) -> None:
 
 @pytest.fixture(params=[plain, strict], ids=["plain", "strict"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An application's engine with foreign keys on, on a database with a job and its children, in the application's own history."""
+    """An application's engine with foreign keys on. Its database, in the application's history, has a job with child rows."""
     engine = create_engine(f"sqlite:///{tmp_path}/jobs.db")
 
     @event.listens_for(engine, "connect")
@@ -64,19 +64,19 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 def rows(engine: Engine) -> dict[str, int]:
-    """How many rows each table has, and that every new connection has foreign keys on."""
+    """Return the number of rows of each table, and assert that foreign keys are on."""
     with engine.connect() as connection:
         assert connection.scalar(text("PRAGMA foreign_keys")) == 1
         return {table: connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0 for table in ("fine_tuning_jobs", *CHILDREN)}
 
 
-ALL = dict.fromkeys(("fine_tuning_jobs", *CHILDREN), 1)
+ALL_ROWS = dict.fromkeys(("fine_tuning_jobs", *CHILDREN), 1)
 
 
 def suffix_type(engine: Engine) -> str:
     with engine.connect() as connection:
-        made: str = connection.scalars(text("SELECT sql FROM sqlite_master WHERE name = 'fine_tuning_jobs'")).one()
-    found = re.search(r"suffix (VARCHAR\(\d+\))", made)
+        sql: str = connection.scalars(text("SELECT sql FROM sqlite_master WHERE name = 'fine_tuning_jobs'")).one()
+    found = re.search(r"suffix (VARCHAR\(\d+\))", sql)
     assert found
     return found[1]
 
@@ -86,19 +86,19 @@ def test_a_rebuild_with_foreign_keys_on_refuses_to_run_and_no_row_is_lost(engine
         with pytest.raises(RuntimeError, match=r"fine_tuning_store\.schema\.foreign_keys_off"):
             command.upgrade(config(REBUILDING, connection), "rebuilding_0001")
 
-    assert rows(engine) == ALL
+    assert rows(engine) == ALL_ROWS
     assert suffix_type(engine) == "VARCHAR(512)"
 
 
 def test_the_exported_block_lets_an_applications_env_rebuild_and_keep_every_child(engine: Engine) -> None:
-    for move, target, made in (
+    for migrate, target, expected in (
         (command.upgrade, "rebuilding_0001", "VARCHAR(600)"),
         (command.downgrade, "rebuilding@base", "VARCHAR(512)"),
     ):
         with engine.connect() as connection, foreign_keys_off(connection):
-            move(config(REBUILDING, connection), target)
-        assert rows(engine) == ALL
-        assert suffix_type(engine) == made
+            migrate(config(REBUILDING, connection), target)
+        assert rows(engine) == ALL_ROWS
+        assert suffix_type(engine) == expected
 
 
 def test_a_commit_that_would_leave_children_without_their_parent_is_refused_and_rolled_back(engine: Engine) -> None:
@@ -109,31 +109,31 @@ def test_a_commit_that_would_leave_children_without_their_parent_is_refused_and_
         ):
             command.upgrade(config(REBUILDING, connection), "rebuilding_0002")
 
-    assert rows(engine) == ALL
+    assert rows(engine) == ALL_ROWS
 
 
-def test_rows_that_had_no_parent_before_do_not_keep_an_application_from_migrating(engine: Engine) -> None:
-    careless = sqlite3.connect(engine.url.database or "")  # with foreign keys off, as SQLite begins
-    careless.execute("INSERT INTO fine_tuning_job_errors (job_id) VALUES ('gone')")
-    careless.commit()
-    careless.close()
+def test_rows_that_had_no_parent_before_do_not_prevent_a_migration(engine: Engine) -> None:
+    connection_without_keys = sqlite3.connect(engine.url.database or "")  # foreign keys are off by default
+    connection_without_keys.execute("INSERT INTO fine_tuning_job_errors (job_id) VALUES ('deleted')")
+    connection_without_keys.commit()
+    connection_without_keys.close()
     with engine.connect() as connection, foreign_keys_off(connection):
         command.upgrade(config(REBUILDING, connection), "rebuilding_0001")
 
     assert suffix_type(engine) == "VARCHAR(600)"
 
 
-def test_our_own_env_rebuilds_and_keeps_every_child_and_takes_a_mistake_back(tmp_path: Path) -> None:
+def test_the_stores_env_rebuilds_and_keeps_every_child_and_rolls_back_a_mistake(tmp_path: Path) -> None:
     with FineTuningStore.from_url(f"sqlite:///{tmp_path}/jobs.db") as store:
         store.schema.upgrade()
         store.jobs.start(created(store, metadata={"team": "nlp"}).id, message="started")
         with store._transactions.engine.connect() as connection:
             command.upgrade(config(migrations_path(), connection), "rebuilding_0001")
-        assert rows(store.engine) == ALL
+        assert rows(store.engine) == ALL_ROWS
         assert suffix_type(store.engine) == "VARCHAR(600)"
         with store._transactions.engine.connect() as connection, pytest.raises(SchemaConflictError, match="without their fine_tuning_jobs"):
             command.upgrade(config(migrations_path(), connection), "rebuilding_0002")
-        assert rows(store.engine) == ALL
+        assert rows(store.engine) == ALL_ROWS
 
 
 def test_foreign_keys_cannot_be_turned_off_inside_a_transaction(engine: Engine) -> None:
@@ -142,9 +142,9 @@ def test_foreign_keys_cannot_be_turned_off_inside_a_transaction(engine: Engine) 
             pass
 
 
-def test_where_nothing_is_rebuilt_the_block_does_nothing(database: Database) -> None:
+def test_the_block_has_no_effect_if_no_table_is_rebuilt(database: Database) -> None:
     with database.empty() as url:
-        engine = create_engine(url)  # on SQLite, foreign keys are off as SQLAlchemy connects
+        engine = create_engine(url)  # on SQLite, foreign keys are off by default
         with engine.begin() as connection, foreign_keys_off(connection):
             connection.execute(text("CREATE TABLE theirs (id INTEGER)"))
         with engine.connect() as connection:
@@ -152,16 +152,16 @@ def test_where_nothing_is_rebuilt_the_block_does_nothing(database: Database) -> 
         engine.dispose()
 
 
-@pytest.mark.parametrize("folder", [migrations_path() / "versions", REBUILDING / "versions"], ids=["ours", "of tests"])
+@pytest.mark.parametrize("folder", [migrations_path() / "versions", REBUILDING / "versions"], ids=["store", "fixtures"])
 def test_every_revision_that_rebuilds_begins_with_the_guard(folder: Path) -> None:
     guard = re.compile(r"PRAGMA foreign_keys.*RuntimeError.*fine_tuning_store\.schema\.foreign_keys_off", re.DOTALL)
     for path in folder.glob("*.py"):
         functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
         for function in functions:
             if "batch_alter_table" in ast.unparse(function):
-                assert function.name in ("upgrade", "downgrade"), f"{path}: rebuild in upgrade or downgrade, behind the guard"
+                assert function.name in ("upgrade", "downgrade"), f"{path}: rebuild in upgrade or downgrade, after the guard"
                 first = ast.unparse(function.body[0])
                 assert first in ("refuse_foreign_keys()", "operations.refuse_foreign_keys()"), f"{path}: {function.name} has no guard"
-                own = [ast.unparse(other) for other in functions if other.name == "refuse_foreign_keys"]
-                assert first.startswith("operations.") or guard.search(own[0]), path
+                guards = [ast.unparse(other) for other in functions if other.name == "refuse_foreign_keys"]
+                assert first.startswith("operations.") or guard.search(guards[0]), path
     assert guard.search((migrations_path() / "operations.py").read_text())

@@ -1,4 +1,4 @@
-"""Migrations: up, down, by many at once, from the command line, and never over somebody else's tables."""
+"""Migrations: up, down, concurrently, from the command line, and never over the tables of another application."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ MARIADB_TYPE = text(
 
 
 def catalog(url: str) -> dict[str, object]:
-    """Everything that the database says of our tables: names, types, checks, keys, and indexes with their order."""
+    """Return everything that reflection finds about the store's tables: names, types, checks, keys, and indexes with their order."""
     engine = create_engine(url)
     inspector = inspect(engine)
     found: dict[str, object] = {}
     for name in METADATA.tables:
         for column in inspector.get_columns(name):
             type_: object = column["type"].compile(engine.dialect), getattr(column["type"], "collation", None)
-            if engine.dialect.name == "mariadb":  # whose reflection leaves out a collation that is the table's default
+            if engine.dialect.name == "mariadb":  # reflection omits a collation that is the default of the table
                 with engine.connect() as connection:
                     type_ = connection.execute(MARIADB_TYPE, {"table": name, "column": column["name"]}).one()
             found[f"{name}.{column['name']}"] = type_, column["nullable"], column["default"]
@@ -121,7 +121,7 @@ def test_waiting_for_the_lock_ends_in_an_error_after_its_timeout(empty_url: str)
         other.schema.upgrade()
 
 
-def test_the_wait_for_other_threads_counts_as_one_with_that_for_other_processes(empty_url: str) -> None:
+def test_waiting_for_other_threads_and_for_other_processes_shares_one_timeout(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other, ThreadPoolExecutor() as threads:
         lock = support_for(store.engine.dialect).migration_lock
         with store._transactions.engine.connect() as connection, lock(connection, 1):
@@ -136,7 +136,7 @@ def test_the_wait_for_other_threads_counts_as_one_with_that_for_other_processes(
 
 
 @pytest.mark.parametrize("table", ["fine_tuning_jobs", "fine_tuning_job_metadata"])
-def test_a_foreign_table_of_our_name_is_refused_and_nothing_is_changed(empty_url: str, table: str) -> None:
+def test_a_foreign_table_with_a_name_of_the_store_is_refused_and_nothing_is_changed(empty_url: str, table: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         with store.engine.begin() as connection:
             connection.execute(text(f"CREATE TABLE {table} (id INTEGER, theirs INTEGER)"))
@@ -164,7 +164,7 @@ def test_a_revision_that_this_release_does_not_know_is_refused(empty_url: str) -
                 call()
 
 
-def test_an_unknown_target_is_refused_with_those_there_are(empty_url: str) -> None:
+def test_an_unknown_target_is_refused_with_a_list_of_the_known_ones(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         for migrate in (store.schema.upgrade, store.schema.downgrade):
             with pytest.raises(InvalidValueError, match=HEAD):
@@ -200,8 +200,8 @@ def test_the_command_line_uses_a_file_where_no_url_is_given(tmp_path: Path) -> N
         store.schema.require_usable()
 
 
-def test_a_run_that_was_cut_off_between_two_statements_is_finished_by_the_next(database: Database) -> None:
-    """MariaDB keeps each statement of a migration that was killed; whatever prefix of them is there, the next run completes it."""
+def test_a_migration_that_was_interrupted_between_two_statements_is_finished_by_the_next(database: Database) -> None:
+    """Execute a prefix of the statements, as a killed migration does on MariaDB, and complete it with the next migration."""
     statements = [
         statement
         for statement in alembic("upgrade", "head", "--sql", FINE_TUNING_STORE_URL="mariadb://").stdout.split(";\n")
@@ -209,12 +209,12 @@ def test_a_run_that_was_cut_off_between_two_statements_is_finished_by_the_next(d
     ]
     assert len(statements) > 15
     if database.name != "mariadb":
-        with database.empty() as url, FineTuningStore.from_url(url) as store:  # one transaction: nothing of it is there after a kill
+        with database.empty() as url, FineTuningStore.from_url(url) as store:  # one transaction, rolled back after a kill
             store.schema.upgrade()
             return
-    for done in (1, 2, 3, 7, 8, 12, len(statements) - 2, len(statements) - 1):
+    for count in (1, 2, 3, 7, 8, 12, len(statements) - 2, len(statements) - 1):
         with database.empty() as url, FineTuningStore.from_url(url) as store:
-            for statement in statements[:done]:
+            for statement in statements[:count]:
                 with store.engine.begin() as connection:
                     connection.exec_driver_sql(re.sub(r"^--.*$", "", statement, flags=re.MULTILINE).replace("%", "%%"))
 
@@ -225,13 +225,13 @@ def test_a_run_that_was_cut_off_between_two_statements_is_finished_by_the_next(d
 
 
 def test_a_copy_of_a_migrated_database_is_one(altered_url: str) -> None:
-    """Which tests that change the tables begin with."""
+    """Test the fixture `altered_url`."""
     with FineTuningStore.from_url(altered_url) as store:
         assert (store.schema.check(), store.schema.current()) == ((), HEAD)
         created(store)
 
 
-def test_the_chain_is_one_and_its_files_say_their_numbers() -> None:
+def test_the_revisions_form_one_chain_and_their_files_are_numbered() -> None:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 

@@ -1,4 +1,4 @@
-"""What SQLAlchemy's reflection leaves out of a catalog is named all the same, and no setting of a host's connection is taken for damage."""
+"""Differences that SQLAlchemy's reflection omits are reported, and settings of a host's connection are not mistaken for damage."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ERRORS_KEY = "fk_fine_tuning_job_errors_job_id"
 REFERS = "FOREIGN KEY (job_id) REFERENCES fine_tuning_jobs (id) ON DELETE CASCADE"
 
 
-def errors_again(job_id: str, code: str) -> list[str]:
-    """Make a table of SQLite again, with other types."""
+def recreate_errors(job_id: str, code: str) -> list[str]:
+    """Return statements that recreate a table on SQLite with other types."""
     columns = f"job_id {job_id} NOT NULL, code {code}, message TEXT, param TEXT, extra TEXT"
     keys = f"CONSTRAINT pk_fine_tuning_job_errors PRIMARY KEY (job_id), CONSTRAINT {ERRORS_KEY} {REFERS}"
     return ["DROP TABLE fine_tuning_job_errors", f"CREATE TABLE fine_tuning_job_errors ({columns}, {keys})"]
 
 
-#: By database: what was done, and the one difference, or how it begins.
+#: By database: statements that damage the tables, and the one difference, or its beginning.
 DAMAGE: dict[str, list[tuple[list[str], str]]] = {
     "sqlite": [
         (
@@ -47,11 +47,11 @@ DAMAGE: dict[str, list[tuple[list[str], str]]] = {
             "unexpected: column fine_tuning_jobs.theirs INTEGER generated",
         ),
         (
-            errors_again("VARCHAR(255) COLLATE NOCASE", "TEXT"),
+            recreate_errors("VARCHAR(255) COLLATE NOCASE", "TEXT"),
             "different: primary key fine_tuning_job_errors is (job_id) with job_id collate NOCASE, not (job_id)",
         ),
         (
-            errors_again("VARCHAR(255)", "TEXT UNIQUE"),
+            recreate_errors("VARCHAR(255)", "TEXT UNIQUE"),
             "unexpected: index fine_tuning_job_errors.sqlite_autoindex_fine_tuning_job_errors_1 unique (code)",
         ),
     ],
@@ -116,11 +116,11 @@ DAMAGE: dict[str, list[tuple[list[str], str]]] = {
         ),
     ],
 }
-#: The same for indexes that refuse no row.
+#: By database: indexes that reject no row, and the difference.
 HARMLESS: dict[str, list[tuple[str, str]]] = {
     "sqlite": [
         ("(seed) WHERE seed IS NOT NULL", "(seed) partial"),
-        ("(seed) WHERE(seed > 0)", "(seed) partial"),  # of which reflection warns
+        ("(seed) WHERE(seed > 0)", "(seed) partial"),  # reflection emits a warning
         ("(model COLLATE NOCASE, seed DESC)", "(model collate NOCASE, seed desc)"),
         ("(lower(model))", "(an expression)"),
     ],
@@ -147,17 +147,17 @@ def run(store: FineTuningStore, *statements: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("database", "statements", "said"),
+    ("database", "statements", "expected"),
     [(name, *case) for name, cases in DAMAGE.items() for case in cases],
     indirect=["database"],
 )
-def test_damage_that_reflection_leaves_out_is_named(store: FineTuningStore, statements: list[str], said: str) -> None:
+def test_damage_that_reflection_omits_is_reported(store: FineTuningStore, statements: list[str], expected: str) -> None:
     run(store, *statements)
 
     (difference,) = store.schema.check()
     state = store.schema.state()
 
-    assert str(difference).startswith(said)
+    assert str(difference).startswith(expected)
     assert (state.status, state.problems) == (SchemaStatus.UNUSABLE, (difference,))
     run(store, f"DROP TABLE {VERSION_TABLE}")
     with pytest.raises(SchemaConflictError) as caught:
@@ -166,30 +166,30 @@ def test_damage_that_reflection_leaves_out_is_named(store: FineTuningStore, stat
 
 
 @pytest.mark.parametrize(
-    ("database", "index", "said"),
+    ("database", "index", "expected"),
     [(name, *case) for name, cases in HARMLESS.items() for case in cases],
     indirect=["database"],
 )
-def test_any_index_that_refuses_no_row_leaves_the_tables_usable(store: FineTuningStore, index: str, said: str) -> None:
+def test_an_additional_index_that_rejects_no_row_leaves_the_tables_usable(store: FineTuningStore, index: str, expected: str) -> None:
     run(store, f"CREATE INDEX theirs ON fine_tuning_jobs {index}")
 
     state = store.schema.state()
 
     assert state.status is SchemaStatus.CURRENT
     assert state.problems == store.schema.check()
-    assert [str(problem) for problem in state.problems] == [f"unexpected: index fine_tuning_jobs.theirs {said}"]
-    store.schema.adopt()  # there is nothing to do
+    assert [str(problem) for problem in state.problems] == [f"unexpected: index fine_tuning_jobs.theirs {expected}"]
+    store.schema.adopt()  # does nothing
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
 @pytest.mark.parametrize("mode", ["NO_BACKSLASH_ESCAPES", "ORACLE", "EMPTY_STRING_IS_NULL", "ANSI_QUOTES", "PAD_CHAR_TO_FULL_LENGTH"])
 def test_each_sql_mode_of_a_hosts_connection_shows_the_same_tables(store: FineTuningStore, mode: str) -> None:
     engine = create_engine(store.engine.url, connect_args={"sql_mode": mode})
-    hosts = FineTuningStore(engine)
+    host_store = FineTuningStore(engine)
 
-    assert (hosts.schema.state().status, hosts.schema.check()) == (SchemaStatus.CURRENT, ())
+    assert (host_store.schema.state().status, host_store.schema.check()) == (SchemaStatus.CURRENT, ())
     run(store, "ALTER TABLE fine_tuning_jobs MODIFY seed BIGINT INVISIBLE CHECK (seed > 5)")
-    check, column = map(str, hosts.schema.check())
+    check, column = map(str, host_store.schema.check())
     engine.dispose()
 
     assert check.startswith("unexpected: check fine_tuning_jobs.seed ")
@@ -197,7 +197,7 @@ def test_each_sql_mode_of_a_hosts_connection_shows_the_same_tables(store: FineTu
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_the_damage_of_each_schema_is_its_own(store: FineTuningStore, altered_url: str) -> None:
+def test_damage_is_reported_for_its_own_schema_only(store: FineTuningStore, altered_url: str) -> None:
     with FineTuningStore.from_url(altered_url, schema="f t") as other:
         other.schema.upgrade(create_schema=True)
         run(store, "ALTER TABLE public.fine_tuning_jobs ADD CONSTRAINT theirs EXCLUDE (model WITH =)")

@@ -1,4 +1,4 @@
-"""What a database is found to be, what differs in it, and what is run next: every state, on every database, made for real."""
+"""The state of a database, its differences and the command to run next: every state, produced on every database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ADOPT = "fine-tuning-store db adopt"
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest, database: Database) -> Iterator[FineTuningStore]:
-    """A store on a database without tables, or with the tables of today in a test that is marked so."""
+    """A store on a database without tables, or on migrated tables in a test that is marked `migrated`."""
     url = request.getfixturevalue("altered_url" if request.node.get_closest_marker("migrated") else "empty_url")
     with FineTuningStore.from_url(url) as store:
         yield store
@@ -41,7 +41,7 @@ def store(request: pytest.FixtureRequest, database: Database) -> Iterator[FineTu
 
 @pytest.fixture
 def guest(empty_url: str) -> Iterator[FineTuningStore]:
-    """A store whose tables belong to an application's history."""
+    """A store whose tables belong to the history of an application."""
     with FineTuningStore.from_url(empty_url, host_version_table="alembic_version") as guest:
         yield guest
 
@@ -61,7 +61,7 @@ def tables(store: FineTuningStore) -> set[str]:
     return set(inspect(store.engine).get_table_names())
 
 
-def say(store: FineTuningStore, schema_number: int, oldest_code_number: int) -> None:
+def set_compatibility(store: FineTuningStore, schema_number: int, oldest_code_number: int) -> None:
     run(store, f"UPDATE fine_tuning_store_compatibility SET schema_number = {schema_number}, oldest_code_number = {oldest_code_number}")
 
 
@@ -69,7 +69,7 @@ def found(state: SchemaState) -> tuple[str, str | None, str | None]:
     return str(state.status), state.revision, state.command
 
 
-def test_an_empty_database_is_to_be_upgraded(store: FineTuningStore, guest: FineTuningStore) -> None:
+def test_the_command_for_an_empty_database_is_upgrade(store: FineTuningStore, guest: FineTuningStore) -> None:
     state = store.schema.state()
 
     assert state == SchemaState(
@@ -107,7 +107,7 @@ def test_each_revision_is_recognized_and_has_no_differences(store: FineTuningSto
 @pytest.mark.parametrize(("oldest", "status"), [(SCHEMA_NUMBER, "ahead_compatible"), (SCHEMA_NUMBER + 1, "ahead_incompatible")])
 def test_a_database_of_a_newer_release_is_used_if_that_release_allows_it(store: FineTuningStore, oldest: int, status: str) -> None:
     run(store, f"UPDATE {VERSION_TABLE} SET version_num = 'fine_tuning_store_9999'", "ALTER TABLE fine_tuning_job_errors ADD newer INTEGER")
-    say(store, 9999, oldest)
+    set_compatibility(store, 9999, oldest)
 
     state = store.schema.state()
 
@@ -125,7 +125,7 @@ def test_a_database_of_a_newer_release_is_used_if_that_release_allows_it(store: 
 
 
 @pytest.mark.parametrize("table", ["fine_tuning_jobs", "fine_tuning_job_metadata", "fine_tuning_store_compatibility", VERSION_TABLE])
-def test_foreign_tables_of_the_stores_names_are_not_taken_for_its_own(store: FineTuningStore, table: str) -> None:
+def test_foreign_tables_with_names_of_the_store_are_not_mistaken_for_its_own(store: FineTuningStore, table: str) -> None:
     run(store, f"CREATE TABLE {table} (id INTEGER, theirs VARCHAR(10))", f"INSERT INTO {table} VALUES (1, 'x')")
 
     state = store.schema.state()
@@ -152,15 +152,15 @@ def test_a_compatibility_table_with_another_content_is_reported(store: FineTunin
 
 @pytest.mark.migrated
 def test_an_unknown_revision_is_reported(store: FineTuningStore) -> None:
-    run(store, f"UPDATE {VERSION_TABLE} SET version_num = 'somebody_elses'")
+    run(store, f"UPDATE {VERSION_TABLE} SET version_num = 'unknown_revision'")
 
     state = store.schema.state()
 
-    assert found(state) == ("unusable", "somebody_elses", None)
-    assert "somebody_elses" in str(state.problems[0])
+    assert found(state) == ("unusable", "unknown_revision", None)
+    assert "unknown_revision" in str(state.problems[0])
     calls: list[Callable[[], object]] = [store.schema.upgrade, store.schema.adopt, lambda: store.schema.downgrade("base")]
     for call in calls:
-        with pytest.raises(SchemaConflictError, match="somebody_elses"):
+        with pytest.raises(SchemaConflictError, match="unknown_revision"):
             call()
 
 
@@ -169,7 +169,7 @@ def drop_index(store: FineTuningStore, table: str, name: str) -> str:
 
 
 def drop_check(store: FineTuningStore, name: str) -> None:
-    """Drop a check of the jobs; SQLite can only have its catalog rewritten."""
+    """Drop a CHECK constraint of the jobs. On SQLite, this is only possible by rewriting the catalog."""
     if store.engine.dialect.name == "sqlite":
         rewrite(store, "fine_tuning_jobs", lambda sql: "\n".join(line for line in sql.splitlines() if name not in line))
     else:
@@ -177,7 +177,7 @@ def drop_check(store: FineTuningStore, name: str) -> None:
 
 
 def rewrite(store: FineTuningStore, table: str, change: Callable[[str], str]) -> None:
-    """Change a table's definition in SQLite's own catalog."""
+    """Change the definition of a table in the catalog of SQLite."""
     engine = create_engine(store.engine.url)
     with engine.connect() as connection:
         (before,) = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).one()
@@ -186,7 +186,7 @@ def rewrite(store: FineTuningStore, table: str, change: Callable[[str], str]) ->
         connection.exec_driver_sql("PRAGMA writable_schema = ON")
         connection.exec_driver_sql("UPDATE sqlite_master SET sql = ? WHERE name = ?", (after, table))
         version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA schema_version = {version + 1}")  # other connections read the catalog again
+        connection.exec_driver_sql(f"PRAGMA schema_version = {version + 1}")  # makes other connections reload the catalog
         connection.commit()
     engine.dispose()
 
@@ -196,44 +196,20 @@ def change_check(store: FineTuningStore) -> None:
         rewrite(store, "fine_tuning_jobs", lambda sql: sql.replace("'running', 'paused', ", "'running', ", 1))
         return
     drop_check(store, "ck_fine_tuning_jobs_status")
-    kept = "'validating_files', 'queued', 'running', 'succeeded', 'failed', 'cancelled'"
-    run(store, f"ALTER TABLE fine_tuning_jobs ADD CONSTRAINT ck_fine_tuning_jobs_status CHECK (status IN ({kept}))")
+    statuses = "'validating_files', 'queued', 'running', 'succeeded', 'failed', 'cancelled'"
+    run(store, f"ALTER TABLE fine_tuning_jobs ADD CONSTRAINT ck_fine_tuning_jobs_status CHECK (status IN ({statuses}))")
 
 
-def change_type(store: FineTuningStore) -> None:
-    change = {
-        "sqlite": "",
-        "postgresql": "ALTER TABLE fine_tuning_jobs ALTER COLUMN suffix TYPE VARCHAR(40)",
-        "mariadb": "ALTER TABLE fine_tuning_jobs MODIFY suffix VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
-    }[store.engine.dialect.name]
-    if change:
-        run(store, change)
-    else:
-        rewrite(store, "fine_tuning_jobs", lambda sql: sql.replace("suffix VARCHAR(512)", "suffix VARCHAR(40)"))
+def column_change(sqlite: tuple[str, str], *, postgresql: str, mariadb: str) -> Callable[[FineTuningStore], None]:
+    """Return a function that alters a column of the jobs. On SQLite, it replaces part of the definition of the table."""
 
+    def change(store: FineTuningStore) -> None:
+        if store.engine.dialect.name == "sqlite":
+            rewrite(store, "fine_tuning_jobs", lambda sql: sql.replace(*sqlite))
+        else:
+            run(store, f"ALTER TABLE fine_tuning_jobs {mariadb if is_mariadb(store) else postgresql}")
 
-def change_whole_type(store: FineTuningStore) -> None:
-    change = {
-        "sqlite": "",
-        "postgresql": "ALTER TABLE fine_tuning_jobs ALTER COLUMN seed TYPE INTEGER",
-        "mariadb": "ALTER TABLE fine_tuning_jobs MODIFY seed INTEGER",
-    }[store.engine.dialect.name]
-    if change:
-        run(store, change)
-    else:
-        rewrite(store, "fine_tuning_jobs", lambda sql: sql.replace("seed BIGINT", "seed INTEGER"))
-
-
-def allow_null(store: FineTuningStore) -> None:
-    change = {
-        "sqlite": "",
-        "postgresql": "ALTER TABLE fine_tuning_jobs ALTER COLUMN created_at DROP NOT NULL",
-        "mariadb": "ALTER TABLE fine_tuning_jobs MODIFY created_at BIGINT",
-    }[store.engine.dialect.name]
-    if change:
-        run(store, change)
-    else:
-        rewrite(store, "fine_tuning_jobs", lambda sql: sql.replace("created_at BIGINT NOT NULL", "created_at BIGINT"))
+    return change
 
 
 def drop_foreign_key(store: FineTuningStore) -> None:
@@ -259,7 +235,7 @@ def make_index_plain(store: FineTuningStore) -> None:
     run(store, f"CREATE INDEX {name} ON fine_tuning_job_events (job_id, id)", drop_index(store, "fine_tuning_job_events", "spare"))
 
 
-#: What was done, and what the differences say of it.
+#: The function that causes the damage, and part of the reported difference.
 DAMAGE: dict[str, tuple[Callable[[FineTuningStore], None], str]] = {
     "a check dropped": (
         lambda store: drop_check(store, "ck_fine_tuning_jobs_status"),
@@ -282,9 +258,26 @@ DAMAGE: dict[str, tuple[Callable[[FineTuningStore], None], str]] = {
         lambda store: run(store, "CREATE UNIQUE INDEX theirs ON fine_tuning_jobs (organization_id)"),
         "unexpected: index fine_tuning_jobs.theirs unique (organization_id)",
     ),
-    "a type's length changed": (change_type, "different: column fine_tuning_jobs.suffix is VARCHAR(40)"),
-    "a type changed": (change_whole_type, "different: column fine_tuning_jobs.seed is INT"),
-    "NULL allowed": (allow_null, "different: column fine_tuning_jobs.created_at is BIGINT, not BIGINT not null"),
+    "a type's length changed": (
+        column_change(
+            ("suffix VARCHAR(512)", "suffix VARCHAR(40)"),
+            postgresql="ALTER COLUMN suffix TYPE VARCHAR(40)",
+            mariadb="MODIFY suffix VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+        ),
+        "different: column fine_tuning_jobs.suffix is VARCHAR(40)",
+    ),
+    "a type changed": (
+        column_change(("seed BIGINT", "seed INTEGER"), postgresql="ALTER COLUMN seed TYPE INTEGER", mariadb="MODIFY seed INTEGER"),
+        "different: column fine_tuning_jobs.seed is INT",
+    ),
+    "NULL allowed": (
+        column_change(
+            ("created_at BIGINT NOT NULL", "created_at BIGINT"),
+            postgresql="ALTER COLUMN created_at DROP NOT NULL",
+            mariadb="MODIFY created_at BIGINT",
+        ),
+        "different: column fine_tuning_jobs.created_at is BIGINT, not BIGINT not null",
+    ),
     "a column dropped": (
         lambda store: run(store, "ALTER TABLE fine_tuning_job_events DROP COLUMN data"),
         "missing: column fine_tuning_job_events.data",
@@ -300,15 +293,15 @@ DAMAGE: dict[str, tuple[Callable[[FineTuningStore], None], str]] = {
 
 @pytest.mark.migrated
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damage_is_named_and_makes_the_tables_unusable(store: FineTuningStore, name: str) -> None:
-    damage, said = DAMAGE[name]
+def test_damage_is_reported_and_makes_the_tables_unusable(store: FineTuningStore, name: str) -> None:
+    damage, expected = DAMAGE[name]
     damage(store)
 
     differences = store.schema.check()
     state = store.schema.state()
 
     assert len(differences) == 1, differences
-    assert said in str(differences[0])
+    assert expected in str(differences[0])
     assert found(state) == ("unusable", HEAD, None)
     assert state.problems == differences
     run(store, f"DROP TABLE {VERSION_TABLE}")
@@ -319,7 +312,7 @@ def test_damage_is_named_and_makes_the_tables_unusable(store: FineTuningStore, n
 
 
 @pytest.mark.migrated
-def test_an_index_of_the_operators_own_is_reported_and_leaves_the_tables_usable(store: FineTuningStore) -> None:
+def test_an_additional_index_is_reported_and_leaves_the_tables_usable(store: FineTuningStore) -> None:
     run(store, "CREATE INDEX theirs ON fine_tuning_jobs (seed)")
 
     state = store.schema.state()
@@ -329,9 +322,9 @@ def test_an_index_of_the_operators_own_is_reported_and_leaves_the_tables_usable(
     assert [str(problem) for problem in state.problems] == ["unexpected: index fine_tuning_jobs.theirs (seed)"]
 
 
-def test_a_collation_that_ignores_case_is_named(store: FineTuningStore) -> None:
+def test_a_collation_that_ignores_case_is_reported(store: FineTuningStore) -> None:
     change = {
-        "sqlite": "",  # whose catalog does not tell
+        "sqlite": "",  # its catalog does not contain the collation
         "postgresql": 'ALTER TABLE fine_tuning_jobs ALTER COLUMN suffix TYPE VARCHAR(512) COLLATE "default"',
         "mariadb": "ALTER TABLE fine_tuning_jobs MODIFY suffix VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
     }[store.engine.dialect.name]
@@ -347,7 +340,7 @@ def test_a_collation_that_ignores_case_is_named(store: FineTuningStore) -> None:
 
 @pytest.mark.migrated
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_what_postgresql_holds_but_does_not_vouch_for_is_named(store: FineTuningStore) -> None:
+def test_invalid_indexes_and_constraints_of_postgresql_are_reported(store: FineTuningStore) -> None:
     created(store)
     created(store)
     engine = create_engine(store.engine.url, isolation_level="AUTOCOMMIT")
@@ -368,8 +361,8 @@ def test_what_postgresql_holds_but_does_not_vouch_for_is_named(store: FineTuning
 
 
 @pytest.mark.migrated
-def test_a_downgrade_that_was_cut_off_is_reported_with_what_finishes_it(store: FineTuningStore) -> None:
-    say(store, 1, 1)  # as 0002 does first of all when it is taken back
+def test_an_interrupted_downgrade_is_reported_with_the_command_that_finishes_it(store: FineTuningStore) -> None:
+    set_compatibility(store, 1, 1)  # as the downgrade of 0002 does first
     run(store, "DROP TABLE fine_tuning_checkpoint_permissions")
 
     state = store.schema.state()
@@ -378,13 +371,13 @@ def test_a_downgrade_that_was_cut_off_is_reported_with_what_finishes_it(store: F
     assert "a downgrade" in str(state.problems[0])
     with pytest.raises(SchemaConflictError, match=f"a downgrade to '{FIRST}'"):
         store.schema.upgrade()
-    if is_mariadb(store):  # the others take a step back as a whole
+    if is_mariadb(store):  # the other databases run a downgrade in one transaction
         store.schema.downgrade(FIRST)
         store.schema.upgrade()
         assert store.schema.state().is_usable
 
 
-def test_a_downgrade_to_base_that_was_cut_off_is_reported_with_what_finishes_it(store: FineTuningStore) -> None:
+def test_an_interrupted_downgrade_to_base_is_reported_with_the_command_that_finishes_it(store: FineTuningStore) -> None:
     store.schema.upgrade(FIRST)
     run(store, *(f"DROP TABLE {table.name}" for table in reversed(METADATA.sorted_tables) if table.name in tables(store)))
 
@@ -394,7 +387,7 @@ def test_a_downgrade_to_base_that_was_cut_off_is_reported_with_what_finishes_it(
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
-def test_an_upgrade_that_was_cut_off_is_to_be_finished(store: FineTuningStore) -> None:
+def test_an_interrupted_upgrade_is_reported_and_finished_by_the_next(store: FineTuningStore) -> None:
     store.schema.upgrade(FIRST)
     run(store, "DELETE FROM fine_tuning_store_compatibility", f"DELETE FROM {VERSION_TABLE}", "DROP TABLE fine_tuning_job_metadata")
 
@@ -408,7 +401,7 @@ def test_an_upgrade_that_was_cut_off_is_to_be_finished(store: FineTuningStore) -
 
 @pytest.mark.parametrize("number", by_number())
 @pytest.mark.parametrize("row", [True, False])
-def test_tables_without_a_history_are_adopted_at_the_revision_that_they_are_of(store: FineTuningStore, number: int, row: bool) -> None:
+def test_tables_without_a_history_are_adopted_at_their_revision(store: FineTuningStore, number: int, row: bool) -> None:
     store.schema.upgrade(f"fine_tuning_store_{number:04}")
     before = rows(store, "fine_tuning_store_compatibility")
     run(store, f"DROP TABLE {VERSION_TABLE}", *(() if row else ("DELETE FROM fine_tuning_store_compatibility",)))
@@ -425,11 +418,11 @@ def test_tables_without_a_history_are_adopted_at_the_revision_that_they_are_of(s
     assert rows(store, "fine_tuning_store_compatibility") == before
     store.schema.upgrade()
     assert store.schema.state().is_usable
-    store.schema.adopt()  # there is nothing to do
+    store.schema.adopt()  # does nothing
     created(store)
 
 
-def test_tables_that_metadata_made_are_adopted(store: FineTuningStore) -> None:
+def test_tables_created_from_the_metadata_are_adopted(store: FineTuningStore) -> None:
     METADATA.create_all(store.engine)
 
     store.schema.adopt()
@@ -438,7 +431,7 @@ def test_tables_that_metadata_made_are_adopted(store: FineTuningStore) -> None:
     created(store)
 
 
-def test_there_is_nothing_to_adopt_in_an_empty_database_or_one_with_a_history(store: FineTuningStore) -> None:
+def test_adopt_is_refused_in_an_empty_database_and_in_one_with_a_history(store: FineTuningStore) -> None:
     with pytest.raises(SchemaConflictError, match="there are none"):
         store.schema.adopt()
     assert tables(store) == set()
@@ -491,7 +484,7 @@ def test_the_state_is_that_of_the_stores_schema(empty_url: str) -> None:
 
 
 def execute(url: str, script: str) -> None:
-    """Run a script as a DBA would: its own BEGIN and COMMIT are the only ones."""
+    """Execute a script in the transactions that it begins and ends itself."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in script.split(";\n"):
@@ -501,7 +494,7 @@ def execute(url: str, script: str) -> None:
     engine.dispose()
 
 
-def test_the_sql_that_is_named_does_what_the_migrations_do(empty_url: str, database: Database) -> None:
+def test_the_sql_script_does_the_same_as_the_migrations(empty_url: str, database: Database) -> None:
     driver = ASYNC_DRIVERS[database.name][0]
     with FineTuningStore.from_url(empty_url) as store:
         execute(empty_url, store.schema.sql(FIRST))
@@ -541,25 +534,25 @@ def test_a_downgrade_loses_no_job_unless_data_loss_is_allowed(store: FineTuningS
     assert store.schema.current() == (None if target == "base" else FIRST)
 
 
-def test_each_run_that_migrates_says_so(store: FineTuningStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_migration_is_logged(store: FineTuningStore, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "fine_tuning_store")
     store.schema.upgrade()
     store.schema.downgrade(FIRST)
 
-    said = [record.getMessage() for record in caplog.records if record.name.startswith("fine_tuning_store")]
+    messages = [record.getMessage() for record in caplog.records if record.name.startswith("fine_tuning_store")]
 
-    assert [message.rpartition(" in ")[0] for message in said] == [f"migrated from base to {HEAD}", f"migrated from {HEAD} to {FIRST}"]
+    assert [message.rpartition(" in ")[0] for message in messages] == [f"migrated from base to {HEAD}", f"migrated from {HEAD} to {FIRST}"]
 
 
 def test_the_error_of_a_lock_timeout_names_the_holder(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as holder, FineTuningStore.from_url(empty_url) as other:
         lock = support_for(holder.engine.dialect).migration_lock
         with holder._transactions.engine.connect() as connection, lock(connection, 1):
-            who = {
+            queries = {
                 "postgresql": "SELECT 'PostgreSQL process ' || pg_backend_pid()",
                 "mariadb": "SELECT concat('MariaDB connection ', connection_id())",
             }
-            query = who.get(connection.dialect.name)
+            query = queries.get(connection.dialect.name)
             expected = None if query is None else connection.scalar(text(query))
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SET application_name = 'the deploy'"))
@@ -592,10 +585,10 @@ def test_an_async_store_reports_and_does_the_same(empty_url: str, database: Data
         asyncio.run(use(driver))
 
 
-# Wrong use: what the driver says passes through, nothing is half-written, and no secret is in a message.
+# Wrong use: errors of the driver are passed on, nothing is partially written, and messages contain no secrets.
 
 
-def test_a_file_that_cannot_be_written_is_an_error_of_sqlites(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_an_error_of_sqlite(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     with FineTuningStore.from_url(f"sqlite:///{path}") as store:
         store.schema.upgrade(FIRST)
@@ -608,7 +601,7 @@ def test_a_file_that_cannot_be_written_is_an_error_of_sqlites(tmp_path: Path) ->
         assert store.schema.current() == FIRST
 
 
-def test_a_file_that_another_one_writes_is_waited_for_no_longer_than_said(tmp_path: Path) -> None:
+def test_waiting_for_a_writer_of_the_file_ends_after_the_timeout(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/jobs.db"
     with FineTuningStore.from_url(url) as store:
         store.schema.upgrade(FIRST)
@@ -625,7 +618,7 @@ def test_a_file_that_another_one_writes_is_waited_for_no_longer_than_said(tmp_pa
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("part", [{"database": "missing_database"}, {"username": "nobody", "password": "SECRET"}])
-def test_a_missing_database_or_a_wrong_password_is_an_error_of_the_drivers(empty_url: str, part: dict[str, str]) -> None:
+def test_a_missing_database_or_a_wrong_password_is_an_error_of_the_driver(empty_url: str, part: dict[str, str]) -> None:
     with FineTuningStore.from_url(make_url(empty_url).set(**part)) as store:  # type: ignore[arg-type]
         for call in (store.schema.state, store.schema.check, store.schema.upgrade, store.schema.adopt):
             with pytest.raises(OperationalError) as caught:
@@ -636,7 +629,7 @@ def test_a_missing_database_or_a_wrong_password_is_an_error_of_the_drivers(empty
 
 @pytest.fixture
 def plain_role(store: FineTuningStore) -> Iterator[str]:
-    """The URL of the same database for a user who may not make tables."""
+    """The URL of the same database for a user that may not create tables."""
     url, name = store.engine.url, "fine_tuning_plain"
     if is_mariadb(store):
         run(store, f"CREATE OR REPLACE USER {name}@'%' IDENTIFIED BY 'SECRET'")
@@ -652,10 +645,10 @@ def plain_role(store: FineTuningStore) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
-def test_a_role_that_may_make_no_tables_gets_an_error_and_changes_nothing(store: FineTuningStore, plain_role: str) -> None:
+def test_a_role_that_may_not_create_tables_gets_an_error_and_changes_nothing(store: FineTuningStore, plain_role: str) -> None:
     with FineTuningStore.from_url(plain_role) as plain:
-        for behind in (False, True):
-            if behind:
+        for with_tables in (False, True):
+            if with_tables:
                 store.schema.upgrade(FIRST)
             before = tables(store)
             with pytest.raises((ProgrammingError, OperationalError), match=r"denied|owner") as caught:

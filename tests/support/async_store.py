@@ -1,6 +1,6 @@
-"""An async store in the clothes of a sync one, so that the contract suite, written once, runs on it too.
+"""A synchronous wrapper around the async store, so that the contract suite also runs against async drivers.
 
-A test on such a store runs as one task, inside a greenlet; each call on the store is awaited there, as a task of the host's would.
+A test runs in a greenlet inside one task, and each call on the store is awaited there, as application code would await it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fine_tuning_store.aio.bridge import Bridge
 
 
 class Awaited:
-    """Any object of the async face, each call on it awaited."""
+    """Wrap an object of the async API. Each call on it is awaited."""
 
     def __init__(self, target: Any) -> None:
         self.target = target
@@ -29,7 +29,7 @@ class Awaited:
         return _plain(getattr(self.target, name))
 
     def run_in_transaction(self, function: Callable[[Any], Any]) -> Any:
-        """`store.run_in_transaction` of a sync function."""
+        """Call `store.run_in_transaction` with a synchronous function."""
 
         async def call(unit: AsyncUnitOfWork) -> Any:
             return await greenlet_spawn(function, _plain(unit))
@@ -41,7 +41,7 @@ class Awaited:
 
 
 class AwaitedStore(Awaited):
-    """A store with an event loop of its own."""
+    """An async store with its own event loop, used like a sync store."""
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(AsyncFineTuningStore.from_url(url, **options))
@@ -52,11 +52,11 @@ class AwaitedStore(Awaited):
         return self.target._sync._transactions
 
     def run_test(self, test: Callable[[], Any]) -> None:
-        """Run a test function as one task."""
+        """Run a test function in one task."""
         self.loop.run(greenlet_spawn(test))
 
     def close_all(self) -> None:
-        """Close the store and its loop."""
+        """Close the store and its event loop."""
         self.loop.run(self.target.close())
         self.loop.close()
 
@@ -72,14 +72,14 @@ def _plain(value: Any) -> Any:
 
 
 def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    answer = function(*args, **kwargs)
-    if isawaitable(answer):
-        return await_only(answer)
-    if hasattr(answer, "__anext__"):
-        return _iterated(answer)
-    if isinstance(answer, AbstractAsyncContextManager) and not isinstance(answer, AsyncFineTuningStore):
-        return _block(answer)
-    return _plain(answer)
+    result = function(*args, **kwargs)
+    if isawaitable(result):
+        return await_only(result)
+    if hasattr(result, "__anext__"):
+        return _iterated(result)
+    if isinstance(result, AbstractAsyncContextManager) and not isinstance(result, AsyncFineTuningStore):
+        return _block(result)
+    return _plain(result)
 
 
 def _iterated(rows: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""The databases under test. Each run makes databases of its own name on the servers that it finds, and drops them."""
+"""The databases under test. Each run creates databases under its own name on the available servers, and drops them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _numbers = itertools.count()
 
 
 def with_driver(url: str, driver: str) -> str:
-    """The URL with another driver."""
+    """Return the URL with another driver."""
     parsed = make_url(url)
     return parsed.set(drivername=f"{parsed.get_backend_name()}+{driver}").render_as_string(hide_password=False)
 
@@ -35,7 +35,7 @@ def new_name() -> str:
 
 @dataclass
 class Sqlite:
-    """Files in a folder of the run's own."""
+    """SQLite files in a folder of this test run."""
 
     folder: Path
     name: str = "sqlite"
@@ -46,7 +46,7 @@ class Sqlite:
 
     @contextmanager
     def empty(self) -> Iterator[str]:
-        """A database without tables."""
+        """Yield the URL of a database without tables."""
         yield f"sqlite:///{self._path()}"
 
     @cached_property
@@ -57,7 +57,7 @@ class Sqlite:
 
     @contextmanager
     def migrated(self) -> Iterator[str]:
-        """A database with the store's tables, and no rows in them."""
+        """Yield the URL of a new migrated database. Its tables are empty."""
         path = self._path()
         shutil.copy(self._template, path)
         yield f"sqlite:///{path}"
@@ -66,7 +66,7 @@ class Sqlite:
 
     @cached_property
     def shared(self) -> str:
-        """A migrated database that all tests use in turn."""
+        """The URL of a migrated database that all tests share."""
         path = self._path()
         shutil.copy(self._template, path)
         return f"sqlite:///{path}"
@@ -76,13 +76,13 @@ class Sqlite:
         return create_engine(self.shared)
 
     def clean(self) -> None:
-        """Empty the shared database."""
+        """Delete all jobs from the shared database."""
         with self._cleaner.begin() as connection:
             connection.execute(text("PRAGMA foreign_keys = ON"))
             connection.execute(text("DELETE FROM fine_tuning_jobs"))
 
     def close(self) -> None:
-        """Disconnect. The folder is the run's."""
+        """Close connections. pytest removes the folder."""
         if "_cleaner" in self.__dict__:
             self._cleaner.dispose()
 
@@ -111,7 +111,7 @@ class Server:
         database = new_name()
         self._execute(f"CREATE DATABASE {database}{f' TEMPLATE {template}' if template else ''}")
         self._made.add(database)
-        if self.name == "postgresql":  # whose databases may each let go of what a crash of the server would take
+        if self.name == "postgresql":  # tests need no durability across a server crash
             self._execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
         return database
 
@@ -121,7 +121,7 @@ class Server:
 
     @contextmanager
     def empty(self) -> Iterator[str]:
-        """A database without tables."""
+        """Yield the URL of a database without tables."""
         database = self._create()
         try:
             yield self._url(database)
@@ -136,7 +136,7 @@ class Server:
 
     @cached_property
     def _dump(self) -> list[str]:
-        """What makes the tables and rows of a migrated MariaDB database again."""
+        """The statements that recreate a migrated MariaDB database with its rows."""
         engine = create_engine(self._url(self._template))
         with engine.connect() as connection:
             tables = connection.scalars(text("SELECT table_name FROM information_schema.tables WHERE table_schema = database()")).all()
@@ -151,7 +151,7 @@ class Server:
 
     @contextmanager
     def altered(self) -> Iterator[str]:
-        """A database with the store's tables, and no rows in them, for a test that changes the tables."""
+        """Yield the URL of a new migrated database with empty tables, for a test that changes the tables."""
         if self.name == "postgresql":
             database = self._create(self._template)
         else:
@@ -168,7 +168,7 @@ class Server:
 
     @cached_property
     def shared(self) -> str:
-        """A migrated database that all tests use in turn."""
+        """The URL of a migrated database that all tests share."""
         database = self._create()
         _migrate(self._url(database))
         return self._url(database)
@@ -178,20 +178,20 @@ class Server:
         return create_engine(self.shared)
 
     def clean(self) -> None:
-        """Empty the shared database."""
+        """Delete all jobs from the shared database."""
         with self._cleaner.begin() as connection:
             connection.execute(text("DELETE FROM fine_tuning_jobs"))
 
     @contextmanager
     def migrated(self) -> Iterator[str]:
-        """The shared database, emptied afterwards."""
+        """Yield the URL of the shared database, and empty it afterwards."""
         try:
             yield self.shared
         finally:
             self.clean()
 
     def close(self) -> None:
-        """Drop what was made."""
+        """Drop the databases that were created."""
         if "_cleaner" in self.__dict__:
             self._cleaner.dispose()
         for database in list(self._made):
@@ -209,7 +209,7 @@ def _migrate(url: str) -> None:
 
 
 def missing(why: str) -> NoReturn:
-    """Skip the test, with a line that says so, or fail it where the servers are required."""
+    """Skip the test with a reason, or fail it if servers are required."""
     if REQUIRED:
         pytest.fail(why)
     pytest.skip(why)

@@ -1,4 +1,4 @@
-"""Jobs for tests: each builds only what matters to it."""
+"""Factories for jobs. A test passes only the members that matter to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _numbers = itertools.count(1)
 
 
 def a_job(**members: Any) -> FineTuningJob:
-    """A job to add, with an id of its own and whatever else is given."""
+    """Return a job with a unique id and the given members. It is not stored."""
     number = next(_numbers)
     return FineTuningJob(
         **{
@@ -27,17 +27,17 @@ def a_job(**members: Any) -> FineTuningJob:
 
 
 def stored(store: FineTuningStore, **members: Any) -> FineTuningJob:
-    """The same, stored."""
+    """Return a job of `a_job` after adding it to the store."""
     return store.jobs.add(a_job(**members))
 
 
 def created(store: FineTuningStore, **members: Any) -> FineTuningJob:
-    """A job that the store made."""
+    """Create a job with `jobs.create`."""
     return store.jobs.create(**{"organization_id": ORGANIZATION, "model": "gpt-4o-mini", "training_file": "file-abc", **members})
 
 
 def transition(jobs: Any, verb: str, id: str, name: str = "m", **options: Any) -> FineTuningJob:
-    """Apply the transition of a verb, with the arguments that it needs: a result or an error of that name."""
+    """Apply a transition by its verb. `succeed` and `fail` get a result or an error named `name`."""
     if verb == "succeed":
         options = {"fine_tuned_model": f"ft:{name}", "trained_tokens": 3, "result_files": [f"file-{name}"], **options}
     needed = (JobError(code=name, message="It broke."),) if verb == "fail" else ()
@@ -46,5 +46,5 @@ def transition(jobs: Any, verb: str, id: str, name: str = "m", **options: Any) -
 
 
 def in_status(store: FineTuningStore, status: JobStatus) -> FineTuningJob:
-    """A stored job of that status."""
+    """Return a stored job in the given status."""
     return stored(store, status=status)

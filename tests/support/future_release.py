@@ -1,4 +1,4 @@
-"""A release to come: our migrations and further ones behind them, which only tests run."""
+"""A future release: the store's migrations, followed by revisions that only tests run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REVISIONS = Path(__file__).parents[1] / "fixtures" / "revisions"
 
 
 def release_to_come(folder: Path, *revisions: Path) -> Path:
-    """A folder with an alembic.ini, the migrations and these revisions, by default those of tests/fixtures/revisions.
+    """Fill a folder with alembic.ini, the store's migrations, and the given revisions (default: all of tests/fixtures/revisions).
 
     The first of them follows the head: its file says HEAD for the number.
     """
@@ -28,21 +28,21 @@ def release_to_come(folder: Path, *revisions: Path) -> Path:
 
 
 def started(release: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
-    """Alembic's command line, at work."""
+    """Start the command line of Alembic as a process."""
     command = [sys.executable, "-m", "alembic", "-c", str(release / "alembic.ini"), "-x", f"url={url}", "-x", "allow_data_loss", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def alembic(release: Path, url: str, *arguments: str) -> str:
-    """What Alembic's command line printed, as a process: what others do meanwhile in this one is not slowed by it."""
+    """Run the command line of Alembic as a process and return its output. Threads of this process are not slowed down."""
     with started(release, url, *arguments) as process:
-        printed, complaints = process.communicate(timeout=120)
-    assert process.returncode == 0, complaints
-    return printed
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return output
 
 
 def alembic_here(release: Path, url: str, *arguments: str) -> str:
-    """The same in this process, which takes less time."""
+    """Run the command line of Alembic in this process, which is faster, and return its output."""
     done = programs.alembic("-c", str(release / "alembic.ini"), "-x", f"url={url}", "-x", "allow_data_loss", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,4 +1,4 @@
-"""A Galera cluster of the tests' own: three nodes on this machine, each of which takes writes. It starts in about 12 seconds."""
+"""A temporary Galera cluster: three writable nodes on this machine. It starts in about 12 seconds."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.support.servers import free_port
 
 NODES = 3
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
-#: What a node is made of: itself, what makes its folder, and what copies the first one's to the others.
+#: The server, the program that initializes a data directory, and the one that copies the first node's data to the others.
 PROGRAMS = ("mariadbd", "mariadb-install-db", "rsync")
 
 
 @contextmanager
 def cluster() -> Iterator[list[URL]]:
-    """The URLs of its nodes, for the time of the block."""
+    """Start the cluster, yield the URLs of its nodes, and stop it at the end of the block."""
     path = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
     programs = {name: where for name in PROGRAMS if (where := shutil.which(name, path=path))}
     if len(programs) < len(PROGRAMS) or not PROVIDER.exists():
@@ -34,7 +34,7 @@ def cluster() -> Iterator[list[URL]]:
     ports = [[free_port() for _ in ("SQL", "group", "increments", "snapshots")] for _ in range(NODES)]
     members = "gcomm://" + ",".join(f"127.0.0.1:{group}" for _, group, _, _ in ports)
     with ExitStack() as nodes:
-        folder = Path(nodes.enter_context(tempfile.TemporaryDirectory()))  # pytest's own is nobody else's
+        folder = Path(nodes.enter_context(tempfile.TemporaryDirectory()))  # the user mysql cannot read pytest's folders
         folder.chmod(0o755)
         urls = []
         for number, (port, group, increments, snapshots) in enumerate(ports):
@@ -68,7 +68,7 @@ def cluster() -> Iterator[list[URL]]:
             }
             begin = ["--wsrep-new-cluster"] if number == 0 else []
             server = [programs["mariadbd"], *base, *(f"--{name}={value}" for name, value in options.items()), *begin]
-            nodes.enter_context(_ended(subprocess.Popen(server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)))
+            nodes.enter_context(_killed_at_end(subprocess.Popen(server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)))
             url = URL.create("mariadb+pymysql", "root", host="127.0.0.1", port=port)
             _wait_for(url, home / "log.err")
             urls.append(url)
@@ -76,18 +76,18 @@ def cluster() -> Iterator[list[URL]]:
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _killed_at_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     finally:
-        process.kill()  # nothing of it is kept
+        process.kill()  # the data is not needed any more
         process.wait()
 
 
 def _wait_for(url: URL, log: Path) -> None:
     deadline = time.monotonic() + 60
     while not _is_synced(url):
-        assert time.monotonic() < deadline, log.read_text()[-2000:] if log.exists() else "it wrote no log"
+        assert time.monotonic() < deadline, log.read_text()[-2000:] if log.exists() else "no log was written"
         time.sleep(0.1)
 
 

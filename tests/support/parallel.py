@@ -1,6 +1,6 @@
-"""Real processes that begin at the same moment: each meets the others at a barrier, and answers what came of it.
+"""Processes that start work at the same moment: each waits at a barrier and returns its result or error.
 
-They are forked from a server that has imported what they need and done nothing else, so that a start costs little and shares nothing.
+They are forked from a server process that has only imported the modules they need, so that they start fast and share no state.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.conftest", "alembic.command", "psycopg", "asyncpg", "pymysql", "aiomysql", "aiosqlite"])
 
 
-def _answering(barrier: Any, answers: Any, number: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _run_call(barrier: Any, queue: Any, number: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
-        answers.put((number, function(barrier.wait, *arguments), None))
-    except BaseException as error:  # noqa: BLE001 - the test that asked looks at it
-        answers.put((number, None, "".join(traceback.format_exception(error))))
+        queue.put((number, function(barrier.wait, *arguments), None))
+    except BaseException as error:  # noqa: BLE001 - returned to the test
+        queue.put((number, None, "".join(traceback.format_exception(error))))
 
 
 def at_once(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> list[tuple[Any, str | None]]:
-    """Run each (function, arguments) in a process; a function is given what waits for all others. Answers and errors, in order."""
-    barrier, answers = _context.Barrier(len(calls), timeout=60), _context.Queue()
+    """Run each (function, arguments) in a process of its own.
+
+    The first argument of a function waits until all processes have called it. Returns (result, error) of each call, in order.
+    """
+    barrier, queue = _context.Barrier(len(calls), timeout=60), _context.Queue()
     processes = [
-        _context.Process(target=_answering, args=(barrier, answers, number, function, arguments))
+        _context.Process(target=_run_call, args=(barrier, queue, number, function, arguments))
         for number, (function, arguments) in enumerate(calls)
     ]
     for process in processes:
@@ -35,11 +38,11 @@ def at_once(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> list[tuple[An
     while len(results) < len(processes):
         dead = {number for number, process in enumerate(processes) if not process.is_alive()}
         try:
-            number, answer, error = answers.get(timeout=1)
+            number, result, error = queue.get(timeout=1)
         except Empty:
-            assert dead <= results.keys(), "a process died without an answer"
+            assert dead <= results.keys(), "a process died without a result"
         else:
-            results[number] = (answer, error)
+            results[number] = (result, error)
     for process in processes:
         process.join()
     return [results[number] for number in range(len(calls))]

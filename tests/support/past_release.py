@@ -1,4 +1,4 @@
-"""The code of releases before this one, taken out of the history."""
+"""The code of earlier releases, extracted from the Git history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from fine_tuning_store.schema import migrations_path
 
 ROOT = Path(__file__).parents[2]
-#: Every revision but the first: code of before it is at work while it runs, and after.
+#: Every revision except the first: earlier code must keep working while it runs and afterwards.
 LATER_REVISIONS = sorted(path.name for path in (migrations_path() / "versions").glob("*.py"))[1:]
 
 
@@ -22,18 +22,18 @@ def git(*arguments: str) -> bytes:
 
 
 def code_before(revision: str, folder: Path) -> Path:
-    """A folder with the last code of before a revision landed. Without the history, as in an sdist, the test is skipped."""
+    """Extract the last commit before a revision was added. Skips the test if there is no history, as in an sdist."""
     try:
         if git("rev-parse", "--is-shallow-repository").strip() != b"false":
             _no_history("this clone is shallow: fetch the whole history")
-        landed = git("log", "--diff-filter=A", "--format=%H", "--", f"migrations/versions/{revision}").split()
+        added_in = git("log", "--diff-filter=A", "--format=%H", "--", f"migrations/versions/{revision}").split()
     except (OSError, subprocess.CalledProcessError):
-        _no_history("this is no git checkout")
-    archive = git("archive", f"{landed[-1].decode()}^" if landed else "HEAD")
+        _no_history("this is not a git checkout")
+    archive = git("archive", f"{added_in[-1].decode()}^" if added_in else "HEAD")
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="data")
     return folder
 
 
 def _no_history(reason: str) -> NoReturn:
-    pytest.skip(f"the code of earlier releases is not at hand: {reason}")
+    pytest.skip(f"the code of earlier releases is not available: {reason}")

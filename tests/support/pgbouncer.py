@@ -1,4 +1,4 @@
-"""A PgBouncer of the tests' own, which pools transactions."""
+"""A temporary PgBouncer in transaction pooling mode."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sqlalchemy import URL
 from tests.support.databases import missing
 from tests.support.servers import free_port
 
-#: How many connections to the server all clients share.
+#: The number of server connections that all clients share.
 SERVERS = 2
 
 
 @contextmanager
 def pooled(server: URL, folder: Path) -> Iterator[URL]:
-    """The URL of a pooler before a server, for the time of the block."""
+    """Start a pooler in front of a server, yield its URL, and stop it at the end of the block."""
     program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
     if program is None:
         missing("no PgBouncer: install the program pgbouncer, for example with apt-get install pgbouncer")
@@ -44,9 +44,9 @@ default_pool_size = {SERVERS}
 max_client_conn = 500
 """
     )
-    as_other = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to be root
+    drop_root = ["-u", "nobody"] if os.geteuid() == 0 else []  # PgBouncer refuses to run as root
     log = (folder / "log").open("wb")
-    process = subprocess.Popen([program, *as_other, str(configuration)], stdout=log, stderr=log)
+    process = subprocess.Popen([program, *drop_root, str(configuration)], stdout=log, stderr=log)
     try:
         _wait_for(port, process, folder / "log")
         yield server.set(host="127.0.0.1", port=port, query={})

@@ -1,4 +1,4 @@
-"""The command lines, run in this process: their exit code and what they print. A real process costs a second each."""
+"""Run the command lines in this process, since each real process takes a second. They return exit code and output."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from alembic.config import CommandLine, Config
 from fine_tuning_store.cli.app import run
 
 ROOT = Path(__file__).parents[2]
-#: What starts the command line as a process.
+#: Starts the command line as a process.
 COMMAND = (sys.executable, "-W", "error", "-m", "fine_tuning_store.cli")
 Completed = subprocess.CompletedProcess[str]
 
 
 def fine_tuning_store(*arguments: str, url: str = "", stdout: IO[str] | None = None, stderr: IO[str] | None = None) -> Completed:
-    """`fine-tuning-store`, with the URL in its environment."""
+    """Run `fine-tuning-store` with the URL in its environment."""
     with tempfile.TemporaryDirectory() as folder:
         out, errors = Path(folder, "stdout"), Path(folder, "stderr")
         with (
@@ -44,21 +44,21 @@ def fine_tuning_store(*arguments: str, url: str = "", stdout: IO[str] | None = N
 
 
 def _collect() -> None:
-    """Let go of connections that the end of a process would have closed."""
+    """Collect unclosed connections, which the end of a process would have closed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gc.collect()
 
 
 def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> Completed:
-    """`alembic`, in a folder."""
+    """Run `alembic` in a folder."""
     out, errors = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, environment),
         contextlib.chdir(cwd),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(errors),
-        _logging_as_before(),
+        _restored_logging(),
     ):
         try:
             line = CommandLine(prog="alembic")
@@ -68,7 +68,7 @@ def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> Completed:
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
-        except Exception as error:  # noqa: BLE001 - Python would print it and end with 1
+        except Exception as error:  # noqa: BLE001 - Python would print it and exit with 1
             sys.stderr.write(f"{type(error).__module__}.{type(error).__qualname__}: {error}\n")
             code = 1
     if code:
@@ -77,14 +77,14 @@ def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> Completed:
 
 
 def alembic_process(*arguments: str, **environment: str) -> Completed:
-    """The same as a process: where it is refused, it leaves the connections of async drivers to its end."""
+    """Run `alembic` as a process. A refused command leaves async connections open until the process ends."""
     command = [sys.executable, "-m", "alembic", *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
 
 
 @contextlib.contextmanager
-def _logging_as_before() -> Iterator[None]:
-    """Undo what alembic.ini configures."""
+def _restored_logging() -> Iterator[None]:
+    """Restore the logging configuration that alembic.ini changes."""
     loggers = [logging.getLogger(name) for name in (None, "alembic", *logging.root.manager.loggerDict)]
     before = [(logger, logger.level, logger.handlers[:], logger.disabled, logger.propagate) for logger in loggers]
     try:

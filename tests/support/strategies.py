@@ -1,4 +1,4 @@
-"""What tests are fed with: recorded payloads, and Hypothesis strategies for JSON values, valid jobs and broken payloads."""
+"""Test data: recorded payloads, and Hypothesis strategies for JSON values, valid jobs and broken payloads."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"]) 
 
 @cache
 def recorded(kind: str) -> dict[str, Any]:
-    """The payloads of a folder of fixtures, by the names of their files."""
+    """Return the payloads of a folder of fixtures by file name."""
     files = sorted((Path(__file__).parents[1] / "fixtures" / kind).glob("*.json"))
     return {file.stem: json.loads(file.read_text(encoding="utf-8"))["payload"] for file in files}
 
 
 @cache
 def texts(longest: int | None = None, shortest: int = 0) -> st.SearchStrategy[str]:
-    """Texts that every database holds, now and then as long as they may be, of four-byte characters."""
+    """Texts that every database can store, some of the maximum length and of four-byte characters."""
     usual = st.text(_CHARACTERS, min_size=shortest, max_size=40 if longest is None else min(longest, 40))
     long = st.sampled_from("a\U0001f600").map(lambda character: character * (3000 if longest is None else longest))
     return usual | long
@@ -48,7 +48,7 @@ def names() -> st.SearchStrategy[str]:
 
 @cache
 def integers(smallest: int = -LARGEST - 1) -> st.SearchStrategy[int]:
-    """Whole numbers within 64 bits, and where doubles and columns end."""
+    """64-bit integers, with the limits of doubles and of columns among them."""
     ends = [number for number in (0, 1, 2**31, 2**53 - 1, 2**53, 2**53 + 1, LARGEST, -LARGEST - 1) if number >= smallest]
     return st.sampled_from(ends) | st.integers(smallest, LARGEST)
 
@@ -61,7 +61,7 @@ def numbers(**options: Any) -> st.SearchStrategy[float]:
 
 
 def nested(levels: int, innermost: Any = None) -> Any:
-    """A value within that many lists and objects."""
+    """Return a value nested in lists and objects of the given depth."""
     for level in range(levels):
         innermost = [innermost] if level % 2 else {"": innermost}
     return innermost
@@ -73,14 +73,14 @@ def _containers(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 @cache
 def json_values() -> st.SearchStrategy[Any]:
-    """JSON values that every database holds, some of them deep."""
+    """JSON values that every database can store, some of them deeply nested."""
     scalars = st.none() | st.booleans() | integers() | numbers() | texts()
     return st.recursive(scalars, _containers, max_leaves=8) | st.builds(nested, st.integers(60, 95), scalars)
 
 
 @cache
 def _members(*without: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Members that the library does not know; null says that a member is absent."""
+    """Members unknown to the library. None is null, since null means that a member is absent."""
     taken = frozenset(without)
     present = json_values().filter(lambda value: value is not None)
     return st.dictionaries(texts().filter(lambda name: name not in taken), present, max_size=2)
@@ -88,12 +88,12 @@ def _members(*without: str) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
-    """Hyperparameters: each absent, auto, a positive number, or of a kind that no column holds."""
+    """Hyperparameters: each absent, auto, a positive number, or a value that does not fit its column."""
     columns: dict[str, Any] = {}
     extra = draw(_members(*WHOLE, *FRACTIONS, "reasoning_effort"))
     for name in (*WHOLE, *FRACTIONS):
-        fitting: st.SearchStrategy[Any] = integers(smallest=1) if name in WHOLE else numbers(min_value=0, exclude_min=True)
-        value = draw(st.none() | st.just("auto") | fitting)
+        valid_value: st.SearchStrategy[Any] = integers(smallest=1) if name in WHOLE else numbers(min_value=0, exclude_min=True)
+        value = draw(st.none() | st.just("auto") | valid_value)
         if value is not None:
             columns[name] = value
         elif draw(st.integers(0, 9)) == 0:
@@ -103,7 +103,7 @@ def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
 
 @st.composite
 def methods(draw: st.DrawFn) -> Method:
-    """Methods, also of types that we do not know."""
+    """Methods of known and unknown types."""
     type = draw(st.sampled_from(["supervised", "dpo", "reinforcement"]) | texts(64, 1).filter(lambda word: word != "type"))
     extra = draw(_members("type", type))
     block = draw(_members("hyperparameters", "grader", "response_format"))
@@ -117,7 +117,7 @@ def methods(draw: st.DrawFn) -> Method:
 
 @st.composite
 def errors(draw: st.DrawFn) -> JobError:
-    """Errors that say something."""
+    """Errors with at least one member."""
     words = st.none() | texts()
     error = JobError(code=draw(words), message=draw(words), param=draw(words), extra=draw(_members("code", "message", "param")))
     return JobError(message="") if error == JobError() else error
@@ -125,7 +125,7 @@ def errors(draw: st.DrawFn) -> JobError:
 
 @cache
 def integrations() -> st.SearchStrategy[dict[str, Any]]:
-    """Weights & Biases without a key, and integrations that nobody documented."""
+    """Weights & Biases integrations without a key, and undocumented ones."""
     wandb = st.dictionaries(st.sampled_from(WANDB_MEMBERS), texts() | st.none() | st.lists(texts(), max_size=3))
     other = _members("type", "wandb").map(lambda members: {"type": "other", **members})
     return wandb.map(lambda block: {"type": "wandb", "wandb": block}) | other
@@ -133,13 +133,13 @@ def integrations() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def jobs(draw: st.DrawFn) -> FineTuningJob:
-    """Jobs that any database holds and that come back as they are."""
+    """Jobs that every database stores and returns unchanged."""
     status = draw(st.sampled_from(JobStatus))
-    whole = st.none() | integers()
+    optional_integer = st.none() | integers()
     return FineTuningJob(
         id=draw(texts(200, 1)),
         created_at=draw(integers()),
-        finished_at=draw(whole) if status.is_ended else None,
+        finished_at=draw(optional_integer) if status.is_ended else None,
         error=draw(st.none() | errors()),
         fine_tuned_model=draw(st.none() | names()),
         hyperparameters=draw(hyperparameters()),
@@ -147,15 +147,15 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
         organization_id=draw(texts(128, 1)),
         result_files=tuple(draw(st.lists(names(), max_size=12))),
         status=status,
-        trained_tokens=draw(whole),
+        trained_tokens=draw(optional_integer),
         training_file=draw(names()),
         validation_file=draw(st.none() | names()),
-        seed=draw(whole),
+        seed=draw(optional_integer),
         integrations=tuple(draw(st.lists(integrations(), max_size=2))),
         metadata=draw(st.none() | st.dictionaries(texts(64), texts(512), min_size=1, max_size=20)),
         method=draw(st.none() | methods()),
         suffix=draw(st.none() | texts(512)),
-        estimated_finish=draw(whole),
+        estimated_finish=draw(optional_integer),
         usage_metrics=draw(json_values()),
         shared_with_openai=draw(st.none() | st.booleans()),
         eval_id=draw(st.none() | texts(255)),
@@ -165,7 +165,7 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
 
 @st.composite
 def events(draw: st.DrawFn) -> FineTuningJobEvent:
-    """Events that are not stored yet."""
+    """Events that have not been stored yet."""
     return FineTuningJobEvent(
         id=draw(texts(255, 1)),
         created_at=draw(integers()),
@@ -179,7 +179,7 @@ def events(draw: st.DrawFn) -> FineTuningJobEvent:
 
 @st.composite
 def checkpoints(draw: st.DrawFn, job_id: str | None = None) -> FineTuningJobCheckpoint:
-    """Checkpoints of a job, or of any."""
+    """Checkpoints of the given job, or of arbitrary jobs."""
     return FineTuningJobCheckpoint(
         id=draw(texts(255, 1)),
         created_at=draw(integers()),
@@ -193,9 +193,9 @@ def checkpoints(draw: st.DrawFn, job_id: str | None = None) -> FineTuningJobChec
 
 @cache
 def broken_values() -> st.SearchStrategy[Any]:
-    """What a payload should not hold, but Python can: some of it no JSON, some of it no database's."""
-    no_json = (math.nan, math.inf, -math.inf, (), b"bytes", "\ud800", {"\udfff": 1}, 10**400, 1e300)
-    no_databases = ("\0", "nul \0 within", {"\0": 1}, 2**63, -(2**63) - 1)
+    """Python values that a payload should not contain: some are not JSON, some cannot be stored."""
+    not_json = (math.nan, math.inf, -math.inf, (), b"bytes", "\ud800", {"\udfff": 1}, 10**400, 1e300)
+    not_storable = ("\0", "nul \0 within", {"\0": 1}, 2**63, -(2**63) - 1)
     odd: tuple[Any, ...] = (
         True,
         False,
@@ -212,12 +212,12 @@ def broken_values() -> st.SearchStrategy[Any]:
         {"type": "wandb", "wandb": 1},
         {"type": None},
     )
-    wrong: st.SearchStrategy[Any] = st.sampled_from([*no_json, *no_databases, *odd]).map(deepcopy)  # a mutation changes what it draws
+    wrong: st.SearchStrategy[Any] = st.sampled_from([*not_json, *not_storable, *odd]).map(deepcopy)  # a mutation may modify the drawn value
     return wrong | st.builds(nested, st.integers(95, 110)) | json_values()
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of everything within a JSON value."""
+    """Return the paths of all values inside a JSON value."""
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [place for key, member in members for place in [(*path, key), *_places(member, (*path, key))]]
 
@@ -230,7 +230,7 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
 
 @st.composite
 def mutations(draw: st.DrawFn, kind: str) -> dict[str, Any]:
-    """A recorded payload after a few changes: values replaced, moved or removed, members added, also where there was none."""
+    """A recorded payload with a few changes: values replaced, copied or removed, and members added."""
     payloads = recorded(kind)
     payload: dict[str, Any] = deepcopy(payloads[draw(st.sampled_from(sorted(payloads)))])
     for _ in range(draw(st.integers(1, 4))):
@@ -239,10 +239,10 @@ def mutations(draw: st.DrawFn, kind: str) -> dict[str, Any]:
             break
         *above, key = draw(st.sampled_from(places))
         parent = _at(payload, tuple(above))
-        match draw(st.sampled_from(["replace", "replace", "move", "remove", "add", "add"])):
+        match draw(st.sampled_from(["replace", "replace", "copy", "remove", "add", "add"])):
             case "replace":
                 parent[key] = draw(broken_values())
-            case "move":
+            case "copy":
                 parent[key] = deepcopy(_at(payload, draw(st.sampled_from(places))))
             case "remove":
                 del parent[key]

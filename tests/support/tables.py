@@ -1,7 +1,8 @@
-"""Truth tables: one test that runs for each row of a table.
+"""Truth tables: one test that loops over the rows of a table.
 
-`parametrize` makes a test of every row; with seven drivers, a table of verbs and statuses is hundreds of tests that cost more than what
-they run. Here a row is a subtest: it has a name, a row that fails does not end the test, and the database is emptied after each.
+`parametrize` creates one test per row. With seven drivers, a table of verbs and statuses becomes hundreds of tests whose setup takes
+longer than the tests themselves. Here, each row is a named subtest: a failing row does not end the test, and the database is emptied
+after each row.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 Test = Callable[..., None]
-#: What the fixture `row` is: a block around each row, by its name.
+#: The type of the fixture `row`: a context manager around each row, given its name.
 Row = Callable[[str], AbstractContextManager[None]]
 
 
 def each(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Test], Test]:
-    """Give a test the values of each row in turn, as `parametrize` would. Decorators one above the other multiply."""
+    """Run a test with the values of each row, like `parametrize`. Stacked decorators run all combinations."""
     columns = (names,) if isinstance(names, str) else names
     table = [(row,) if isinstance(names, str) else tuple(row) for row in rows]
 
@@ -34,9 +35,9 @@ def each(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Test], 
                     body(**fixtures, **values)
 
         signature = inspect.signature(body)
-        left = [parameter for name, parameter in signature.parameters.items() if name not in combined[0]]
-        left.append(inspect.Parameter("row", inspect.Parameter.POSITIONAL_OR_KEYWORD))
-        all_rows.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
+        remaining = [parameter for name, parameter in signature.parameters.items() if name not in combined[0]]
+        remaining.append(inspect.Parameter("row", inspect.Parameter.POSITIONAL_OR_KEYWORD))
+        all_rows.__signature__ = signature.replace(parameters=remaining)  # type: ignore[attr-defined]
         all_rows.rows, all_rows.body = combined, body  # type: ignore[attr-defined]
         return all_rows
 

@@ -1,4 +1,4 @@
-"""The path of a contributor who adds a column, as CONTRIBUTING.md describes it, in a copy of the repository."""
+"""Change the models and create a revision as CONTRIBUTING.md describes, in a copy of the repository."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS = "fine_tuning_store/sql/models.py"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the tracked files."""
+    """The path of a copy of the tracked files."""
     try:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def run(checkout: Path, url: str, *arguments: str) -> str:
-    """Run a module of Python in the copy, and return what it prints."""
+    """Run a Python module in the copy, and return its output."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "FINE_TUNING_STORE_URL": url}
     command = [sys.executable, "-m", *arguments]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=120, check=False)
@@ -43,7 +43,7 @@ def run(checkout: Path, url: str, *arguments: str) -> str:
 
 
 def edit(checkout: Path, before: str, new: str) -> None:
-    """Insert lines into the models, before the first line that begins so."""
+    """Insert lines into the models, before the first occurrence of a text."""
     path = checkout / MODELS
     text = path.read_text()
     assert before in text
@@ -82,7 +82,7 @@ def add_table(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [add_column, add_columns_of_every_type, add_index, add_table])
-def test_a_change_of_the_models_becomes_a_revision_without_an_edit(
+def test_a_change_of_the_models_becomes_a_revision_without_manual_edits(
     database: Database, checkout: Path, change: Callable[[Path], None]
 ) -> None:
     message = change.__name__.replace("_", " ")
@@ -105,7 +105,7 @@ def test_a_change_of_the_models_becomes_a_revision_without_an_edit(
         assert f"schema of the database: {number}" in run(checkout, url, "fine_tuning_store.cli", "db", "state")
 
         run(checkout, url, "alembic", "downgrade", "-1")
-        run(checkout, url, "alembic", "upgrade", "head")  # the first one was complete, or this one would fail
+        run(checkout, url, "alembic", "upgrade", "head")  # fails if the downgrade was incomplete
         assert run(checkout, url, "fine_tuning_store.cli", "db", "check") == "no differences\n"
     scripts = run(checkout, url, "alembic", "upgrade", "head", "--sql")
     assert f"schema_number={number}" in scripts.replace(" ", "")

@@ -1,4 +1,4 @@
-"""A migration that is killed (-9) after any of its statements is finished by the next run, and loses no row."""
+"""A migration that is killed (SIGKILL) after any of its statements is finished by the next one, and no row is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fine_tuning_store import FineTuningStore
 from tests.support.parallel import at_once
 
 FIRST = "fine_tuning_store_0001"
-#: As little as 0001 asks of a job.
+#: Inserts only the columns that 0001 requires.
 JOB = text(
     "INSERT INTO fine_tuning_jobs (id, organization_id, created_at, status, model, training_file) "
     "VALUES ('ftjob-1', 'org-1', 1700000000, 'running', 'm', 'f')"
@@ -24,19 +24,19 @@ HYPERPARAMETERS = text("INSERT INTO fine_tuning_job_hyperparameters (job_id, n_e
 
 
 def from_nothing(store: FineTuningStore) -> None:
-    """Every revision is still to be run."""
+    """Start from an empty database."""
 
 
 def from_the_first(store: FineTuningStore) -> None:
-    """A job was stored at the first revision; the others are to be run."""
+    """Start from the first revision with a stored job."""
     store.schema.upgrade(FIRST)
     with store.engine.begin() as connection:
         connection.execute(JOB)
         connection.execute(HYPERPARAMETERS)
 
 
-def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: int, *pooled: bool) -> bool:
-    """Whether a process that makes this move was killed after so many statements, rather than done before."""
+def kill(url: str, migrate: Callable[[FineTuningStore], None], last_statement: int, *pooled: bool) -> bool:
+    """Migrate in a child process that is killed after a number of statements. Returns False if it finished before."""
     child = os.fork()
     if child == 0:
         statements = count(1)
@@ -47,7 +47,7 @@ def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: in
 
         event.listen(Engine, "after_cursor_execute", die)
         with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
-            move(store)
+            migrate(store)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
@@ -56,17 +56,17 @@ def killed(url: str, move: Callable[[FineTuningStore], None], last_statement: in
     return False
 
 
-def killed_upgrade(wait: Callable[[], object], url: str, last_statement: int) -> bool:
-    """Whether an upgrade was killed, rather than done before."""
-    return killed(url, lambda store: store.schema.upgrade(), last_statement)
+def kill_upgrade(wait: Callable[[], object], url: str, last_statement: int) -> bool:
+    """Kill an upgrade after a number of statements. Returns False if it finished before."""
+    return kill(url, lambda store: store.schema.upgrade(), last_statement)
 
 
-def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, *pooled: bool) -> int:
-    """Kill an upgrade after each `every`th statement, finish it, and answer how often that was."""
+def kill_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, *pooled: bool) -> int:
+    """Kill an upgrade after every Nth statement, and finish it each time. Returns the number of kills."""
     for number in count():
         with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             begin(store)
-        if not killed(url, lambda store: store.schema.upgrade(), 1 + number * every, *pooled):
+        if not kill(url, lambda store: store.schema.upgrade(), 1 + number * every, *pooled):
             return number
         with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
             store.schema.upgrade()
@@ -79,12 +79,12 @@ def killed_upgrades(wait: Callable[[], object], url: str, begin: Callable[[FineT
     raise AssertionError
 
 
-def killed_downgrades(wait: Callable[[], object], url: str, every: int) -> int:
-    """Kill a downgrade after each `every`th statement, finish it, and answer how often that was."""
+def kill_downgrades(wait: Callable[[], object], url: str, every: int) -> int:
+    """Kill a downgrade after every Nth statement, and finish it each time. Returns the number of kills."""
     for number in count():
         with FineTuningStore.from_url(url) as store:
             store.schema.upgrade()
-        if not killed(url, lambda store: store.schema.downgrade("base"), 1 + number * every):
+        if not kill(url, lambda store: store.schema.downgrade("base"), 1 + number * every):
             return number
         with FineTuningStore.from_url(url) as store:
             store.schema.downgrade("base")
@@ -103,7 +103,7 @@ def every(request: pytest.FixtureRequest) -> int:
 def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
     empty_url: str, begin: Callable[[FineTuningStore], None], every: int
 ) -> None:
-    ((times, failure),) = at_once((killed_upgrades, (empty_url, begin, every)))
+    ((times, failure),) = at_once((kill_upgrades, (empty_url, begin, every)))
 
     assert failure is None
     logging.getLogger(__name__).info("killed %d times", times)
@@ -111,7 +111,7 @@ def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
 
 
 def test_a_downgrade_that_is_killed_anywhere_is_finished_by_the_next(empty_url: str, every: int) -> None:
-    ((times, failure),) = at_once((killed_downgrades, (empty_url, every)))
+    ((times, failure),) = at_once((kill_downgrades, (empty_url, every)))
 
     assert failure is None
     logging.getLogger(__name__).info("killed %d times", times)
@@ -119,7 +119,7 @@ def test_a_downgrade_that_is_killed_anywhere_is_finished_by_the_next(empty_url: 
 
 
 def test_a_first_upgrade_that_was_killed_is_finished_by_the_next_also_after_a_downgrade(empty_url: str) -> None:
-    assert at_once((killed_upgrade, (empty_url, 20))) == [(True, None)]
+    assert at_once((kill_upgrade, (empty_url, 20))) == [(True, None)]
 
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.downgrade("base")

@@ -1,4 +1,4 @@
-"""A table may be large when a revision changes it: those who read and write it go on (docs/decisions/0007)."""
+"""Revisions that change large tables do not block readers and writers for long (docs/decisions/0007)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.future_release import alembic, release_to_come, started
 HEAD = revision_id(SCHEMA_NUMBER)
 INDEX, CHECK = "ix_fine_tuning_jobs_trained_tokens", "ck_fine_tuning_jobs_seed"
 JOBS = 200_000
-#: A reader may stand behind a migration for one second; the rest is for a busy machine.
+#: Seconds. A migration may block a reader for one second; the rest allows for a busy machine.
 LONGEST_WAIT = 2.5
 
 MANY_JOBS = text(
@@ -33,10 +33,10 @@ MANY_JOBS = text(
 )
 STATE = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 VALIDATED = text("SELECT convalidated FROM pg_constraint WHERE conname = :name")
-IN_LINE = text(
+IN_LOCK_QUEUE = text(
     "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'fine_tuning_jobs'::regclass"
 )
-END_BUILDING = text(
+TERMINATE_BUILD = text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'CREATE INDEX%'"
 )
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
@@ -44,13 +44,13 @@ on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=Tru
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """The migrations with an index, a CHECK and its validation behind them."""
+    """The path of a future release, whose revisions add an index and a CHECK constraint and validate it."""
     return release_to_come(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def large(database: Database) -> Iterator[str]:
-    """A database at our head with many jobs."""
+    """The URL of a database at head with many jobs."""
     with database.empty() as url:
         with FineTuningStore.from_url(url) as store:
             store.schema.upgrade()
@@ -61,23 +61,23 @@ def large(database: Database) -> Iterator[str]:
 
 @pytest.fixture
 def engine(large: str) -> Iterator[Engine]:
-    """Another application's connections to the large database; each statement is seen at once."""
+    """Another engine for the large database, in autocommit mode."""
     engine = create_engine(large, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, "waited a minute in vain"
+        assert time.monotonic() < deadline, "the condition was not met within a minute"
         time.sleep(0.01)
 
 
 @contextmanager
-def users_at_work(url: str) -> Iterator[dict[str, float]]:
-    """A reader and a writer that work all the while. Answers, after the block, how long each had to wait at most."""
+def active_users(url: str) -> Iterator[dict[str, float]]:
+    """Read and write in two threads during the block. Afterwards, the yielded dict has the longest duration of each operation."""
     longest: dict[str, float] = {}
     failures: list[BaseException] = []
     done = threading.Event()
@@ -90,7 +90,7 @@ def users_at_work(url: str) -> Iterator[dict[str, float]]:
                     start = time.monotonic()
                     step(store)
                     worst = max(worst, time.monotonic() - start)
-        except BaseException as error:  # noqa: BLE001 - shown below
+        except BaseException as error:  # noqa: BLE001 - asserted below
             failures.append(error)
         longest[name] = worst
 
@@ -115,7 +115,7 @@ def users_at_work(url: str) -> Iterator[dict[str, float]]:
 
 @contextmanager
 def open_transaction(url: str, statement: str) -> Iterator[Connection]:
-    """A transaction of some application that has done this and stays open."""
+    """Keep a transaction open that has executed a statement."""
     engine = create_engine(url)
     with engine.connect() as connection:
         connection.execute(text(statement))
@@ -126,7 +126,7 @@ def open_transaction(url: str, statement: str) -> Iterator[Connection]:
 
 @on_postgresql
 def test_an_index_is_built_while_jobs_are_read_and_written(large: str, engine: Engine, release: Path) -> None:
-    with users_at_work(large) as longest:
+    with active_users(large) as longest:
         alembic(release, large, "upgrade", "fine_tuning_store_9001")
         with engine.connect() as connection:
             assert connection.scalar(STATE, {"name": INDEX}) is True
@@ -138,7 +138,7 @@ def test_an_index_is_built_while_jobs_are_read_and_written(large: str, engine: E
 
 
 @on_postgresql
-def test_an_index_whose_building_was_killed_is_built_again(large: str, engine: Engine, release: Path) -> None:
+def test_an_index_whose_build_was_killed_is_rebuilt(large: str, engine: Engine, release: Path) -> None:
     with engine.connect() as connection:
 
         def state() -> object:
@@ -146,11 +146,11 @@ def test_an_index_whose_building_was_killed_is_built_again(large: str, engine: E
 
         with open_transaction(large, "UPDATE fine_tuning_jobs SET seed = 2 WHERE id = 'ftjob-1'"):
             builder = started(release, large, "upgrade", "fine_tuning_store_9001")
-            until(lambda: state() is False)  # it waits for the transaction that is open
+            until(lambda: state() is False)  # it waits for the open transaction
             builder.kill()
             builder.communicate()
-            assert connection.scalars(END_BUILDING).all() == [True]  # the server would else finish it, unasked
-        until(lambda: connection.scalars(END_BUILDING).all() == [])
+            assert connection.scalars(TERMINATE_BUILD).all() == [True]  # otherwise the server finishes it
+        until(lambda: connection.scalars(TERMINATE_BUILD).all() == [])
         assert state() is False
 
         with FineTuningStore.from_url(large) as store:
@@ -165,15 +165,18 @@ def test_an_index_whose_building_was_killed_is_built_again(large: str, engine: E
 @on_postgresql
 def test_an_index_waits_for_an_old_transaction_for_as_long_as_it_takes(large: str, engine: Engine, release: Path) -> None:
     with engine.connect() as connection:
-        with open_transaction(large, "UPDATE fine_tuning_jobs SET seed = 3 WHERE id = 'ftjob-2'") as old, users_at_work(large) as longest:
+        with (
+            open_transaction(large, "UPDATE fine_tuning_jobs SET seed = 3 WHERE id = 'ftjob-2'") as old,
+            active_users(large) as longest,
+        ):
             builder = started(release, large, "upgrade", "fine_tuning_store_9001")
             until(lambda: connection.scalar(STATE, {"name": INDEX}) is False)
             wait = old.scalar(text("SELECT clock_timestamp()"))
             until(lambda: connection.scalar(text("SELECT clock_timestamp() > CAST(:at AS timestamptz) + interval '2 s'"), {"at": wait}))
             assert builder.poll() is None
-        _, complaints = builder.communicate(timeout=60)
+        _, errors = builder.communicate(timeout=60)
 
-        assert builder.returncode == 0, complaints
+        assert builder.returncode == 0, errors
         assert connection.scalar(STATE, {"name": INDEX}) is True
         assert max(longest.values()) < LONGEST_WAIT, longest
     alembic(release, large, "downgrade", HEAD)
@@ -182,7 +185,7 @@ def test_an_index_waits_for_an_old_transaction_for_as_long_as_it_takes(large: st
 @on_postgresql
 def test_a_check_is_added_and_validated_while_jobs_are_read_and_written(large: str, engine: Engine, release: Path) -> None:
     alembic(release, large, "upgrade", "fine_tuning_store_9001")
-    with users_at_work(large) as longest, engine.connect() as connection:
+    with active_users(large) as longest, engine.connect() as connection:
         alembic(release, large, "upgrade", "fine_tuning_store_9002")
         assert connection.scalar(VALIDATED, {"name": CHECK}) is False
         alembic(release, large, "upgrade", "fine_tuning_store_9003")
@@ -194,29 +197,29 @@ def test_a_check_is_added_and_validated_while_jobs_are_read_and_written(large: s
 
 
 @on_postgresql
-def test_no_user_waits_long_after_a_migration_that_waits_for_a_table(large: str, engine: Engine, release: Path) -> None:
+def test_no_user_waits_long_for_a_migration_that_waits_for_a_table(large: str, engine: Engine, release: Path) -> None:
     alembic(release, large, "upgrade", "fine_tuning_store_9001")
     with engine.connect() as connection:
 
-        def in_line() -> bool:
-            return bool(connection.scalar(IN_LINE))
+        def is_queued() -> bool:
+            return bool(connection.scalar(IN_LOCK_QUEUE))
 
-        with users_at_work(large) as longest:
+        with active_users(large) as longest:
             with open_transaction(large, "SELECT 1 FROM fine_tuning_jobs LIMIT 1"):
                 migration = started(release, large, "upgrade", "fine_tuning_store_9002")
                 for _ in range(2):
-                    until(in_line)
-                    until(lambda: not in_line())  # it gave up, and lets those behind it by
-            _, complaints = migration.communicate(timeout=60)
+                    until(is_queued)
+                    until(lambda: not is_queued())  # it gave up its place in the lock queue
+            _, errors = migration.communicate(timeout=60)
 
-        assert migration.returncode == 0, complaints
+        assert migration.returncode == 0, errors
         assert connection.scalar(VALIDATED, {"name": CHECK}) is False
     assert max(longest.values()) < LONGEST_WAIT, longest
     alembic(release, large, "downgrade", HEAD)
 
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
-def test_a_table_that_is_in_use_for_too_long_ends_the_upgrade_and_stops_nobody_for_long(database: Database) -> None:
+def test_a_table_that_is_in_use_for_too_long_ends_the_upgrade_and_blocks_no_reader_for_long(database: Database) -> None:
     with database.empty() as url, FineTuningStore.from_url(url) as store:
         store.schema.upgrade("fine_tuning_store_0001")
         with open_transaction(url, "SELECT 1 FROM fine_tuning_jobs"), ThreadPoolExecutor() as threads:
@@ -246,8 +249,8 @@ def test_the_connections_own_lock_timeout_is_restored(database: Database, releas
             config.set_main_option("script_location", str(release / "migrations"))
             config.set_main_option("path_separator", "os")
             config.attributes["connection"] = connection
-            for move, revision in ((command.upgrade, "head"), (command.downgrade, "base")):
-                move(config, revision)
+            for migrate, revision in ((command.upgrade, "head"), (command.downgrade, "base")):
+                migrate(config, revision)
                 assert connection.scalar(text("SHOW lock_timeout")) == "7s"
                 connection.rollback()
         engine.dispose()

@@ -1,4 +1,4 @@
-"""Migrations where no session can hold a lock: behind a PgBouncer that pools transactions, and on a Galera cluster of three nodes."""
+"""Migrations where a session cannot hold a lock: through a PgBouncer that pools transactions, and on a Galera cluster of three nodes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.support import galera, pgbouncer
 from tests.support.databases import ASYNC_DRIVERS, Database, Server, with_driver
 from tests.support.future_release import ROOT, alembic
 from tests.support.parallel import at_once
-from tests.system.test_killed import from_nothing, from_the_first, killed_upgrade, killed_upgrades
+from tests.system.test_killed import from_nothing, from_the_first, kill_upgrade, kill_upgrades
 from tests.system.test_storms import PROCESSES, from_the_first_release, start, start_async
 
 pytestmark = pytest.mark.timeout(1800)
 
 on_galera = pytest.mark.parametrize("place", ["galera"], indirect=True, scope="module")
 
-END_THE_HOLDER = text(
+TERMINATE_HOLDER = text(
     "SELECT pg_terminate_backend(pid) FROM pg_locks "
     "WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
@@ -42,21 +42,21 @@ END_THE_HOLDER = text(
 
 @dataclass
 class Place:
-    """A server and the ways to it, of which one may lead through a pooler."""
+    """A server and the URLs by which it is reached, one of which may be a pooler."""
 
     server: Server
-    ways: list[URL]
+    addresses: list[URL]
     pooler: URL | None = None
 
     @contextmanager
     def empty(self) -> Iterator[list[str]]:
-        """The URLs of one database without tables, one for each way."""
+        """Yield the URLs of a database without tables, one for each URL of the server."""
         with self.server.empty() as url:
             name = make_url(url).database
-            urls = [way.set(database=name).render_as_string(hide_password=False) for way in self.ways]
+            urls = [way.set(database=name).render_as_string(hide_password=False) for way in self.addresses]
             for each in urls:
                 with self.connect(each) as store:
-                    assert poll(partial(is_there, store), 30, is_async=False)
+                    assert poll(partial(has_database, store), 30, is_async=False)
             yield urls
 
     def pooled(self, url: str) -> bool:
@@ -66,16 +66,16 @@ class Place:
         return FineTuningStore.from_url(url, transaction_pooler=self.pooled(url))
 
 
-def is_there(store: FineTuningStore) -> bool:
-    """A node of a cluster hears of a new database a moment later."""
+def has_database(store: FineTuningStore) -> bool:
+    """Return whether the node has received the new database, which takes a moment in a cluster."""
     try:
         return store.schema.current() is None
-    except Exception:  # noqa: BLE001 - tried again
+    except Exception:  # noqa: BLE001 - retried
         return False
 
 
-def has_heard_of(store: FineTuningStore, jobs: int) -> bool:
-    """And of the jobs that another one was given."""
+def has_jobs(store: FineTuningStore, jobs: int) -> bool:
+    """Return whether the node has received the jobs that were written to other nodes."""
     return len({job.id for job in store.jobs.iterate()}) == jobs
 
 
@@ -99,12 +99,12 @@ def urls(place: Place) -> Iterator[list[str]]:
         yield urls
 
 
-def held(connection: Connection, seconds: float = 1) -> Any:
+def held_lock(connection: Connection, seconds: float = 1) -> Any:
     return support_for(connection.dialect).migration_lock(connection, seconds)
 
 
 def change(store: FineTuningStore, values: str) -> None:
-    """Change the lease by hand, as soon as the node has heard of it."""
+    """Update the lease manually, as soon as the node has received it."""
 
     def is_changed() -> bool:
         try:
@@ -125,19 +125,22 @@ def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> Non
             calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
             for process in range(PROCESSES):
                 url = urls[process % len(urls)]
-                colour = (start, url) if process % 2 else (start_async, with_driver(url, drivers[process // 2 % len(drivers)]))
-                calls.append((colour[0], (colour[1], place.pooled(url))))
+                if process % 2:
+                    calls.append((start, (url, place.pooled(url))))
+                else:
+                    async_url = with_driver(url, drivers[process // 2 % len(drivers)])
+                    calls.append((start_async, (async_url, place.pooled(url))))
 
             assert at_once(*calls) == [(store.schema.head(), None)] * PROCESSES
 
-            assert poll(partial(has_heard_of, store, PROCESSES + number % 2), 30, is_async=False)
+            assert poll(partial(has_jobs, store, PROCESSES + number % 2), 30, is_async=False)
             assert store.schema.check() == ()
             with store.engine.connect() as connection:
                 assert connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all() == [store.schema.head()]
 
 
 @pytest.mark.parametrize("place", ["pgbouncer"], indirect=True, scope="module")
-def test_the_commands_that_migrate_work_through_a_pooler_too(place: Place, urls: list[str]) -> None:
+def test_the_migration_commands_work_through_a_pooler_too(place: Place, urls: list[str]) -> None:
     for driver in (None, *ASYNC_DRIVERS["postgresql"]):
         url = urls[0] if driver is None else with_driver(urls[0], driver)
         assert db_json("upgrade", url=url) == (0, {"revision": HEAD})
@@ -146,12 +149,12 @@ def test_the_commands_that_migrate_work_through_a_pooler_too(place: Place, urls:
 
 
 def test_the_error_of_a_lock_timeout_names_the_holder(place: Place, urls: list[str]) -> None:
-    who = rf"process {os.getpid()} on .*, which has \d+ s left" if place.pooler is None else r"PostgreSQL process \d+"
+    holder_pattern = rf"process {os.getpid()} on .*, which has \d+ s left" if place.pooler is None else r"PostgreSQL process \d+"
     for one, another in ((urls[0], urls[-1]), (urls[-1], urls[0])):
         with place.connect(one) as holder, place.connect(another) as other:
-            with holder.engine.connect() as connection, held(connection):
+            with holder.engine.connect() as connection, held_lock(connection):
                 for call in (other.schema.upgrade, other.schema.adopt):
-                    with pytest.raises(SchemaLockTimeoutError, match=who):
+                    with pytest.raises(SchemaLockTimeoutError, match=holder_pattern):
                         call(lock_timeout=0.2)
             other.schema.upgrade()
             other.schema.downgrade("base")
@@ -169,7 +172,7 @@ def test_a_pool_that_has_no_second_connection_is_refused(place: Place, urls: lis
 
 
 @on_galera
-def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_is_renewed_during_a_long_statement(place: Place, urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(galera_lease, "RENEWAL_SECONDS", 0.05)
 
     def is_renewed(other: FineTuningStore) -> bool:
@@ -177,7 +180,7 @@ def test_a_lease_is_renewed_beside_a_statement_that_takes_long(place: Place, url
             return bool(connection.scalar(text(f"SELECT expires_at FROM {lease.name}")))
 
     def wait_until_renewed(connection: Connection) -> None:
-        with held(connection), place.connect(urls[-1]) as other:
+        with held_lock(connection), place.connect(urls[-1]) as other:
             change(other, "expires_at = 0")
             assert poll(lambda: is_renewed(other), 30, is_async=connection.dialect.is_async)
 
@@ -198,31 +201,31 @@ def test_a_migration_whose_lock_was_lost_commits_nothing_more(place: Place, urls
     with place.connect(urls[0]) as own, place.connect(urls[-1]) as other:
         host = own.engine.execution_options(isolation_level=isolation_level)
 
-        def lose(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        def lose_lock(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
             if "EXISTS fine_tuning_jobs (" not in statement:
                 return
             if place.pooler is None:
-                change(other, "holder = 'the new one'")
+                change(other, "holder = 'another process'")
             else:
                 with other.engine.begin() as admin:
-                    assert admin.scalars(END_THE_HOLDER).all() == [True]
+                    assert admin.scalars(TERMINATE_HOLDER).all() == [True]
 
-        event.listen(host, "after_cursor_execute", lose)
+        event.listen(host, "after_cursor_execute", lose_lock)
         with pytest.raises(SchemaConflictError, match="the migration lock was lost"):
             FineTuningStore(host).schema.upgrade()
 
         assert other.schema.current() is None
         if place.pooler is None:
-            with pytest.raises(SchemaLockTimeoutError, match="the new one"):
+            with pytest.raises(SchemaLockTimeoutError, match="another process"):
                 other.schema.upgrade(lock_timeout=0.1)
-            change(other, "expires_at = 0")  # the new one died
+            change(other, "expires_at = 0")  # the lease of the new holder expires
         other.schema.upgrade()
         assert other.schema.check() == ()
 
 
 @on_galera
-def test_the_lease_of_a_dead_process_is_believed_until_it_ends(place: Place, urls: list[str]) -> None:
-    assert at_once((killed_upgrade, (urls[0], 20))) == [(True, None)]
+def test_the_lease_of_a_dead_process_is_valid_until_it_expires(place: Place, urls: list[str]) -> None:
+    assert at_once((kill_upgrade, (urls[0], 20))) == [(True, None)]
     with place.connect(urls[-1]) as store:
         with pytest.raises(SchemaLockTimeoutError):
             store.schema.upgrade(lock_timeout=0.2)
@@ -234,11 +237,11 @@ def test_the_lease_of_a_dead_process_is_believed_until_it_ends(place: Place, url
         assert store.schema.check() == ()
 
 
-def killed_with_short_leases(
+def kill_upgrades_with_short_leases(
     wait: Callable[[], object], url: str, begin: Callable[[FineTuningStore], None], every: int, pooled: bool
 ) -> int:
     galera_lease.LEASE_SECONDS = 0
-    return killed_upgrades(wait, url, begin, every, pooled)
+    return kill_upgrades(wait, url, begin, every, pooled)
 
 
 @pytest.mark.parametrize("begin", [from_nothing, from_the_first])
@@ -247,7 +250,7 @@ def test_an_upgrade_that_is_killed_anywhere_is_finished_by_the_next(
 ) -> None:
     every = request.config.getoption("--kill-every")
 
-    ((times, failure),) = at_once((killed_with_short_leases, (urls[0], begin, every, place.pooled(urls[0]))))
+    ((times, failure),) = at_once((kill_upgrades_with_short_leases, (urls[0], begin, every, place.pooled(urls[0]))))
 
     assert failure is None
     logging.getLogger(__name__).info("killed %d times", times)

@@ -1,4 +1,4 @@
-"""The package as its users get it: built from the tracked files, installed in an environment of its own, used outside the checkout."""
+"""The package as users get it: built from the tracked files, installed in a new environment, used outside the checkout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    """What a program printed. Its complaints are part of the failure if it fails."""
+    """Run a program and return its output. The assertion message includes its errors."""
     done = subprocess.run([*map(str, command)], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -26,7 +26,7 @@ def run(*command: str | Path, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is tracked and of what would be: no caches, no databases, nothing that was built before."""
+    """The path of a copy of all files that are tracked or would be: without caches, databases and build results."""
     copy = tmp_path_factory.mktemp("source")
     for name in run("git", "ls-files", "-coz", "--exclude-standard", folder=CHECKOUT).split("\0"):
         if (CHECKOUT / name).is_file():
@@ -35,23 +35,23 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def built(source: Path, folder: Path, *kind: str) -> Path:
-    """The folder with what was built from the source; the test environment's own hatchling builds it."""
+def build(source: Path, folder: Path, *kind: str) -> Path:
+    """Build distributions into a folder with the hatchling of the test environment. Returns the folder."""
     run(sys.executable, "-m", "build", "--no-isolation", *kind, "--outdir", folder, source, folder=folder.parent)
     return folder
 
 
 @pytest.fixture(scope="module")
 def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that was built from the source itself."""
-    (wheel,) = built(source, tmp_path_factory.mktemp("wheel"), "--wheel").iterdir()
+    """The path of the wheel built directly from the source."""
+    (wheel,) = build(source, tmp_path_factory.mktemp("wheel"), "--wheel").iterdir()
     return wheel
 
 
 @pytest.fixture(scope="module")
 def sdist_and_its_wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The sdist, and the wheel that was built from it."""
-    folder = built(source, tmp_path_factory.mktemp("sdist"))
+    """The paths of the sdist and of the wheel built from it."""
+    folder = build(source, tmp_path_factory.mktemp("sdist"))
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return sdist, wheel
 
@@ -61,7 +61,7 @@ def names_in(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: Path, source: Path) -> None:
+def test_the_wheel_contains_the_package_and_its_migrations_and_nothing_else(wheel: Path, source: Path) -> None:
     names = names_in(wheel)
     package = {name for name in names if ".dist-info/" not in name}
 
@@ -74,7 +74,7 @@ def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: 
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
-def test_the_sdist_holds_the_whole_source_and_makes_the_same_wheel(
+def test_the_sdist_contains_the_whole_source_and_builds_the_same_wheel(
     sdist_and_its_wheel: tuple[Path, Path], wheel: Path, source: Path
 ) -> None:
     sdist, its_wheel = sdist_and_its_wheel
@@ -88,7 +88,7 @@ def test_the_sdist_holds_the_whole_source_and_makes_the_same_wheel(
 
 @dataclass
 class Installed:
-    """The package in an environment of its own: where its code and its migrations should come from."""
+    """The package in a virtual environment: its interpreter, and where code and migrations are expected."""
 
     python: Path
     package: Path
@@ -97,7 +97,7 @@ class Installed:
 
 @pytest.fixture(scope="module", params=["wheel", "editable"])
 def installed(request: pytest.FixtureRequest, source: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel, or the source as its developers have it, installed with the dependencies and without any extra."""
+    """Install the wheel, or the source in editable mode, with dependencies but without extras."""
     folder = tmp_path_factory.mktemp(request.param)
     run(sys.executable, "-m", "venv", folder, folder=folder)
     python = folder / "bin" / "python"
@@ -120,28 +120,28 @@ sys.addaudithook(lambda event, arguments: executed.add(arguments[0].co_filename)
 from sqlalchemy import inspect
 from fine_tuning_store import FineTuningStore
 
-said = {}
+results = {}
 with FineTuningStore.from_url("sqlite:///jobs.db") as store:
     store.schema.upgrade()
     store.schema.downgrade("base")
-    said["at base"] = [inspect(store.engine).get_table_names(), store.schema.current()]
+    results["at base"] = [inspect(store.engine).get_table_names(), store.schema.current()]
     store.schema.upgrade()
-    said["at head"] = store.schema.current() == store.schema.head()
-    said["differences"] = store.schema.check()
+    results["at head"] = store.schema.current() == store.schema.head()
+    results["differences"] = store.schema.check()
     job = store.jobs.create(organization_id="org-1", model="gpt-4o-mini", training_file="file-abc")
-    said["read back"] = store.jobs.get(job.id) == job
-said["executed"] = sorted(executed)
-print(json.dumps(said))
+    results["read back"] = store.jobs.get(job.id) == job
+results["executed"] = sorted(executed)
+print(json.dumps(results))
 """
 
 
-def test_an_installed_package_migrates_and_keeps_a_job_far_from_its_source(installed: Installed, tmp_path: Path) -> None:
-    said: dict[str, Any] = json.loads(run(installed.python, "-I", "-W", "error", "-c", USE, folder=tmp_path))
+def test_an_installed_package_migrates_and_stores_a_job_outside_its_source(installed: Installed, tmp_path: Path) -> None:
+    results: dict[str, Any] = json.loads(run(installed.python, "-I", "-W", "error", "-c", USE, folder=tmp_path))
 
-    assert said["at base"] == [[], None]
-    assert (said["at head"], said["differences"], said["read back"]) == (True, [], True)
+    assert results["at base"] == [[], None]
+    assert (results["at head"], results["differences"], results["read back"]) == (True, [], True)
     assert [path.name for path in tmp_path.iterdir()] == ["jobs.db"]
-    executed = {Path(name) for name in said["executed"]}
+    executed = {Path(name) for name in results["executed"]}
     assert {installed.package / "__init__.py", installed.migrations / "env.py"} < executed
     migrations = {path for path in executed if "migrations" in path.parts}
     assert migrations == {installed.migrations / "env.py", *(installed.migrations / "versions").glob("*.py")}
@@ -157,7 +157,7 @@ config = Config("host_one_history/alembic.ini")
 config.set_main_option("version_locations", f"host_one_history/versions\\n{migrations_path() / 'versions'}")
 getattr(command, sys.argv[1])(config, sys.argv[2])
 """
-AS_A_GUEST = """
+WITH_HOST_VERSION_TABLE = """
 import os
 from fine_tuning_store import FineTuningStore
 
@@ -166,10 +166,10 @@ with FineTuningStore.from_url(os.environ["DATABASE_URL"], host_version_table="al
 """
 
 
-def test_an_application_runs_our_revisions_in_its_own_history(
+def test_an_application_runs_the_stores_revisions_in_its_own_history(
     installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From its alembic.ini where the wheel is installed; from a Config that code makes also in a checkout, which has them elsewhere."""
+    """Use alembic.ini if the wheel is installed. In a checkout the revisions are elsewhere, so that only a Config made in code works."""
     monkeypatch.setenv("DATABASE_URL", "sqlite:///jobs.db")
     shutil.copytree(CHECKOUT / "examples" / "host_one_history", tmp_path / "host_one_history")
     python: tuple[str | Path, ...] = (installed.python, "-I", "-W", "error")
@@ -178,17 +178,17 @@ def test_an_application_runs_our_revisions_in_its_own_history(
 
     for alembic in (in_code, from_ini) if installed.package.parent.name == "site-packages" else (in_code,):
         run(*alembic, "upgrade", "heads", folder=tmp_path)
-        assert run(*python, "-c", AS_A_GUEST, folder=tmp_path) == "True\n"
+        assert run(*python, "-c", WITH_HOST_VERSION_TABLE, folder=tmp_path) == "True\n"
         run(*alembic, "downgrade", "base", folder=tmp_path)
 
 
-def test_without_its_extra_the_command_line_says_how_to_get_it(installed: Installed, tmp_path: Path) -> None:
+def test_without_its_extra_the_command_line_says_how_to_install_it(installed: Installed, tmp_path: Path) -> None:
     done = subprocess.run(
         [installed.python.with_name("fine-tuning-store"), "db", "state"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
-    told = "the command line is an extra: pip install 'fine-tuning-store[cli]'\n"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+    message = "the command line is an extra: pip install 'fine-tuning-store[cli]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
 COST = """
@@ -200,23 +200,23 @@ start = process_time()
 from fine_tuning_store import FineTuningStore
 print(process_time() - start, start - began)
 """
-LATER = """
+MODULES = """
 import sys, fine_tuning_store
 print(*sys.modules)
 """
 
 
-def test_to_import_the_package_costs_little_on_top_of_sqlalchemy(tmp_path: Path) -> None:
-    run(sys.executable, "-c", COST, folder=tmp_path)  # whatever was not compiled yet is now
+def test_importing_the_package_takes_little_more_time_than_importing_sqlalchemy(tmp_path: Path) -> None:
+    run(sys.executable, "-c", COST, folder=tmp_path)  # compiles modules that were not compiled yet
 
     costs = [tuple(map(float, run(sys.executable, "-c", COST, folder=tmp_path).split())) for _ in range(15)]
 
-    ours, sqlalchemys = map(min, zip(*costs, strict=True))  # seconds of this process: what others do at the time is not counted
-    assert ours <= 0.15 * max(1, sqlalchemys / 0.2), costs  # where SQLAlchemy takes longer than 0.2 s the machine is slow or busy
+    package_cost, sqlalchemy_cost = map(min, zip(*costs, strict=True))  # seconds of CPU time of the process
+    assert package_cost <= 0.15 * max(1, sqlalchemy_cost / 0.2), costs  # above 0.2 s for SQLAlchemy, the machine is slow or busy
 
 
-def test_to_import_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_line(tmp_path: Path) -> None:
-    loaded = {name.split(".")[0] for name in run(sys.executable, "-c", LATER, folder=tmp_path).split()}
+def test_importing_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_line(tmp_path: Path) -> None:
+    loaded = {name.split(".")[0] for name in run(sys.executable, "-c", MODULES, folder=tmp_path).split()}
 
     assert {"fine_tuning_store", "sqlalchemy"} < loaded
     assert not loaded & {"alembic", "mako", "typer", "click", "rich", "psycopg", "asyncpg", "pymysql", "aiomysql", "aiosqlite"}

@@ -1,4 +1,4 @@
-"""Behind a PgBouncer that pools transactions, where each transaction may meet another server connection."""
+"""Stores on a PgBouncer that pools transactions, where each transaction may use another server connection."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 @pytest.fixture(scope="module")
 def pooler(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    """A PgBouncer before the PostgreSQL under test."""
+    """The URL of a PgBouncer in front of the PostgreSQL under test."""
     assert isinstance(database, databases.Server)
     with pgbouncer.pooled(database.admin, tmp_path_factory.mktemp("pgbouncer")) as url:
         yield url
 
 
-def behind(pooler: URL, url: str, driver: str = "psycopg") -> URL:
-    """The URL of a database by way of the pooler."""
+def through(pooler: URL, url: str, driver: str = "psycopg") -> URL:
+    """Return the URL of a database through the pooler."""
     return pooler.set(drivername=f"postgresql+{driver}", database=make_url(url).database)
 
 
@@ -43,7 +43,7 @@ def new_job(jobs: Any) -> Any:
 
 
 def steps(id: str) -> list[Callable[[Any], Any]]:
-    """The life of a job, a transaction each, on repositories of either face."""
+    """Return the operations on a job, each in a transaction, for a sync or async repository."""
     return [
         lambda jobs: jobs.enqueue(id),
         lambda jobs: jobs.start(id, message="hello"),
@@ -61,17 +61,17 @@ def assert_all_succeeded(url: str, jobs: int) -> None:
 def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
     failed: list[Exception] = []
 
-    def live(store: FineTuningStore) -> None:
+    def run_jobs(store: FineTuningStore) -> None:
         try:
             for _ in range(4):
                 job = new_job(store.jobs)
                 for step in steps(job.id):
                     step(store.jobs)
-        except Exception as error:  # noqa: BLE001 - the test looks at it
+        except Exception as error:  # noqa: BLE001 - asserted below
             failed.append(error)
 
-    with FineTuningStore.from_url(behind(pooler, url), transaction_pooler=True) as store:
-        threads = [threading.Thread(target=live, args=(store,)) for _ in range(CLIENTS)]
+    with FineTuningStore.from_url(through(pooler, url), transaction_pooler=True) as store:
+        threads = [threading.Thread(target=run_jobs, args=(store,)) for _ in range(CLIENTS)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -84,14 +84,14 @@ def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
 def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) -> None:
     async def run() -> None:
-        async with AsyncFineTuningStore.from_url(behind(pooler, url, driver), transaction_pooler=True) as store:
+        async with AsyncFineTuningStore.from_url(through(pooler, url, driver), transaction_pooler=True) as store:
 
-            async def live() -> None:
+            async def run_jobs() -> None:
                 job = await new_job(store.jobs)
                 for step in steps(job.id):
                     await step(store.jobs)
 
-            await asyncio.gather(*(live() for _ in range(CLIENTS)))
+            await asyncio.gather(*(run_jobs() for _ in range(CLIENTS)))
 
     asyncio.run(run())
     assert_all_succeeded(url, CLIENTS)
@@ -99,7 +99,7 @@ def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) 
 
 @pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db"])
 @pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
-def test_pooled_is_refused_where_it_means_nothing(kind: Any, url: str, database: Database) -> None:
+def test_transaction_pooler_is_refused_on_other_databases(kind: Any, url: str, database: Database) -> None:
     with pytest.raises(InvalidValueError, match="psycopg or asyncpg") as caught:
         kind.from_url(url, transaction_pooler=True)
 

@@ -1,4 +1,4 @@
-"""While a service is deployed, code of two releases works on one database: the schema goes first, the code follows."""
+"""During a rolling deployment, code of two releases works on one database: the schema is upgraded first, then the code."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from tests.support.past_release import LATER_REVISIONS, code_before
 
 pytestmark = pytest.mark.timeout(600)
 
-#: What earlier code does all day, in names that it knows. It stops when it is told to, and prints how often it did it.
-DAY = """
+#: A program for earlier code, with the names it knows. It runs until its stdin is closed, and prints the number of rounds.
+WORK = """
 import sys
 from threading import Event, Thread
 from fine_tuning_store import FineTuningStore, JobError
 
 stop = Event()
-open_store = getattr(FineTuningStore, "from_url", None) or FineTuningStore.connect  # before 0.1 was released, names changed
+open_store = getattr(FineTuningStore, "from_url", None) or FineTuningStore.connect  # renamed before the release of 0.1
 Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 rounds = 0
 with open_store(sys.argv[1]) as store:
     jobs = store.jobs
     requeue = getattr(jobs, "requeue", None) or jobs.give_back
     while rounds < 2 or not stop.is_set():
-        of_this_round = {"round": str(rounds)}
+        metadata = {"round": str(rounds)}
         one, other, third = (
-            jobs.create(organization_id="org-old", model="m", training_file="f", metadata=of_this_round).id for _ in range(3)
+            jobs.create(organization_id="org-old", model="m", training_file="f", metadata=metadata).id for _ in range(3)
         )
-        for move in (jobs.enqueue, jobs.start, jobs.pause, jobs.resume, jobs.start, requeue, jobs.start):
-            move(one)
+        for transition in (jobs.enqueue, jobs.start, jobs.pause, jobs.resume, jobs.start, requeue, jobs.start):
+            transition(one)
         assert jobs.succeed(one, fine_tuned_model="ft:m", result_files=["file-r"]).status == "succeeded"
         jobs.start(other)
         assert jobs.fail(other, JobError(code="c", message="It broke.")).error.code == "c"
         assert jobs.cancel(third).status == "cancelled"
-        assert [job.id for job in jobs.list(metadata=of_this_round, limit=3)] == [third, other, one]
-        assert [job.id for job in jobs.list(metadata=of_this_round, status="failed", organization_id="org-old")] == [other]
+        assert [job.id for job in jobs.list(metadata=metadata, limit=3)] == [third, other, one]
+        assert [job.id for job in jobs.list(metadata=metadata, status="failed", organization_id="org-old")] == [other]
         assert jobs.get(one).result_files == ("file-r",)
         for ended in (one, other, third):
             jobs.delete(ended)
@@ -56,19 +56,19 @@ with open_store(sys.argv[1]) as store:
 print(rounds)
 """
 
-#: Has the contract of earlier code meet tables that today's code has made.
-BY_TODAY = """
+#: A pytest plugin for the contract tests of earlier code: current code creates the tables.
+CURRENT_SCHEMA_PLUGIN = """
 import os, subprocess, sys
 try:
     from tests.support import databases
-except ImportError:  # a release of before tests had folders
+except ImportError:  # a release in which tests had no folders
     from tests import databases
 
-UPGRADE = "import sys, fine_tuning_store as today; today.FineTuningStore.from_url(sys.argv[1]).schema.upgrade()"
-today = os.environ["TODAY"]
-environment = {**os.environ, "PYTHONPATH": today}
+UPGRADE = "import sys, fine_tuning_store as current; current.FineTuningStore.from_url(sys.argv[1]).schema.upgrade()"
+current = os.environ["CURRENT_CODE"]
+environment = {**os.environ, "PYTHONPATH": current}
 assert databases._migrate
-databases._migrate = lambda url: subprocess.run([sys.executable, "-c", UPGRADE, url], check=True, cwd=today, env=environment)
+databases._migrate = lambda url: subprocess.run([sys.executable, "-c", UPGRADE, url], check=True, cwd=current, env=environment)
 """
 CONTRACT = [
     f"tests/{folder}test_{name}.py"
@@ -79,16 +79,16 @@ CONTRACT = [
 
 @pytest.fixture(params=LATER_REVISIONS)
 def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The last code of before each revision."""
+    """The path of the last code before each revision."""
     (tmp_path / "earlier").mkdir()
     return code_before(request.param, tmp_path / "earlier")
 
 
 @contextmanager
-def at_work(code: Path, url: str) -> Iterator[None]:
-    """Other code that works on the database throughout the block, and never fails."""
+def working(code: Path, url: str) -> Iterator[None]:
+    """Run other code on the database during the block, and assert that it never fails."""
     process = subprocess.Popen(
-        [sys.executable, "-c", DAY, url],
+        [sys.executable, "-c", WORK, url],
         cwd=code,
         env={**os.environ, "PYTHONPATH": str(code)},
         stdin=subprocess.PIPE,
@@ -98,40 +98,40 @@ def at_work(code: Path, url: str) -> Iterator[None]:
     )
     with process:
         assert process.stdout is not None
-        begun = process.stdout.readline()
+        first_line = process.stdout.readline()
         try:
             yield
         finally:
-            rounds, complaints = process.communicate(timeout=120)
-    assert (begun, process.returncode) == ("at work\n", 0), complaints
+            rounds, errors = process.communicate(timeout=120)
+    assert (first_line, process.returncode) == ("at work\n", 0), errors
     assert int(rounds) >= 2
 
 
 def revision_before(earlier: Path) -> str:
-    """The revision that earlier code is of."""
+    """Return the head revision of earlier code."""
     return f"fine_tuning_store_{max((earlier / 'migrations' / 'versions').glob('*.py')).name[:4]}"
 
 
-def test_earlier_code_works_while_the_schema_is_upgraded_under_it_and_after(database: Database, earlier: Path) -> None:
+def test_earlier_code_works_during_an_upgrade_of_the_schema_and_afterwards(database: Database, earlier: Path) -> None:
     with database.empty() as url, FineTuningStore.from_url(url) as store:
         store.schema.upgrade(revision_before(earlier))
-        with at_work(earlier, url):
+        with working(earlier, url):
             store.schema.upgrade()
             job = created(store)
-        with at_work(earlier, url):
+        with working(earlier, url):
             store.jobs.start(job.id, message="started")
-            store.events.append(job.id, "beside it")
+            store.events.append(job.id, "concurrently")
 
         assert store.schema.check() == ()
         assert [event.position for event in store.events.list(job.id)] == [2, 1]
         assert [found.id for found in store.jobs.list()] == [job.id]
 
 
-def test_the_contract_of_earlier_code_holds_on_todays_schema(database: Database, earlier: Path) -> None:
-    (earlier / "by_today.py").write_text(BY_TODAY)
+def test_the_contract_tests_of_earlier_code_pass_on_the_current_schema(database: Database, earlier: Path) -> None:
+    (earlier / "current_schema.py").write_text(CURRENT_SCHEMA_PLUGIN)
     files = [name for name in CONTRACT if (earlier / name).exists()]
-    contract = [sys.executable, "-m", "pytest", "-q", "-p", "by_today", "-p", "no:cacheprovider", "-k", database.name, *files]
-    environment = {**os.environ, "PYTHONPATH": str(earlier), "TODAY": str(ROOT), "PGOPTIONS": "-c synchronous_commit=off"}
+    contract = [sys.executable, "-m", "pytest", "-q", "-p", "current_schema", "-p", "no:cacheprovider", "-k", database.name, *files]
+    environment = {**os.environ, "PYTHONPATH": str(earlier), "CURRENT_CODE": str(ROOT), "PGOPTIONS": "-c synchronous_commit=off"}
     done = subprocess.run(contract, cwd=earlier, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
@@ -155,8 +155,8 @@ def downgrade():
 """
 
 
-def future(folder: Path, oldest: int) -> Path:
-    """The migrations of the next release, which code of this number and later may use."""
+def next_release(folder: Path, oldest: int) -> Path:
+    """Write the migrations of the next release, whose schema allows code with the number `oldest` or later."""
     number = SCHEMA_NUMBER + 1
     revision = folder / f"{number:04}_later.py"
     revision.write_text(FUTURE.format(number=number, before=SCHEMA_NUMBER, oldest=oldest))
@@ -164,15 +164,15 @@ def future(folder: Path, oldest: int) -> Path:
     return release_to_come(folder / "release", revision)
 
 
-def test_todays_code_works_on_a_later_schema_that_allows_it(empty_url: str, tmp_path: Path) -> None:
-    release = future(tmp_path, oldest=SCHEMA_NUMBER)
+def test_current_code_works_on_a_later_schema_that_allows_it(empty_url: str, tmp_path: Path) -> None:
+    release = next_release(tmp_path, oldest=SCHEMA_NUMBER)
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
-        with at_work(ROOT, empty_url):
+        with working(ROOT, empty_url):
             alembic(release, empty_url, "upgrade", "head")
-        with FineTuningStore.from_url(empty_url) as opened_later, at_work(ROOT, empty_url):
+        with FineTuningStore.from_url(empty_url) as opened_later, working(ROOT, empty_url):
             opened_later.schema.require_usable()
-            opened_later.schema.upgrade()  # what each start of a service does, also after a rollback of its code
+            opened_later.schema.upgrade()  # as every start of a service does, even after its code was rolled back
             assert opened_later.schema.current() == f"fine_tuning_store_{SCHEMA_NUMBER + 1:04}"
             job = created(opened_later, metadata={"team": "nlp"})
             assert opened_later.jobs.start(job.id, message="started").status == "running"
@@ -183,15 +183,15 @@ def test_todays_code_works_on_a_later_schema_that_allows_it(empty_url: str, tmp_
         assert store.jobs.get(job.id).status == "running"
 
 
-def test_todays_code_refuses_a_later_schema_that_does_not_allow_it_and_says_both_numbers(empty_url: str, tmp_path: Path) -> None:
-    alembic(future(tmp_path, oldest=SCHEMA_NUMBER + 1), empty_url, "upgrade", "head")
+def test_current_code_refuses_a_later_schema_that_does_not_allow_it_and_names_both_numbers(empty_url: str, tmp_path: Path) -> None:
+    alembic(next_release(tmp_path, oldest=SCHEMA_NUMBER + 1), empty_url, "upgrade", "head")
     with FineTuningStore.from_url(empty_url) as store:
         for refused in (store.schema.require_usable, store.schema.upgrade, store.jobs.list):
             with pytest.raises(SchemaVersionError, match=rf"{SCHEMA_NUMBER + 1}.*{SCHEMA_NUMBER}"):
                 refused()
 
 
-def test_todays_code_refuses_an_earlier_schema_and_says_both_numbers(empty_url: str) -> None:
+def test_current_code_refuses_an_earlier_schema_and_names_both_numbers(empty_url: str) -> None:
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade("fine_tuning_store_0001")
         with pytest.raises(SchemaVersionError, match=rf"1.*{SCHEMA_NUMBER}"):

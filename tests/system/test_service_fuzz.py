@@ -1,4 +1,4 @@
-"""Hundreds of requests that no client would send, to the example service as a running process."""
+"""Fuzz the example service as a running process with hundreds of requests that no client would send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.domain.job_validation import JobRequest
 from tests.support.databases import Database
-from tests.support.service import KEYS, Answer, Service, running
+from tests.support.service import KEYS, Response, Service, running
 from tests.support.strategies import FRACTIONS, WHOLE, broken_values, json_values, mutations, texts
 
 METHODS = ("GET", "GET", "GET", "POST", "POST", "POST", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "NONSENSE")
@@ -29,7 +29,7 @@ class Target:
 
     service: Service
     ids: Mapping[str, str]
-    """What stands for `{job}` and the like in a path or query, which are drawn before there are any."""
+    """Values of the placeholders `<job>` etc. in paths and queries, which are drawn before the rows exist."""
 
     def filled_in(self, text: str) -> str:
         for name, id in self.ids.items():
@@ -61,7 +61,7 @@ words = st.sampled_from([*IDS, *ODD]) | texts(300).map(percent_encoded)
 
 @st.composite
 def paths(draw: st.DrawFn) -> str:
-    """Paths of the service, with something in the place of each id, and now and then of a name."""
+    """Paths of the service with arbitrary ids, and sometimes an arbitrary name."""
     job = f"/v1/fine_tuning/jobs/{draw(st.just('<job>') | words)}"
     model = f"/v1/fine_tuning/checkpoints/{draw(st.just('<model>') | words)}/permissions"
     known = ["/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs", job, model, f"{model}/{draw(words)}"]
@@ -79,11 +79,11 @@ queries = st.lists(st.tuples(names.map(quote_plus) | words, values.map(lambda va
 
 @st.composite
 def create_requests(draw: st.DrawFn) -> Any:
-    """Requests for a job in which some member, at the top or deep inside, is not what it should be."""
+    """Requests for a job with an invalid member, at the top level or nested."""
     type = draw(st.sampled_from(["supervised", "dpo", "reinforcement"]))
     hyperparameters = draw(st.dictionaries(st.sampled_from([*WHOLE, *FRACTIONS, "reasoning_effort", "odd"]), broken_values(), max_size=2))
     members = {"hyperparameters": hyperparameters, draw(st.sampled_from(["grader", "response_format", "odd"])): draw(broken_values())}
-    inside: dict[str, Any] = draw(
+    invalid: dict[str, Any] = draw(
         st.sampled_from(
             [
                 {"hyperparameters": hyperparameters},
@@ -95,22 +95,22 @@ def create_requests(draw: st.DrawFn) -> Any:
         )
     )
     recorded = {name: value for name, value in draw(mutations("jobs")).items() if name in JobRequest.__annotations__}
-    return draw(st.sampled_from([{**REQUEST, **inside}, recorded, {"project_ids": draw(broken_values())}]))
+    return draw(st.sampled_from([{**REQUEST, **invalid}, recorded, {"project_ids": draw(broken_values())}]))
 
 
-def written(value: Any, *, ascii: bool) -> bytes:
-    """JSON, as far as the value allows; what is left over (NaN, lone surrogates, bytes) breaks it."""
+def encoded(value: Any, *, ascii: bool) -> bytes:
+    """Encode a value as JSON. NaN and lone surrogates result in invalid JSON, bytes in their repr."""
     return json.dumps(value, ensure_ascii=ascii, default=repr).encode("utf-8", "surrogatepass")
 
 
-#: Bytes, and how often they are sent.
+#: Bytes, and how often they are repeated.
 RAW = [(piece, 1) for piece in (b"", b"{", b"\0", b"\xff\xfe\xfd", b"null")]
-RAW += [(b"[", 50_000), (b'{"a":', 10_000), (b"9", 5000)]  # a body that is longer meets a closed door where nobody reads it
+RAW += [(b"[", 50_000), (b'{"a":', 10_000), (b"9", 5000)]  # the server may close the connection while a longer body is sent
 bodies = (
     st.none()
     | st.sampled_from(RAW)
     | st.tuples(st.binary(max_size=50), st.just(1))
-    | st.tuples(st.builds(written, create_requests() | json_values(), ascii=st.booleans()), st.just(1))
+    | st.tuples(st.builds(encoded, create_requests() | json_values(), ascii=st.booleans()), st.just(1))
 )
 header_values = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_categories=["Cc"]), max_size=30)
 headers = st.dictionaries(
@@ -120,15 +120,15 @@ headers = st.dictionaries(
 ) | header_values.map(lambda value: {"Authorization": value})
 
 
-def assert_proper(answer: Answer, method: str) -> None:
-    """No answer blames the service, and each error says so in the shape of the API."""
-    assert answer.status < 500
-    if answer.status < 400 or method == "HEAD":
+def assert_proper(response: Response, method: str) -> None:
+    """Assert that the response is no server error, and that an error has the format of the API."""
+    assert response.status < 500
+    if response.status < 400 or method == "HEAD":
         return
-    assert answer.content_type == "application/json"
-    answered = json.loads(answer.body)
-    assert list(answered) == ["error"]
-    error = answered["error"]
+    assert response.content_type == "application/json"
+    payload = json.loads(response.body)
+    assert list(payload) == ["error"]
+    error = payload["error"]
     assert sorted(error) == ["code", "message", "param", "type"]
     assert isinstance(error["message"], str)
     assert error["message"]
@@ -149,4 +149,4 @@ def test_no_request_gets_a_server_error(
 @settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(request=create_requests(), ascii=st.booleans())
 def test_no_create_request_gets_a_server_error(target: Target, *, request: Any, ascii: bool) -> None:
-    assert_proper(target.service.request("POST", "/v1/fine_tuning/jobs", written(request, ascii=ascii)), "POST")
+    assert_proper(target.service.request("POST", "/v1/fine_tuning/jobs", encoded(request, ascii=ascii)), "POST")

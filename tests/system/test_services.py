@@ -1,4 +1,4 @@
-"""The example service as several processes on one database."""
+"""The example service, run as several processes on one database."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def test_two_services_started_at_once_on_an_empty_database_share_its_jobs(empty_
 
         for client, id in itertools.product((one, two), made):
             assert finished(client, id).status == "succeeded"
-            told = messages(client, id)
-            assert len(told) == len(set(told)) == 6, told
+            texts = messages(client, id)
+            assert len(texts) == len(set(texts)) == 6, texts
             assert len(client.fine_tuning.jobs.checkpoints.list(id).data) == 1

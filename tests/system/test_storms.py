@@ -1,4 +1,4 @@
-"""Many processes that start at once, on nothing and on what an earlier release has left: one migrates, and all of them work."""
+"""Many processes start at once, on an empty database or one of an earlier release: one migrates, and all of them work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.parallel import at_once
 
 PROCESSES = 8
-#: As little as 0001 asks of a job.
+#: Inserts only the columns that 0001 requires.
 JOB = text(
     "INSERT INTO fine_tuning_jobs (id, organization_id, created_at, status, model, training_file) "
     "VALUES ('ftjob-old', 'org-1', 1700000000, 'running', 'm', 'f')"
@@ -24,7 +24,7 @@ NEW: dict[str, Any] = {"organization_id": "org-1", "model": "m", "training_file"
 
 
 def start(wait: Callable[[], object], url: str, *pooled: bool) -> str | None:
-    """What a service does when it starts."""
+    """Start a service: migrate and create a job."""
     with FineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
         wait()
         store.schema.upgrade()
@@ -33,7 +33,7 @@ def start(wait: Callable[[], object], url: str, *pooled: bool) -> str | None:
 
 
 def start_async(wait: Callable[[], object], url: str, *pooled: bool) -> str | None:
-    """The same of an async one."""
+    """Start an async service: migrate and create a job."""
 
     async def run() -> str | None:
         async with AsyncFineTuningStore.from_url(url, transaction_pooler=any(pooled)) as store:
@@ -46,11 +46,11 @@ def start_async(wait: Callable[[], object], url: str, *pooled: bool) -> str | No
 
 
 def from_nothing(store: FineTuningStore) -> None:
-    """An empty database."""
+    """Start from an empty database."""
 
 
 def from_the_first_release(store: FineTuningStore) -> None:
-    """A database of the first release with a job in it."""
+    """Start from a database of the first release with a stored job."""
     store.schema.upgrade("fine_tuning_store_0001")
     with store.engine.begin() as connection:
         connection.execute(JOB)

@@ -1,4 +1,4 @@
-"""What a user writes against both faces, and the types that the checker must see. Checked, never run."""
+"""User code for the sync and async API, and the types that a type checker must infer. Checked, never executed."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
@@ -43,7 +43,7 @@ def sync(store: FineTuningStore, session: Session, connection: Connection) -> No
     assert_type(FineTuningJobRepository(connection, organization_id="org-1").get(job.id), FineTuningJob)
 
 
-async def awaited(engine: AsyncEngine, session: AsyncSession, connection: AsyncConnection) -> None:
+async def async_(engine: AsyncEngine, session: AsyncSession, connection: AsyncConnection) -> None:
     async with AsyncFineTuningStore.from_url("postgresql://") as store:
         assert_type(store, AsyncFineTuningStore)
         assert_type(store.engine, AsyncEngine)

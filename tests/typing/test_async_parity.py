@@ -1,4 +1,4 @@
-"""The async face has every name, argument and answer of the sync one, and a user's type checker sees them."""
+"""The async API has the same names, arguments and results as the sync API, and type checkers infer them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (CheckpointPermissionRepository, AsyncCheckpointPermissionRepository),
     (Schema, AsyncSchema),
 ]
-#: What differs in more than being awaited.
+#: Methods that return an async iterator instead of an awaitable.
 ITERATED = {(FineTuningJobRepository, "iterate")}
 
 
@@ -43,9 +43,9 @@ def public(kind: type[Any]) -> set[str]:
     return {name for name in dir(kind) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize(("sync", "awaited"), PAIRS)
-def test_both_faces_have_the_same_methods(sync: type[Any], awaited: type[Any]) -> None:
-    assert public(awaited) == public(sync)
+@pytest.mark.parametrize(("sync", "async_"), PAIRS)
+def test_sync_and_async_classes_have_the_same_methods(sync: type[Any], async_: type[Any]) -> None:
+    assert public(async_) == public(sync)
 
 
 def test_both_stores_and_both_units_have_the_same_members() -> None:
@@ -53,32 +53,32 @@ def test_both_stores_and_both_units_have_the_same_members() -> None:
     assert public(AsyncUnitOfWork) == public(UnitOfWork) == {"jobs", "events", "checkpoints", "checkpoint_permissions", "connection"}
 
 
-@pytest.mark.parametrize(("sync", "awaited", "name"), [(sync, awaited, name) for sync, awaited in PAIRS for name in sorted(public(sync))])
-def test_a_method_takes_and_returns_the_same_sync_and_async(sync: type[Any], awaited: type[Any], name: str) -> None:
-    ours, theirs = getattr(sync, name), getattr(awaited, name)
-    expected, found = inspect.signature(ours), inspect.signature(theirs)
+@pytest.mark.parametrize(("sync", "async_", "name"), [(sync, async_, name) for sync, async_ in PAIRS for name in sorted(public(sync))])
+def test_a_method_takes_and_returns_the_same_sync_and_async(sync: type[Any], async_: type[Any], name: str) -> None:
+    sync_method, async_method = getattr(sync, name), getattr(async_, name)
+    expected, found = inspect.signature(sync_method), inspect.signature(async_method)
 
     assert list(found.parameters.values()) == list(expected.parameters.values())
-    assert theirs.__doc__
+    assert async_method.__doc__
     if (sync, name) in ITERATED:
-        (row,) = get_args(get_type_hints(ours)["return"])
-        answer = get_type_hints(theirs)["return"]
-        assert (get_origin(answer), get_args(answer)) == (AsyncIterator, (row,))
-        assert get_origin(get_type_hints(ours)["return"]) is Iterator
+        (row,) = get_args(get_type_hints(sync_method)["return"])
+        returned = get_type_hints(async_method)["return"]
+        assert (get_origin(returned), get_args(returned)) == (AsyncIterator, (row,))
+        assert get_origin(get_type_hints(sync_method)["return"]) is Iterator
     else:
-        assert inspect.iscoroutinefunction(theirs)
+        assert inspect.iscoroutinefunction(async_method)
         assert found.return_annotation == expected.return_annotation
 
 
 @pytest.mark.parametrize("name", ["from_url", "for_organization", "close", "run_in_transaction", "begin", "__init__"])
-def test_a_store_takes_the_same_arguments_on_both_faces(name: str) -> None:
+def test_sync_and_async_stores_take_the_same_arguments(name: str) -> None:
     expected, found = (inspect.signature(getattr(kind, name)).parameters for kind in (FineTuningStore, AsyncFineTuningStore))
 
     assert list(found) == list(expected)
     assert [(each.kind, each.default) for each in found.values()] == [(each.kind, each.default) for each in expected.values()]
 
 
-@pytest.mark.slow  # .ci/run has mypy look at these files as well
+@pytest.mark.slow  # .ci/run checks these files with mypy, too
 def test_a_users_type_checker_sees_the_exact_types_and_finds_wrong_arguments() -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "tests/typing/right.py", "tests/typing/wrong.py"]
 

@@ -1,4 +1,4 @@
-"""What a user's checker must refuse: an ignored error that is not found is an error itself. Checked, never run."""
+"""User code that a type checker must reject: an unused `type: ignore` is an error itself. Checked, never executed."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -9,10 +9,10 @@ async def work(unit: UnitOfWork) -> None:
     unit.jobs.get("ftjob-1")
 
 
-async def awaited(store: AsyncFineTuningStore, engine: AsyncEngine) -> None:
+async def async_(store: AsyncFineTuningStore, engine: AsyncEngine) -> None:
     await store.jobs.get(1)  # type: ignore[arg-type]
     await store.jobs.get()  # type: ignore[call-arg]
-    await store.jobs.list(colour="red")  # type: ignore[call-arg]
+    await store.jobs.list(color="red")  # type: ignore[call-arg]
     await store.jobs.list(limit="many")  # type: ignore[arg-type]
     await store.jobs.iterate()  # type: ignore[misc]
     await store.run_in_transaction(work)  # type: ignore[arg-type]
