@@ -293,6 +293,7 @@ def test_errors_survive_pickling() -> None:
         InvalidValueError("limit", 0, "must be positive"),
         SchemaVersionError(None, 1),
         SchemaVersionError(3, 1, 2),
+        SchemaVersionError(1, 2, None, None, True),
     ):
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
