@@ -5,10 +5,12 @@ With the driver's defaults, eight concurrent writers lose every tenth read-modif
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import DBAPIError
@@ -152,31 +154,32 @@ def _cursor(dbapi_connection: Any, *, is_async: bool) -> Any:
 
 
 def _open_read_only(dialect: Dialect, _: object, arguments: list[str], options: dict[str, Any]) -> Any:
-    """Return a connection that cannot write, and that has read the file once: SQLite opens it lazily."""
+    """Return a connection that cannot write. It has read the file once, because SQLite opens what is beside it only then."""
     (name,) = arguments
-    uri = name if options.get("uri") else Path(name).as_uri()
+    path, uri = (Path(unquote(urlsplit(name).path)), name) if options.get("uri") else (Path(name), Path(name).as_uri())
+    # Asked before: the thread of aiosqlite outlives its loop if it cannot open its file.
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise DatabaseUnreachableError(
+            f"cannot read {str(path)!r}: there is no such file, or this process may not read it (read_only=True never creates a file)"
+        )
     uri += f"{'&' if '?' in uri else '?'}mode=ro"  # of several modes the last one applies
-    dbapi_connection: Any = None
+    dbapi_connection: Any = dialect.connect(uri, **{**options, "uri": True})
     try:
-        dbapi_connection = dialect.connect(uri, **{**options, "uri": True})
         cursor = _cursor(dbapi_connection, is_async=dialect.is_async)
         cursor.execute("PRAGMA query_only=ON")
         cursor.execute("PRAGMA schema_version")
         cursor.close()
     except Exception as error:  # the driver's, whose module is not imported for this function alone
-        if dbapi_connection is not None:
-            dbapi_connection.close()
-        reason = _why_unreadable(SQLITE.error_code(error) or "", has_opened=dbapi_connection is not None)
+        dbapi_connection.close()
+        reason = _why_unreadable(SQLITE.error_code(error) or "")
         if reason is None:
             raise
-        raise DatabaseUnreachableError(f"cannot read {name!r}: {reason}") from error
+        raise DatabaseUnreachableError(f"cannot read {str(path)!r}: {reason}") from error
     return dbapi_connection
 
 
-def _why_unreadable(code: str, *, has_opened: bool) -> str | None:
-    """Return why SQLite cannot read a file with `mode=ro`, and what to do; None for other errors."""
-    if not has_opened:
-        return "there is no such file, or this process may not read it (read_only=True never creates a file)"
+def _why_unreadable(code: str) -> str | None:
+    """Return why SQLite cannot read an existing file with `mode=ro`, and what to do; None for other errors."""
     if code == "SQLITE_READONLY_ROLLBACK":
         return (
             "a process was killed while it wrote. Open the file once without read_only=True, so that SQLite undoes what was not committed"
