@@ -170,6 +170,7 @@ def test_a_writer_that_was_killed_in_another_journal_mode_has_to_be_undone_first
         assert len(reader.jobs.list()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wal", [True, False])
 def test_a_file_is_read_while_another_process_writes(tmp_path: Path, wal: bool) -> None:
     path = migrated(tmp_path / "jobs.db", wal=wal)
