@@ -141,6 +141,20 @@ class UnitEndedError(FineTuningStoreError):
         )
 
 
+class ReadOnlyStoreError(FineTuningStoreError):
+    """A store that was opened with `read_only=True` was called to write. Nothing was sent to the database."""
+
+    def __str__(self) -> str:
+        return "this store was opened with read_only=True: write through another store, for a replica through one on its primary"
+
+
+class DatabaseUnreachableError(FineTuningStoreError):
+    """The command line cannot connect to its database, or a read-only store cannot read its SQLite file. The message says what to do.
+
+    Other errors of connecting are the driver's.
+    """
+
+
 class UnsupportedDatabaseError(FineTuningStoreError):
     """The URL or engine names a database or a driver that is not supported, or not by this call. The message says what is."""
 
@@ -161,14 +175,23 @@ class SchemaVersionError(FineTuningStoreError):
         needed: The schema number that this release was written for.
         oldest_code: The oldest release, by its schema number, that may use the tables, if this one is older.
         host_version_table: The version table of the application whose migrations make the tables, None if the store makes them.
+        read_only: True if the store is read-only, so that it cannot migrate the tables.
     """
 
-    def __init__(self, found: int | None, needed: int, oldest_code: int | None = None, host_version_table: str | None = None) -> None:
-        super().__init__(found, needed, oldest_code, host_version_table)
+    def __init__(
+        self,
+        found: int | None,
+        needed: int,
+        oldest_code: int | None = None,
+        host_version_table: str | None = None,
+        read_only: bool = False,  # noqa: FBT002 - positional, as all arguments of errors, which pickle passes
+    ) -> None:
+        super().__init__(found, needed, oldest_code, host_version_table, read_only)
         self.found = found
         self.needed = needed
         self.oldest_code = oldest_code
         self.host_version_table = host_version_table
+        self.read_only = read_only
 
     def __str__(self) -> str:
         if self.oldest_code is not None:
@@ -177,10 +200,12 @@ class SchemaVersionError(FineTuningStoreError):
                 f"schema {self.needed}: install a newer fine-tuning-store"
             )
         state = "has no fine-tuning tables yet" if self.found is None else f"is at schema {self.found}"
-        if self.host_version_table is None:
-            act = "call store.schema.upgrade() or run 'fine-tuning-store db upgrade'"
-        else:
+        if self.host_version_table is not None:
             act = f"run 'alembic upgrade heads' in the application whose history is in {self.host_version_table!r}"
+        elif self.read_only:
+            act = "run 'fine-tuning-store db upgrade' on a database that accepts writes, for a replica on its primary"
+        else:
+            act = "call store.schema.upgrade() or run 'fine-tuning-store db upgrade'"
         return f"the database {state} and this code needs schema {self.needed}: {act}"
 
 

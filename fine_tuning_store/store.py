@@ -99,11 +99,18 @@ class FineTuningStore(_Repositories):
 
     @classmethod
     def _open(
-        cls, engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None, *, owns_engine: bool
+        cls,
+        engine: Engine,
+        clock: Callable[[], float],
+        schema: str | None,
+        host_version_table: str | None,
+        *,
+        owns_engine: bool,
+        read_only: bool = False,
     ) -> Self:
         """Return a store on an engine of either kind. On an async one its methods must be called in a greenlet of SQLAlchemy."""
         store = cls.__new__(cls)
-        transactions = _transactions_on(engine, clock, schema, host_version_table, owns_engine=owns_engine)
+        transactions = _transactions_on(engine, clock, schema, host_version_table, owns_engine=owns_engine, read_only=read_only)
         store._bind(transactions, schema, host_version_table)
         return store
 
@@ -116,6 +123,7 @@ class FineTuningStore(_Repositories):
         schema: str | None = None,
         host_version_table: str | None = None,
         transaction_pooler: bool = False,
+        read_only: bool = False,
     ) -> Self:
         """Open a store on the database of a URL. It connects on first use.
 
@@ -125,19 +133,22 @@ class FineTuningStore(_Repositories):
             schema: As in the constructor.
             host_version_table: As in the constructor.
             transaction_pooler: True if a PgBouncer in transaction mode is between this process and PostgreSQL.
+            read_only: True for a store that only reads, for example on a standby, a read replica or a SQLite file of another process.
+                Its methods that write raise ReadOnlyStoreError.
 
         Raises:
-            UnsupportedDatabaseError: The database or the driver is not supported, or the driver is asynchronous.
+            UnsupportedDatabaseError: The database or the driver is not supported, or the driver is asynchronous, or a SQLite database
+                in memory would be read-only.
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """
-        engine = engines.connect(url, transaction_pooler=transaction_pooler)
-        return cls._open(engine, clock, schema, host_version_table, owns_engine=True)
+        engine = engines.connect(url, transaction_pooler=transaction_pooler, read_only=read_only)
+        return cls._open(engine, clock, schema, host_version_table, owns_engine=True, read_only=read_only)
 
     @property
     def schema(self) -> Schema:
         """The migrations of this database."""
-        return Schema(self._transactions.engine, *self._names)
+        return Schema(self._transactions.engine, *self._names, read_only=self._transactions.read_only)
 
     @cached_property
     def engine(self) -> Engine:
@@ -173,7 +184,7 @@ class FineTuningStore(_Repositories):
             transaction.require_unfailed()
             return result
 
-        return self._transactions.write(work)
+        return self._transactions.run(work)
 
     def for_organization(self, organization_id: str) -> Self:
         """Return a view of this store that is restricted to one organization. It shares the engine.
@@ -204,18 +215,25 @@ class FineTuningStore(_Repositories):
 
     def __repr__(self) -> str:
         scope = "" if self.organization_id is None else f", organization_id={self.organization_id!r}"
-        return f"{type(self).__name__}({engines.shown(self._transactions.engine.url)!r}{scope})"
+        mode = ", read_only=True" if self._transactions.read_only else ""
+        return f"{type(self).__name__}({engines.shown(self._transactions.engine.url)!r}{scope}{mode})"
 
 
 def _transactions_on(
-    engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None, *, owns_engine: bool = False
+    engine: Engine,
+    clock: Callable[[], float],
+    schema: str | None,
+    host_version_table: str | None,
+    *,
+    owns_engine: bool = False,
+    read_only: bool = False,
 ) -> EngineTransactions:
     """Return the transactions of a store on an engine."""
     schema = checked_schema(schema, engine.dialect)
     host_version_table = checked_host_version_table(host_version_table)
 
     def require(connection: Connection) -> None:
-        require_usable(connection, schema, host_version_table)
+        require_usable(connection, schema, host_version_table, read_only=read_only)
 
     return EngineTransactions(
         engine,
@@ -223,4 +241,5 @@ def _transactions_on(
         clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
         options=options_of(schema),
         owns_engine=owns_engine,
+        read_only=read_only,
     )

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
-from fine_tuning_store.errors import UnitAlreadyOpenError, UnitEndedError
+from fine_tuning_store.errors import ReadOnlyStoreError, UnitAlreadyOpenError, UnitEndedError
 from fine_tuning_store.sql.dialects import Database, database_for
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import within_organization
@@ -57,7 +57,10 @@ class TransactionSource(Protocol):
         """Run work that only reads."""
 
     def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:
-        """Run work that writes, in one transaction. With `flush`, what a host's Session has pending is written first."""
+        """Run work that writes, in one transaction. With `flush`, what a host's Session has pending is written first.
+
+        Raises ReadOnlyStoreError in a read-only store.
+        """
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class Transaction:
     organization_id: str | None = None
     clock: Clock = SYSTEM_CLOCK
     options: Mapping[str, Any] | None = None  #: execution options of each statement: those of the connection are its host's
+    read_only: bool = False
     lost: DBAPIError | None = None  #: the error with which the database undid the transaction in favor of another one
     has_ended: bool = False  #: True after the block of a unit of work
 
@@ -108,6 +112,8 @@ class Transaction:
         """Join this transaction. What the work reads stays true until it writes, also on a host's SQLite engine with default settings."""
         if self.has_ended:
             raise UnitEndedError
+        if self.read_only:
+            raise ReadOnlyStoreError
         self.database.begin_write_in_host(self.connection)
         return work(self)
 
@@ -155,6 +161,8 @@ class EngineTransactions:
     options: Mapping[str, Any] | None = None
     owns_engine: bool = False
     """True for an engine made from a URL. The listeners of a host's engine may rely on its transactions."""
+    read_only: bool = False
+    """True for a read-only store: its units of work read, and nothing writes."""
     database: Database = field(init=False)
     _readers: Engine = field(init=False, repr=False)
     """The engine with the options of transactions that only read."""
@@ -169,8 +177,14 @@ class EngineTransactions:
         return retry(lambda: self._read(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=True)
 
     def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - an engine has nothing pending
+        """Run work that writes in a transaction, as `run` does. Raises ReadOnlyStoreError in a read-only store."""
+        if self.read_only:
+            raise ReadOnlyStoreError
+        return self.run(work)
+
+    def run(self, work: Callable[[Transaction], T]) -> T:
         """Run work in a transaction, which is retried as a whole, COMMIT included, if it lost to another one."""
-        return retry(lambda: self._write(work), self.database, is_async=self.engine.dialect.is_async)
+        return retry(lambda: self._run(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=self.read_only)
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._guard(), self._readers.connect() as connection:
@@ -187,7 +201,7 @@ class EngineTransactions:
                 if not connection.invalidated:
                     driver.autocommit = before
 
-    def _write(self, work: Callable[[Transaction], T]) -> T:
+    def _run(self, work: Callable[[Transaction], T]) -> T:
         with self.begin() as transaction:
             return work(transaction)
 
@@ -198,7 +212,7 @@ class EngineTransactions:
             transaction = self._transaction(connection)
             try:
                 with connection.begin() as begun:
-                    self.database.begin_write(connection)
+                    (self.database.begin if self.read_only else self.database.begin_write)(connection)
                     yield transaction
                     if not begun.is_active:
                         raise UnitEndedError
@@ -212,7 +226,7 @@ class EngineTransactions:
             self.require_usable(connection)
             connection.commit()  # ends what the check began
             self._state.is_usable = True
-        return Transaction(connection, self.database, self.organization_id, self.clock, self.options)
+        return Transaction(connection, self.database, self.organization_id, self.clock, self.options, self.read_only)
 
     def _guard(self) -> ReentrancyGuard:
         return ReentrancyGuard(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())

@@ -127,6 +127,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
         schema: str | None = None,
         host_version_table: str | None = None,
         transaction_pooler: bool = False,
+        read_only: bool = False,
     ) -> Self:
         """Open a store on the database of a URL. It connects on first use.
 
@@ -136,15 +137,18 @@ class AsyncFineTuningStore(_AsyncRepositories):
             schema: As in the constructor.
             host_version_table: As in the constructor.
             transaction_pooler: True if a PgBouncer in transaction mode is between this process and PostgreSQL.
+            read_only: True for a store that only reads, for example on a standby, a read replica or a SQLite file of another process.
+                Its methods that write raise ReadOnlyStoreError.
 
         Raises:
-            UnsupportedDatabaseError: The database or the driver is not supported, or the driver is synchronous.
+            UnsupportedDatabaseError: The database or the driver is not supported, or the driver is synchronous, or a SQLite database
+                in memory would be read-only.
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """
-        engine = engines.connect_async(url, transaction_pooler=transaction_pooler).sync_engine
+        engine = engines.connect_async(url, transaction_pooler=transaction_pooler, read_only=read_only).sync_engine
         store = cls.__new__(cls)
-        store._bind(FineTuningStore._open(engine, clock, schema, host_version_table, owns_engine=True))
+        store._bind(FineTuningStore._open(engine, clock, schema, host_version_table, owns_engine=True, read_only=read_only))
         return store
 
     @property
@@ -192,7 +196,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
             transaction.require_unfailed()
             return value
 
-        return await greenlet_spawn(self._sync._transactions.write, work)
+        return await greenlet_spawn(self._sync._transactions.run, work)
 
     def for_organization(self, organization_id: str) -> Self:
         """Return a view of this store that is restricted to one organization. It shares the engine.

@@ -10,16 +10,12 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store.errors import FineTuningStoreError
+from fine_tuning_store.errors import DatabaseUnreachableError
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql.dialects import database_for, driver_exception
 from fine_tuning_store.sql.engine import connect, connect_either, shown
 
 T = TypeVar("T")
-
-
-class DatabaseUnreachableError(FineTuningStoreError):
-    """The database of the URL could not be connected to."""
 
 
 def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, host_version_table: str | None, *, connects: bool = True) -> T:

@@ -184,9 +184,10 @@ def _show(found: SchemaState, url: str) -> None:
             "schema of the database": found.schema_number or "none",
             "oldest code that may use it": found.oldest_code_number or "none",
             "schema of this release": found.code_number,
+            "read-only": "yes" if found.is_read_only else "no",
         }
     )
     for problem in found.problems:
         output.write_line(str(problem), "yellow")
     if found.command is not None:
-        output.write_line(f"next: {found.command}", "bold")
+        output.write_line(f"next{', on the primary' if found.is_read_only else ''}: {found.command}", "bold")

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, inspect, select, text
 
-from fine_tuning_store.errors import SchemaConflictError, SchemaVersionError
+from fine_tuning_store.errors import ReadOnlyStoreError, SchemaConflictError, SchemaVersionError
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import SCHEMA_NUMBER
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility, jobs
@@ -24,15 +24,17 @@ class Numbers(NamedTuple):
     oldest_code_number: int  #: the schema number of the oldest code that may use the tables
 
 
-def require_usable(connection: Connection, schema: str | None = None, host_version_table: str | None = None) -> None:
+def require_usable(
+    connection: Connection, schema: str | None = None, host_version_table: str | None = None, *, read_only: bool = False
+) -> None:
     """Raise SchemaVersionError unless this release may use the tables: they are current, or newer and declared compatible."""
     found = read_numbers(connection, schema)
     if found is None:
-        raise SchemaVersionError(None, SCHEMA_NUMBER, None, host_version_table)
+        raise SchemaVersionError(None, SCHEMA_NUMBER, None, host_version_table, read_only)
     if found.oldest_code_number > SCHEMA_NUMBER:
-        raise SchemaVersionError(found.schema_number, SCHEMA_NUMBER, found.oldest_code_number, host_version_table)
+        raise SchemaVersionError(found.schema_number, SCHEMA_NUMBER, found.oldest_code_number, host_version_table, read_only)
     if found.schema_number < SCHEMA_NUMBER:
-        raise SchemaVersionError(found.schema_number, SCHEMA_NUMBER, None, host_version_table)
+        raise SchemaVersionError(found.schema_number, SCHEMA_NUMBER, None, host_version_table, read_only)
 
 
 def read_numbers(connection: Connection, schema: str | None) -> Numbers | None:
@@ -41,6 +43,12 @@ def read_numbers(connection: Connection, schema: str | None) -> Numbers | None:
         return None
     row = connection.execute(COMPATIBILITY, execution_options=options_of(schema)).one_or_none()
     return None if row is None else Numbers(row.schema_number, row.oldest_code_number)
+
+
+def refuse_read_only_store(*, read_only: bool) -> None:
+    """Raise ReadOnlyStoreError if the store is read-only, also if there is nothing to migrate."""
+    if read_only:
+        raise ReadOnlyStoreError
 
 
 def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, delete, insert, inspect
 from fine_tuning_store.errors import EngineConfigurationError, InvalidValueError, SchemaConflictError, SchemaVersionError
 from fine_tuning_store.schema import revisions
 from fine_tuning_store.schema.catalog import SchemaDifference, differences
-from fine_tuning_store.schema.checks import read_numbers, refuse_tables_elsewhere, require_usable
+from fine_tuning_store.schema.checks import read_numbers, refuse_read_only_store, refuse_tables_elsewhere, require_usable
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.locks import alembic_lock
 from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER
@@ -33,7 +33,9 @@ _logger = logging.getLogger(__name__)
 class Schema:
     """The migrations of a store's database. Each call uses a connection of its own; one that migrated is closed afterwards."""
 
-    def __init__(self, engine: Engine, schema: str | None = None, host_version_table: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, schema: str | None = None, host_version_table: str | None = None, *, read_only: bool = False
+    ) -> None:
         if None in (engine.get_execution_options().get("schema_translate_map") or {}):
             raise EngineConfigurationError(
                 "this engine translates the default schema (schema_translate_map): use one that does not, and give the store its schema="
@@ -42,6 +44,7 @@ class Schema:
         self._schema = checked_schema(schema, engine.dialect)
         self._host_version_table = checked_host_version_table(host_version_table)
         self._support = support_for(engine.dialect)
+        self._read_only = read_only
 
     def upgrade(self, revision: str = "head", *, lock_timeout: float = LOCK_SECONDS, create_schema: bool = False) -> None:
         """Upgrade to a revision. Safe to repeat, and safe when many processes call it at once: one migrates, the others wait.
@@ -60,7 +63,9 @@ class Schema:
                 not know; or there is something to do, and the history is an application's (`host_version_table`).
             SchemaVersionError: The tables are a newer release's, and this one may not use them.
             InvalidValueError: The revision or the schema does not exist.
+            ReadOnlyStoreError: The store is read-only.
         """
+        refuse_read_only_store(read_only=self._read_only)
         if create_schema and self._schema is None:
             raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
         with deadline(lock_timeout) as left:
@@ -79,8 +84,9 @@ class Schema:
         Raises:
             SchemaConflictError: A job is stored, and `allow_data_loss` was not given; or as `upgrade`.
             SchemaLockTimeoutError: As `upgrade`.
-            InvalidValueError: As `upgrade`.
+            InvalidValueError, ReadOnlyStoreError: As `upgrade`.
         """
+        refuse_read_only_store(read_only=self._read_only)
         with deadline(lock_timeout) as left:
             self._run("downgrade", revision, left, allow_data_loss=allow_data_loss)
 
@@ -91,8 +97,9 @@ class Schema:
 
         Raises:
             SchemaConflictError: The tables are not exactly those of a revision, or have a history. The message lists the differences.
-            SchemaLockTimeoutError: As `upgrade`.
+            SchemaLockTimeoutError, ReadOnlyStoreError: As `upgrade`.
         """
+        refuse_read_only_store(read_only=self._read_only)
         with deadline(lock_timeout) as left:
             if self.state().is_usable:
                 return
@@ -197,7 +204,7 @@ class Schema:
 
     def require_usable(self) -> None:
         """Raise SchemaVersionError, which names the call to make, unless this release may use the tables as they are."""
-        self._read(lambda connection: require_usable(connection, self._schema, self._host_version_table))
+        self._read(lambda connection: require_usable(connection, self._schema, self._host_version_table, read_only=self._read_only))
 
     def check(self) -> tuple[SchemaDifference, ...]:
         """Compare the database's catalog with what this release makes. The `str` of each difference is a sentence.

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from fine_tuning_store.schema.catalog import SchemaDifference, differences
 from fine_tuning_store.schema.inspection import Findings, find
 from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER, number_of, revision_id
+from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.models import compatibility, jobs
 
 
@@ -37,6 +38,7 @@ class SchemaState:
     code_number: int  #: the schema number of this release
     problems: tuple[SchemaDifference | str, ...]  #: what is wrong; the `str` of each is one line. Never empty if the tables are unusable
     command: str | None  #: the command to run next, None if nothing has to be done, or no command can do it
+    is_read_only: bool = False  #: True for a read-only store, and on a standby or a read replica: run the command on the primary
 
     @property
     def is_usable(self) -> bool:
@@ -84,6 +86,7 @@ def look(connection: Connection, schema: str | None, host_version_table: str | N
         code_number=SCHEMA_NUMBER,
         problems=verdict.problems,
         command=verdict.command,
+        is_read_only=database_for(connection.dialect).is_read_only(connection),
     )
 
 

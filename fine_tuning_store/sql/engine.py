@@ -25,7 +25,7 @@ _NOT_A_URL: Final = (
 )
 
 
-def connect(url: str | URL, *, transaction_pooler: bool = False) -> Engine:
+def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False) -> Engine:
     """Create a sync engine, which connects on first use. A URL without a driver gets the default one of its database.
 
     No message of an error contains a password.
@@ -33,9 +33,11 @@ def connect(url: str | URL, *, transaction_pooler: bool = False) -> Engine:
     Args:
         url: The URL of the database.
         transaction_pooler: Whether a PgBouncer in transaction mode is between the engine and PostgreSQL.
+        read_only: Whether the database must refuse every write of the engine.
 
     Raises:
-        UnsupportedDatabaseError: The database or the driver is not supported, or the driver is async.
+        UnsupportedDatabaseError: The database or the driver is not supported, or the driver is async, or a database in memory would be
+            read-only.
         MissingDriverError: The driver is not installed.
         InvalidValueError: `transaction_pooler` is given for another database or driver.
     """
@@ -45,10 +47,10 @@ def connect(url: str | URL, *, transaction_pooler: bool = False) -> Engine:
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is an async driver and this store is synchronous: use {database.name}+{database.driver}://"
         )
-    return _sync(parsed, database, _behind_a_pooler(parsed, database) if transaction_pooler else {})
+    return _sync(parsed, database, _behind_a_pooler(parsed, database) if transaction_pooler else {}, read_only=read_only)
 
 
-def connect_async(url: str | URL, *, transaction_pooler: bool = False) -> AsyncEngine:
+def connect_async(url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False) -> AsyncEngine:
     """Create an async engine. Arguments and errors are those of `connect`, with sync and async exchanged."""
     parsed, database = _parsed(url)
     parsed = _with_driver(parsed, database.async_driver)
@@ -56,7 +58,7 @@ def connect_async(url: str | URL, *, transaction_pooler: bool = False) -> AsyncE
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is a synchronous driver and this store is async: use {database.name}+{database.async_driver}://"
         )
-    return _async(parsed, database, _behind_a_pooler(parsed, database) if transaction_pooler else {})
+    return _async(parsed, database, _behind_a_pooler(parsed, database) if transaction_pooler else {}, read_only=read_only)
 
 
 def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEngine:
@@ -84,20 +86,27 @@ def _behind_a_pooler(url: URL, database: Database) -> dict[str, Any]:
     return {**database.pooler_options[driver], "execution_options": TRANSACTION_POOLER}
 
 
-def _sync(url: URL, database: Database, options: Mapping[str, Any]) -> Engine:
+def _sync(url: URL, database: Database, options: Mapping[str, Any], *, read_only: bool = False) -> Engine:
     # Looked up in its module: instrumentation may have replaced the function there.
     engine = _create(sqlalchemy.create_engine, url, database, _dialect(url, database), options)
-    database.prepare_engine(engine)
+    _prepare(engine, database, read_only=read_only)
     return engine
 
 
-def _async(url: URL, database: Database, options: Mapping[str, Any]) -> AsyncEngine:
+def _async(url: URL, database: Database, options: Mapping[str, Any], *, read_only: bool = False) -> AsyncEngine:
     require_greenlet()
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = _create(create_async_engine, url, database, _dialect(url, database).get_async_dialect_cls(url), options)
-    database.prepare_engine(engine.sync_engine)
+    _prepare(engine.sync_engine, database, read_only=read_only)
     return engine
+
+
+def _prepare(engine: Engine, database: Database, *, read_only: bool) -> None:
+    if read_only:
+        database.prepare_read_only_engine(engine)
+    else:
+        database.prepare_engine(engine)
 
 
 def require_greenlet() -> None:

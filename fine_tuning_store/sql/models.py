@@ -9,35 +9,18 @@ The annotations are not postponed (`from __future__ import annotations`): SQLAlc
 module, the slowest of the package to import, a third slower.
 """
 
-from typing import Annotated, Any, Final, Optional, cast
+from typing import Final, Optional, cast
 
-from sqlalchemy import BigInteger, CheckConstraint, Double, ForeignKey, Index, MetaData, SmallInteger, Table, text
+from sqlalchemy import CheckConstraint, Index, MetaData, SmallInteger, Table, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
-from fine_tuning_store.domain.validation import (
-    MAX_ID_LENGTH,
-    MAX_METADATA_KEY_LENGTH,
-    MAX_METADATA_VALUE_LENGTH,
-    MAX_NAME_LENGTH,
-    MAX_ORGANIZATION_LENGTH,
-    MAX_WORD_LENGTH,
-)
-from fine_tuning_store.sql.types import Json, identifier, long_text
+from fine_tuning_store.domain.validation import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
+from fine_tuning_store.sql.types import Id, Integer, JobId, JsonValue, LongText, Name, Number, OrganizationId, Word, identifier
 
 #: The table in which Alembic keeps the store's revision.
 VERSION_TABLE: Final = "fine_tuning_store_version"
-
-Id = Annotated[str, mapped_column(identifier(MAX_ID_LENGTH))]
-JobId = Annotated[str, mapped_column(identifier(MAX_ID_LENGTH), ForeignKey("fine_tuning_jobs.id", ondelete="CASCADE"))]
-OrganizationId = Annotated[str, mapped_column(identifier(MAX_ORGANIZATION_LENGTH))]
-Name = Annotated[str, mapped_column(identifier(MAX_NAME_LENGTH))]  # of a model or a file
-Word = Annotated[str, mapped_column(identifier(MAX_WORD_LENGTH))]
-LongText = Annotated[str, mapped_column(long_text())]
-Integer = Annotated[int, mapped_column(BigInteger)]  # Unix seconds, numbers of tokens, seeds
-Number = Annotated[float, mapped_column(Double)]
-JsonValue = Annotated[Any, mapped_column(Json)]
 
 
 def _quoted(words: tuple[str, ...]) -> str:
@@ -223,10 +206,7 @@ class EventRow(Base):
 
 
 class JobTransitionRow(Base):
-    """A change of a job's status. `position` counts from 1. The creation has no row: `created_at` says it.
-
-    Code of schema 2 and older writes no rows: `from_status` then differs from `to_status` of the row before.
-    """
+    """A change of a job's status, as code of schema 4 and newer logs it. `position` counts from 1."""
 
     __tablename__ = "fine_tuning_job_transitions"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from sqlalchemy import ColumnElement, Dialect, String, Text, TypeDecorator, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Double, ForeignKey, String, Text, TypeDecorator, type_coerce
 from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import mapped_column
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
+from fine_tuning_store.domain.validation import MAX_ID_LENGTH, MAX_NAME_LENGTH, MAX_ORGANIZATION_LENGTH, MAX_WORD_LENGTH
 from fine_tuning_store.sql.functions import as_text
 
 #: MariaDB's default collations ignore case and trailing blanks.
@@ -59,3 +61,16 @@ class Json(TypeDecorator[Any]):
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Select the text, so that no driver decodes it, and decode it here."""
         return type_coerce(as_text(column), self)
+
+
+# The types of the columns in sql/models.py, as annotations.
+
+Id = Annotated[str, mapped_column(identifier(MAX_ID_LENGTH))]
+JobId = Annotated[str, mapped_column(identifier(MAX_ID_LENGTH), ForeignKey("fine_tuning_jobs.id", ondelete="CASCADE"))]
+OrganizationId = Annotated[str, mapped_column(identifier(MAX_ORGANIZATION_LENGTH))]
+Name = Annotated[str, mapped_column(identifier(MAX_NAME_LENGTH))]  # of a model or a file
+Word = Annotated[str, mapped_column(identifier(MAX_WORD_LENGTH))]
+LongText = Annotated[str, mapped_column(long_text())]
+Integer = Annotated[int, mapped_column(BigInteger)]  # Unix seconds, numbers of tokens, seeds
+Number = Annotated[float, mapped_column(Double)]
+JsonValue = Annotated[Any, mapped_column(Json)]

@@ -21,6 +21,7 @@ from fine_tuning_store import (
     SchemaVersionError,
     UnsupportedDatabaseError,
 )
+from fine_tuning_store.schema import SCHEMA_NUMBER
 from fine_tuning_store.sql.engine import connect_async, connect_either
 from tests.support.databases import Database
 from tests.support.factories import created
@@ -214,16 +215,17 @@ def test_an_older_schema_is_refused_and_a_newer_one_if_it_requires_later_code(st
     current = store.schema
     try:
         declare(1, 1)
-        with pytest.raises(SchemaVersionError, match=r"schema 1 .* needs schema 2"):
+        with pytest.raises(SchemaVersionError, match=rf"schema 1 .* needs schema {SCHEMA_NUMBER}"):
             current.require_usable()
-        declare(9, 1)
+        declare(99, 1)
         with FineTuningStore.from_url(url) as other:
             created(other)
-        declare(9, 5)
-        with FineTuningStore.from_url(url) as other, pytest.raises(SchemaVersionError, match=r"schema 9.*schema 5 or later.*schema 2"):
+        declare(99, 98)
+        later = rf"schema 99.*schema 98 or later.*{SCHEMA_NUMBER}"
+        with FineTuningStore.from_url(url) as other, pytest.raises(SchemaVersionError, match=later):
             other.jobs.list()
     finally:
-        declare(2, 1)
+        declare(SCHEMA_NUMBER, 1)
 
 
 def test_a_database_in_memory_is_one_database_for_all_threads() -> None:
@@ -293,6 +295,7 @@ def test_errors_survive_pickling() -> None:
         InvalidValueError("limit", 0, "must be positive"),
         SchemaVersionError(None, 1),
         SchemaVersionError(3, 1, 2),
+        SchemaVersionError(1, 2, None, None, True),
     ):
         copy = pickle.loads(pickle.dumps(error))
         assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import (
     AsyncFineTuningStore,
     FineTuningStore,
     InvalidValueError,
     JobStatus,
+    ReadOnlyStoreError,
 )
 from tests.support import databases, pgbouncer
+from tests.support.async_store import AwaitedStore
 from tests.support.databases import Database
 from tests.support.factories import ORGANIZATION
 
@@ -95,6 +99,32 @@ def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) 
 
     asyncio.run(run())
     assert_all_succeeded(url, CLIENTS)
+
+
+@pytest.mark.parametrize("driver", [None, "psycopg_async", "asyncpg"])
+def test_a_read_only_store_leaves_the_server_connections_to_others_as_they_were(pooler: URL, url: str, driver: str | None) -> None:
+    def read_and_try_to_write(reader: Any) -> None:
+        for _ in range(20):
+            assert len(reader.jobs.list()) == 1
+            with pytest.raises(ReadOnlyStoreError):
+                new_job(reader.jobs)
+            with pytest.raises(DBAPIError, match="read-only transaction"), reader.begin() as unit:
+                unit.connection.execute(text("DELETE FROM fine_tuning_jobs"))
+        assert reader.schema.state().is_read_only
+
+    with FineTuningStore.from_url(through(pooler, url), transaction_pooler=True) as writer:
+        job = new_job(writer.jobs)
+        if driver is None:
+            with FineTuningStore.from_url(through(pooler, url), transaction_pooler=True, read_only=True) as reader:
+                read_and_try_to_write(reader)
+        else:
+            shown = through(pooler, url, driver).render_as_string(hide_password=False)
+            awaited = AwaitedStore(shown, transaction_pooler=True, read_only=True)
+            awaited.run_test(partial(read_and_try_to_write, awaited))
+            awaited.close_all()
+        for _ in range(20):
+            writer.jobs.update(job.id, metadata={"a": "c"})
+        assert not writer.schema.state().is_read_only
 
 
 @pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db"])

@@ -17,12 +17,14 @@ from fine_tuning_store import (
     AsyncFineTuningJobEventRepository,
     AsyncFineTuningJobRepository,
     AsyncFineTuningStore,
+    AsyncJobTransitionRepository,
     AsyncUnitOfWork,
     CheckpointPermissionRepository,
     FineTuningJobCheckpointRepository,
     FineTuningJobEventRepository,
     FineTuningJobRepository,
     FineTuningStore,
+    JobTransitionRepository,
     UnitOfWork,
 )
 from fine_tuning_store.aio import AsyncSchema
@@ -33,8 +35,10 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (FineTuningJobEventRepository, AsyncFineTuningJobEventRepository),
     (FineTuningJobCheckpointRepository, AsyncFineTuningJobCheckpointRepository),
     (CheckpointPermissionRepository, AsyncCheckpointPermissionRepository),
+    (JobTransitionRepository, AsyncJobTransitionRepository),
     (Schema, AsyncSchema),
 ]
+REPOSITORIES = ("jobs", "transitions", "events", "checkpoints", "checkpoint_permissions")
 #: Methods that return an async iterator instead of an awaitable.
 ITERATED = {(FineTuningJobRepository, "iterate")}
 
@@ -50,7 +54,7 @@ def test_sync_and_async_classes_have_the_same_methods(sync: type[Any], async_: t
 
 def test_both_stores_and_both_units_have_the_same_members() -> None:
     assert public(AsyncFineTuningStore) == public(FineTuningStore)
-    assert public(AsyncUnitOfWork) == public(UnitOfWork) == {"jobs", "events", "checkpoints", "checkpoint_permissions", "connection"}
+    assert public(AsyncUnitOfWork) == public(UnitOfWork) == {*REPOSITORIES, "connection"}
 
 
 @pytest.mark.parametrize(("sync", "async_", "name"), [(sync, async_, name) for sync, async_ in PAIRS for name in sorted(public(sync))])

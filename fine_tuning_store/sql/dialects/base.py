@@ -72,6 +72,18 @@ class Database(ABC):
     def prepare_engine(self, engine: Engine) -> None:  # noqa: B027 - most databases need nothing
         """Configure each new connection of the engine."""
 
+    def prepare_read_only_engine(self, engine: Engine) -> None:
+        """Configure each new connection of the engine like `prepare_engine`, and so that the database refuses every write on it.
+
+        Raises:
+            UnsupportedDatabaseError: The database of the engine cannot be read-only.
+        """
+        self.prepare_engine(engine)
+
+    @abstractmethod
+    def is_read_only(self, connection: Connection) -> bool:
+        """Return True if the database refuses every write on the connection, or is a standby or a read replica."""
+
     def begin(self, connection: Connection) -> None:  # noqa: B027 - most drivers begin transactions themselves
         """Begin a transaction that may read or write."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Dialect, Table, insert
+from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, insert, text
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
@@ -22,6 +22,16 @@ class MariaDB(Database):
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - the interface's
         """Use READ COMMITTED: the default level locks gaps between rows, so that inserts of different jobs would wait for each other."""
         return {"isolation_level": "READ COMMITTED"}
+
+    def prepare_read_only_engine(self, engine: Engine) -> None:
+        """Make each transaction of a session READ ONLY, whatever the server and the user allow."""
+        super().prepare_read_only_engine(engine)
+        event.listen(engine, "connect", _refuse_writes)
+
+    def is_read_only(self, connection: Connection) -> bool:
+        """Return True if the session's transactions are READ ONLY, or the server is."""
+        row = connection.execute(text("SELECT @@session.tx_read_only, @@global.read_only")).one()
+        return any(str(value) not in ("0", "OFF") for value in row)
 
     def is_in_autocommit(self, connection: Connection) -> bool:
         """Return the driver's setting, by a method of PyMySQL and its kin or by an attribute of other drivers."""
@@ -53,6 +63,12 @@ class MariaDB(Database):
     def is_permission_error(self, error: BaseException) -> bool:
         """ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR."""
         return self.error_code(error) in (1044, 1142, 1143)
+
+
+def _refuse_writes(dbapi_connection: Any, _: object) -> None:
+    cursor = dbapi_connection.cursor()
+    cursor.execute("SET SESSION TRANSACTION READ ONLY")
+    cursor.close()
 
 
 MARIADB: Final = MariaDB()

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import Insert
 
@@ -42,6 +42,16 @@ class PostgreSQL(Database):
     def prepare_engine(self, engine: Engine) -> None:
         """Give psycopg's connections a cursor class that describes results on demand; other drivers' are left unchanged."""
         event.listen(engine, "connect", _describe_on_demand)
+
+    def prepare_read_only_engine(self, engine: Engine) -> None:
+        """Begin each transaction with READ ONLY. Every driver can, and no pooler minds: it is not a setting of the session."""
+        super().prepare_read_only_engine(engine)
+        dialect: Any = engine.dialect
+        event.listen(engine, "connect", lambda connection, _: dialect.set_readonly(connection, True))
+
+    def is_read_only(self, connection: Connection) -> bool:
+        """True on a standby as well: its transactions are all READ ONLY."""
+        return bool(connection.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")))
 
     def is_in_autocommit(self, connection: Connection) -> bool:
         """Return the driver's setting; for asyncpg, which has none, SQLAlchemy's."""

@@ -5,16 +5,19 @@ With the driver's defaults, eight concurrent writers lose every tenth read-modif
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.sql.dml import Insert
 
+from fine_tuning_store.errors import DatabaseUnreachableError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
 from fine_tuning_store.sql.waiting import sleep
 
@@ -52,6 +55,21 @@ class SQLite(Database):
         """Configure each new connection of the engine. Calling this twice does no harm."""
         event.listen(engine, "connect", _configure)
         event.listen(engine, "invalidate", _release_lock)
+
+    def prepare_read_only_engine(self, engine: Engine) -> None:
+        """Open the file of each new connection with `mode=ro`: SQLite never creates it, and refuses every write."""
+        if self.is_in_memory(engine.url) or str(engine.url.database).startswith("file::memory:"):
+            raise UnsupportedDatabaseError(
+                "a SQLite database in memory cannot be read_only, because it would always be empty: name a file, as in "
+                "sqlite:///fine_tuning.db"
+            )
+        engine.update_execution_options(**self.read_options)
+        event.listen(engine, "do_connect", _open_read_only)
+        event.listen(engine, "invalidate", _release_lock)
+
+    def is_read_only(self, connection: Connection) -> bool:
+        """Return the pragma that read-only connections have."""
+        return bool(connection.exec_driver_sql("PRAGMA query_only").scalar())
 
     def begin(self, connection: Connection) -> None:
         """Begin a transaction that may write, unless the execution option `sqlite_read_only` is true."""
@@ -119,14 +137,60 @@ def in_transaction(connection: Connection) -> bool:
 
 
 def _configure(dbapi_connection: Any, _: object) -> None:
-    dbapi_connection.isolation_level = None  # the driver sends no BEGIN by itself
-    cursor = dbapi_connection.cursor()
     is_async = hasattr(dbapi_connection, "run_async")
-    cursor.execute(f"PRAGMA busy_timeout={(ASYNC_BUSY_SECONDS if is_async else BUSY_SECONDS) * 1000}")
+    cursor = _cursor(dbapi_connection, is_async=is_async)
     _switch_to_wal(cursor, is_async=is_async)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _cursor(dbapi_connection: Any, *, is_async: bool) -> Any:
+    """Return a cursor of a new connection, on which the driver sends no BEGIN by itself, and which waits for locks."""
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={(ASYNC_BUSY_SECONDS if is_async else BUSY_SECONDS) * 1000}")
+    return cursor
+
+
+def _open_read_only(dialect: Dialect, _: object, arguments: list[str], options: dict[str, Any]) -> Any:
+    """Return a connection that cannot write. It has read the file once, because SQLite opens what is beside it only then."""
+    (name,) = arguments
+    path, uri = (Path(unquote(urlsplit(name).path)), name) if options.get("uri") else (Path(name), Path(name).as_uri())
+    # Asked before: the thread of aiosqlite outlives its loop if it cannot open its file.
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise DatabaseUnreachableError(
+            f"cannot read {str(path)!r}: there is no such file, or this process may not read it (read_only=True never creates a file)"
+        )
+    uri += f"{'&' if '?' in uri else '?'}mode=ro"  # of several modes the last one applies
+    dbapi_connection: Any = dialect.connect(uri, **{**options, "uri": True})
+    try:
+        cursor = _cursor(dbapi_connection, is_async=dialect.is_async)
+        cursor.execute("PRAGMA query_only=ON")
+        cursor.execute("PRAGMA schema_version")
+        cursor.close()
+    except Exception as error:  # the driver's, whose module is not imported for this function alone
+        dbapi_connection.close()
+        reason = _why_unreadable(SQLITE.error_code(error) or "")
+        if reason is None:
+            raise
+        raise DatabaseUnreachableError(f"cannot read {str(path)!r}: {reason}") from error
+    return dbapi_connection
+
+
+def _why_unreadable(code: str) -> str | None:
+    """Return why SQLite cannot read an existing file with `mode=ro`, and what to do; None for other errors."""
+    if code == "SQLITE_READONLY_ROLLBACK":
+        return (
+            "a process was killed while it wrote. Open the file once without read_only=True, so that SQLite undoes what was not committed"
+        )
+    if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return (
+            "the file is in WAL mode, and this process can neither open nor create the files -wal and -shm that SQLite needs beside it. "
+            "Allow the process to write to the folder, or keep another process connected that may, or take the file out of WAL mode "
+            "(PRAGMA journal_mode=DELETE) if it is written no more"
+        )
+    return None
 
 
 def _release_lock(dbapi_connection: Any, *_: object) -> None:
