@@ -17,6 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import CompileError
 
+from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import PREFIX, Thing, revision_id
 from fine_tuning_store.sql.models import METADATA
 
@@ -88,7 +89,24 @@ def process_revision_directives(context: MigrationContext, _: Any, directives: l
     created = {op.table_name for op in operations if isinstance(op, ops.CreateTableOp)}
     context.opts["template_args"].update(number=number, added=sorted(_added(operations, created), key=str))
     for container in (*script.upgrade_ops_list, *script.downgrade_ops_list):
+        if not support_for(context.dialect).has_comments:
+            _remove_comments(container)
         container.ops[:] = _rewritten(container.ops, created)
+
+
+def _remove_comments(container: ops.OpContainer) -> None:
+    """Remove the operations that only change the comment of a table or a column."""
+    for op in container.ops:
+        if isinstance(op, ops.OpContainer):
+            _remove_comments(op)
+    container.ops[:] = [op for op in container.ops if not _only_comments(op)]
+
+
+def _only_comments(op: ops.MigrateOperation) -> bool:
+    if isinstance(op, ops.AlterColumnOp):
+        return op.modify_comment is not False and (op.modify_type, op.modify_nullable, op.modify_server_default) == (None, None, False)
+    is_empty = isinstance(op, ops.ModifyTableOps) and not op.ops
+    return is_empty or isinstance(op, (ops.CreateTableCommentOp, ops.DropTableCommentOp))
 
 
 def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOperation]:

@@ -67,39 +67,42 @@ class JobRow(Base):
         _index("ix_fine_tuning_jobs_organization_status", "organization_id", "status", "created_at", "id"),
         _index("ix_fine_tuning_jobs_organization_model", "organization_id", "model", "created_at", "id"),
         _index("ix_fine_tuning_jobs_organization_method_type", "organization_id", "method_type", "created_at", "id"),
+        {"comment": "Fine-tuning jobs. Times are Unix seconds; the view fine_tuning_job_overview shows timestamps."},
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     organization_id: Mapped[OrganizationId]
-    created_at: Mapped[Integer]
+    created_at: Mapped[Integer] = mapped_column(comment="Unix seconds")
     status: Mapped[str] = mapped_column(identifier(32))
-    finished_at: Mapped[Integer | None]
-    model: Mapped[Name]
-    fine_tuned_model: Mapped[Name | None]
-    training_file: Mapped[Name]
-    validation_file: Mapped[Name | None]
-    trained_tokens: Mapped[Integer | None]
+    finished_at: Mapped[Integer | None] = mapped_column(comment="Unix seconds; NULL while the job is open, and on some imported jobs")
+    model: Mapped[Name] = mapped_column(comment="base model")
+    fine_tuned_model: Mapped[Name | None] = mapped_column(comment="resulting model")
+    training_file: Mapped[Name] = mapped_column(comment="file id")
+    validation_file: Mapped[Name | None] = mapped_column(comment="file id")
+    trained_tokens: Mapped[Integer | None] = mapped_column(comment="number of tokens trained")
     seed: Mapped[Integer | None]
-    suffix: Mapped[Name | None]
-    estimated_finish: Mapped[Integer | None]
+    suffix: Mapped[Name | None] = mapped_column(comment="user_provided_suffix of the API")
+    estimated_finish: Mapped[Integer | None] = mapped_column(comment="Unix seconds")
     shared_with_openai: Mapped[bool | None]
     eval_id: Mapped[Id | None]
-    method_type: Mapped[Word | None]
+    method_type: Mapped[Word | None] = mapped_column(comment="supervised, dpo or reinforcement; NULL on jobs from before methods existed")
     method_grader: Mapped[JsonValue | None]
     method_response_format: Mapped[JsonValue | None]
     method_extra: Mapped[JsonValue | None]
     integrations: Mapped[JsonValue | None]
     usage_metrics: Mapped[JsonValue | None]
-    extra: Mapped[JsonValue | None]
-    event_count: Mapped[Integer] = mapped_column(server_default=text("0"))  # also the position of the newest event
-    transition_count: Mapped[Integer] = mapped_column(server_default=text("0"))  # also the position of the newest transition
-    logged_status: Mapped[str | None] = mapped_column(identifier(32))  # after the newest transition in the log; NULL for imported jobs
-    attempt: Mapped[Integer] = mapped_column(server_default=text("0"))
-    queued_at: Mapped[Integer | None]
-    started_at: Mapped[Integer | None]
-    updated_at: Mapped[Integer | None]
-    queued_seconds: Mapped[Integer | None]
-    running_seconds: Mapped[Integer | None]
+    extra: Mapped[JsonValue | None] = mapped_column(comment="members of the API without a column")
+    event_count: Mapped[Integer] = mapped_column(server_default=text("0"), comment="number of events, and position of the newest")
+    transition_count: Mapped[Integer] = mapped_column(
+        server_default=text("0"), comment="number of logged transitions, and position of the newest"
+    )
+    logged_status: Mapped[str | None] = mapped_column(identifier(32), comment="status as last written by code that logs transitions")
+    attempt: Mapped[Integer] = mapped_column(server_default=text("0"), comment="number of starts")
+    queued_at: Mapped[Integer | None] = mapped_column(comment="Unix seconds of the last enqueue, resume or requeue")
+    started_at: Mapped[Integer | None] = mapped_column(comment="Unix seconds of the last start")
+    updated_at: Mapped[Integer | None] = mapped_column(comment="Unix seconds of the last transition or update")
+    queued_seconds: Mapped[Integer | None] = mapped_column(comment="total over all attempts; NULL if a part is unknown")
+    running_seconds: Mapped[Integer | None] = mapped_column(comment="total over all attempts, without pauses; NULL if a part is unknown")
 
     error: Mapped[Optional["JobErrorRow"]] = relationship(back_populates="job", viewonly=True, lazy="raise")
     hyperparameters: Mapped["JobHyperparametersRow"] = relationship(back_populates="job", viewonly=True, lazy="raise")
@@ -121,6 +124,7 @@ class JobErrorRow(Base):
     """The error of a failed job: at most one row a job."""
 
     __tablename__ = "fine_tuning_job_errors"
+    __table_args__ = {"comment": "Errors of failed jobs: at most one row a job."}
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
     code: Mapped[LongText | None]
@@ -135,7 +139,10 @@ class JobHyperparametersRow(Base):
     """The hyperparameters of a job: one row a job. -1 is `"auto"`, NULL is absent."""
 
     __tablename__ = "fine_tuning_job_hyperparameters"
-    __table_args__ = tuple(CheckConstraint(f"{name} = -1 OR {name} > 0", name=name) for name in STORABLE_RANGES)
+    __table_args__ = (
+        *(CheckConstraint(f"{name} = -1 OR {name} > 0", name=name) for name in STORABLE_RANGES),
+        {"comment": "Hyperparameters of jobs: one row a job. -1 is auto, NULL is absent."},
+    )
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
     n_epochs: Mapped[Integer | None]
@@ -155,9 +162,10 @@ class JobResultFileRow(Base):
     """A result file of a job. `position` counts from 0."""
 
     __tablename__ = "fine_tuning_job_result_files"
+    __table_args__ = {"comment": "Result files of jobs, in the order of their positions."}
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
-    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False, comment="counts from 0")
     file_id: Mapped[Name]
 
     job: Mapped[JobRow] = relationship(back_populates="result_files", viewonly=True, lazy="raise")
@@ -174,12 +182,13 @@ class JobMetadataRow(Base):
     __table_args__ = (
         _index("ix_fine_tuning_job_metadata_pair", "digest", "created_at", "job_id"),
         _index("ix_fine_tuning_job_metadata_organization_pair", "organization_id", "digest", "created_at", "job_id"),
+        {"comment": "Metadata pairs of jobs. Organization and creation time are those of the job."},
     )
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(identifier(MAX_METADATA_KEY_LENGTH), primary_key=True)
     value: Mapped[str] = mapped_column(identifier(MAX_METADATA_VALUE_LENGTH))
-    digest: Mapped[Integer]
+    digest: Mapped[Integer] = mapped_column(comment="64 bits that stand for the pair in indexes")
     organization_id: Mapped[OrganizationId]
     created_at: Mapped[Integer]
 
@@ -190,12 +199,15 @@ class EventRow(Base):
     """An event of a job, at its position in the order of commits. `position` counts from 1."""
 
     __tablename__ = "fine_tuning_job_events"
-    __table_args__ = (_index("uq_fine_tuning_job_events_id", "job_id", "id", unique=True),)
+    __table_args__ = (
+        _index("uq_fine_tuning_job_events_id", "job_id", "id", unique=True),
+        {"comment": "Events of jobs, for the user of a job."},
+    )
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
-    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False, comment="counts from 1 in the order of commits")
     id: Mapped[Id]
-    created_at: Mapped[Integer]
+    created_at: Mapped[Integer] = mapped_column(comment="Unix seconds")
     level: Mapped[Word]
     type: Mapped[Word | None]
     message: Mapped[LongText]
@@ -209,17 +221,18 @@ class JobTransitionRow(Base):
     """A change of a job's status, as code of schema 4 and newer logs it. `position` counts from 1."""
 
     __tablename__ = "fine_tuning_job_transitions"
+    __table_args__ = {"comment": "Log of status changes. The creation has no row."}
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
-    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False, comment="counts from 1")
     id: Mapped[Id]
-    transition: Mapped[Word]
+    transition: Mapped[Word] = mapped_column(comment="name of the method: enqueue, start, ...")
     from_status: Mapped[str] = mapped_column(identifier(32))
     to_status: Mapped[str] = mapped_column(identifier(32))
-    at: Mapped[Integer]
-    actor: Mapped[Id | None]
+    at: Mapped[Integer] = mapped_column(comment="Unix seconds")
+    actor: Mapped[Id | None] = mapped_column(comment="who or what changed the status")
     reason: Mapped[LongText | None]
-    attempt: Mapped[Integer]
+    attempt: Mapped[Integer] = mapped_column(comment="number of starts so far")
 
     job: Mapped[JobRow] = relationship(back_populates="transitions", viewonly=True, lazy="raise")
 
@@ -231,13 +244,14 @@ class CheckpointRow(Base):
     __table_args__ = (
         _index("ix_fine_tuning_job_checkpoints_step", "job_id", "step_number", "id"),
         _index("ix_fine_tuning_job_checkpoints_model", "model"),
+        {"comment": "Checkpoints of jobs."},
     )
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
     id: Mapped[Id] = mapped_column(primary_key=True)
     step_number: Mapped[Integer]
-    created_at: Mapped[Integer]
-    model: Mapped[Name]
+    created_at: Mapped[Integer] = mapped_column(comment="Unix seconds")
+    model: Mapped[Name] = mapped_column(comment="fine_tuned_model_checkpoint of the API")
     metrics: Mapped[JsonValue | None]
     extra: Mapped[JsonValue | None]
 
@@ -252,15 +266,16 @@ class CheckpointPermissionRow(Base):
         _index("uq_fine_tuning_checkpoint_permissions_project", "organization_id", "digest", "project_id", unique=True),
         _index("ix_fine_tuning_checkpoint_permissions_model", "digest", "created_at", "id"),
         _index("ix_fine_tuning_checkpoint_permissions_job", "job_id"),
+        {"comment": "Projects that may use a model."},
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     job_id: Mapped[JobId]
     organization_id: Mapped[OrganizationId]
-    created_at: Mapped[Integer]
+    created_at: Mapped[Integer] = mapped_column(comment="Unix seconds")
     project_id: Mapped[Id]
     model: Mapped[Name]
-    digest: Mapped[str] = mapped_column(identifier(64))
+    digest: Mapped[str] = mapped_column(identifier(64), comment="SHA-256 of the model, for indexes")
 
     job: Mapped[JobRow] = relationship(back_populates="checkpoint_permissions", viewonly=True, lazy="raise")
 
@@ -269,7 +284,10 @@ class CompatibilityRow(Base):
     """The one row that names the number of the schema and the oldest code number that may use it. Each migration updates it."""
 
     __tablename__ = "fine_tuning_store_compatibility"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+    __table_args__ = (
+        CheckConstraint("id = 1", name="one_row"),
+        {"comment": "Number of the schema, and the oldest code number that may use it."},
+    )
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     schema_number: Mapped[int] = mapped_column(SmallInteger)

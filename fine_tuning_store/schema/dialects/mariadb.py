@@ -40,6 +40,7 @@ class MariaDBMigrations(MigrationSupport):
     column_types = catalog_queries.MARIADB_TYPES
     facts = catalog_queries.MARIADB
     index_length_option = "mariadb_length"
+    has_comments = False
 
     def migration_lock(self, connection: Connection, seconds: float) -> AbstractContextManager[None]:
         """Hold a lock of GET_LOCK, or on Galera the lease."""
