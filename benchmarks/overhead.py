@@ -60,4 +60,4 @@ def report(what: str, baseline: str, jobs: int, medians: dict[str, tuple[float, 
     print(f"{'operation':<12}{'store':>9}{baseline:>9}{'ratio':>8}{'goal':>7}")
     for name, (measured, base) in medians.items():
         ratio, goal = measured / base, GOALS[what][name]
-        print(f"{name:<12}{measured:>9.0f}{base:>9.0f}{ratio:>8.2f}{goal:>7.1f}{'' if ratio <= goal else '  missed'}")
+        print(f"{name:<12}{measured:>9.0f}{base:>9.0f}{ratio:>8.2f}{goal:>7.2f}{'' if ratio <= goal else '  missed'}")
