@@ -9,20 +9,21 @@ python -m benchmarks.populate --url sqlite:////tmp/growth.db     # a million syn
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from benchmarks import growth, overhead, statistics
 
 COMMANDS = {"overhead": overhead, "growth": growth, "statistics": statistics}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the store.")
     commands = parser.add_subparsers(required=True)
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, description=(module.__doc__ or "").partition("\n")[0])
         module.add_arguments(command)
         command.set_defaults(run=module.main)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.run(options)
 
 

@@ -12,7 +12,6 @@ middle of the time that the list covers. Pages have 20 jobs, or as many as both 
 from __future__ import annotations
 
 import argparse
-import gc
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -70,7 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         small, large = (_open(stack, options, url, jobs) for url, jobs in zip((options.url10k, options.url1m), options.jobs, strict=True))
-        gc.freeze()
         planned = list(lists(options.only))
         print(f"| list | order | page | rows | {_number(small.jobs)} ms | {_number(large.jobs)} ms | ratio | ms per 100,000 rows | goal |")
         print("|---|---|---|--:|--:|--:|--:|--:|---|", flush=True)

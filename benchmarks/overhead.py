@@ -52,6 +52,7 @@ def main(options: argparse.Namespace) -> None:
                 return await measure_medians(*sides, options.rounds)
 
         report(options.driver or options.database, "sync" if options.driver else "bare", options.jobs, asyncio.run(measure()))
+        gc.unfreeze()
 
 
 def report(what: str, baseline: str, jobs: int, medians: dict[str, tuple[float, float]]) -> None:
