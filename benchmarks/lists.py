@@ -46,9 +46,10 @@ CASES: Final = (
     ListCase("common and rare pair", {"metadata": dict([COMMON_PAIR, RARE_PAIR])}),
     ListCase("common pair and pair of 5 %", {"metadata": dict([COMMON_PAIR, PAIR_OF_5_PERCENT])}),
     ListCase("created in a month", {"created_since": MIDDLE, "created_until": MIDDLE + MONTH}),
-    # Residual filters. These match no job, so that the whole leading index is read.
-    ListCase("status and model", {"status": "cancelled", "model": NO_SUCH}, NOWHERE),
-    ListCase("no metadata", {"metadata": dict([RARE_PAIR]), "has_metadata": False}, NOWHERE),
+    ListCase("status and model", {"status": "cancelled", "model": MODELS.words[-1]}, NOWHERE),
+    ListCase("any metadata", {"has_metadata": True}, NOWHERE),
+    # Residual filters that match no job, so that the whole leading index is read.
+    ListCase("common pair, no metadata", {"metadata": dict([COMMON_PAIR]), "has_metadata": False}, NOWHERE),
     ListCase("validation file", {"validation_file": NO_SUCH}, NOWHERE),
     ListCase("result file", {"result_file": NO_SUCH}, NOWHERE),
     ListCase("suffix", {"suffix": NO_SUCH}, NOWHERE),
