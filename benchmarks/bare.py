@@ -23,6 +23,7 @@ Job = dict[str, Any]
 COLUMNS = (
     *("id", "created_at", "finished_at", "fine_tuned_model", "model", "organization_id", "status", "trained_tokens"),
     *("training_file", "validation_file", "seed", "suffix", "estimated_finish", "shared_with_openai", "eval_id", "method_type"),
+    *("attempt", "queued_at", "started_at", "updated_at", "queued_seconds", "running_seconds"),
 )
 JSON_COLUMNS = ("method_grader", "method_response_format", "method_extra", "integrations", "usage_metrics", "extra")
 HYPERPARAMETERS = (
@@ -43,11 +44,37 @@ POSTGRESQL_CHILDREN = """
 (SELECT json_object_agg(key, value)::text FROM fine_tuning_job_metadata WHERE job_id = j.id)
 """
 
+#: The row in the log of a transition, and what the transition changes, by the store's rules. A total is NULL if the log lacks a transition.
+LOG_ENQUEUE = """
+INSERT INTO fine_tuning_job_transitions
+    (id, job_id, position, transition, from_status, to_status, at, actor, reason, attempt)
+SELECT {transition_id}, id, transition_count + 1, 'enqueue', status, 'queued',
+    CASE WHEN created_at > {now} THEN created_at ELSE {now} END, {actor}, {reason}, attempt
+FROM fine_tuning_jobs WHERE id = {id} AND status = 'validating_files'
+"""
+ENQUEUE = """
+UPDATE fine_tuning_jobs SET
+    queued_seconds = CASE WHEN logged_status != status THEN NULL
+        WHEN status = 'queued' THEN queued_seconds + CASE WHEN queued_at > {now} THEN 0 ELSE {now} - queued_at END
+        ELSE queued_seconds END,
+    running_seconds = CASE WHEN logged_status != status THEN NULL
+        WHEN status = 'running' THEN running_seconds + CASE WHEN started_at > {now} THEN 0 ELSE {now} - started_at END
+        ELSE running_seconds END,
+    transition_count = transition_count + 1,
+    updated_at = CASE WHEN created_at > {now} THEN created_at ELSE {now} END,
+    queued_at = CASE WHEN created_at > {now} THEN created_at ELSE {now} END,
+    logged_status = 'queued', status = 'queued'
+"""
+ENQUEUE_GUARD = "WHERE id = {id} AND status = 'validating_files'"
+
 
 class Statements:
-    """The SQL of one database, which differs in placeholders, casts of JSON to text, and aggregates."""
+    """The SQL of one database, which differs in placeholders, casts of JSON to text, aggregates, and in writes by common table expressions.
 
-    def __init__(self, placeholder: str, as_text: str, children: str) -> None:
+    `enqueue` and `insert_children` are one statement with such expressions, else two.
+    """
+
+    def __init__(self, placeholder: str, named: str, as_text: str, children: str, *, writes_in_ctes: bool) -> None:
         columns = [
             *(f"j.{name}" for name in COLUMNS),
             *(f"e.{name}" for name in ERROR),
@@ -62,16 +89,24 @@ class Statements:
         """
         self.get = f"{select} WHERE j.id = {placeholder}"
         self.page = f"{select} WHERE j.organization_id = {placeholder} ORDER BY j.created_at DESC, j.id DESC LIMIT {placeholder}"
-        self.enqueue = f"UPDATE fine_tuning_jobs SET status = 'queued' WHERE id = {placeholder} AND status = 'validating_files'"
+        binds = {name: named.format(name) for name in ("id", "transition_id", "now", "actor", "reason")}
+        log, change, guard = (template.format(**binds) for template in (LOG_ENQUEUE, ENQUEUE, ENQUEUE_GUARD))
+        if writes_in_ctes:
+            logged = f"WITH logged AS ({log} FOR UPDATE RETURNING job_id)"
+            self.enqueue: tuple[str, ...] = (f"{logged} {change} FROM logged WHERE fine_tuning_jobs.id = logged.job_id",)
+        else:
+            self.enqueue = (log, f"{change} {guard}")
 
         def insert(table: str, names: Sequence[str], rows: int = 1) -> str:
             row = f"({', '.join([placeholder] * len(names))})"
             return f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([row] * rows)}"
 
-        self.insert_job = insert("fine_tuning_jobs", (*COLUMNS, *JSON_COLUMNS))
-        self.insert_hyperparameters = insert("fine_tuning_job_hyperparameters", ("job_id", *HYPERPARAMETERS, "extra"))
+        self.insert_job = insert("fine_tuning_jobs", (*COLUMNS, *JSON_COLUMNS, "logged_status"))
         pair = ("job_id", "key", "value", "digest", "organization_id", "created_at")
-        self.insert_metadata = insert("fine_tuning_job_metadata", pair, rows=len(METADATA))
+        metadata = insert("fine_tuning_job_metadata", pair, rows=len(METADATA))
+        hyperparameters = insert("fine_tuning_job_hyperparameters", ("job_id", *HYPERPARAMETERS, "extra"))
+        #: Each takes the values of the metadata or of the hyperparameters, or both take one statement, metadata first.
+        self.insert_children = (f"WITH pairs AS ({metadata}) {hyperparameters}",) if writes_in_ctes else (metadata, hyperparameters)
 
 
 class Bare(ABC):
@@ -101,21 +136,25 @@ class Bare(ABC):
         return [_decoded(row) for row in self.reader.execute(self.statements.page, (organization_id, 100))]
 
     def enqueue(self, id: str) -> Job:
+        values = {"id": id, "transition_id": f"fttransition-{uuid7().hex}", "now": int(time.time()), "actor": None, "reason": None}
         self.begin()
-        assert self.writer.execute(self.statements.enqueue, (id,)).rowcount == 1
+        for statement in self.statements.enqueue:
+            assert self.writer.execute(statement, values).rowcount == 1
         row = self.writer.execute(self.statements.get, (id,)).fetchone()
         self.commit()
         return _decoded(row)
 
     def create(self, organization_id: str) -> str:
         id, now = f"ftjob-{uuid7().hex}", int(time.time())
-        self.begin()
         members = (id, now, None, None, "gpt-4o-mini", organization_id, "validating_files", None, "file-abc", "file-def")
-        more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", *[None] * len(JSON_COLUMNS))
-        self.writer.execute(self.statements.insert_job, (*members, *more))
-        self.writer.execute(self.statements.insert_hyperparameters, (id, 3, -1, 1.8, None, None, None, None, None, None))
+        more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", 0, None, None, None, 0, 0)
         pairs = [value for key, word in METADATA.items() for value in (id, key, word, pair_digest(key, word), organization_id, now)]
-        self.writer.execute(self.statements.insert_metadata, pairs)
+        hyperparameters = (id, 3, -1, 1.8, None, None, None, None, None, None)
+        children = ((*pairs, *hyperparameters),) if len(self.statements.insert_children) == 1 else (pairs, hyperparameters)
+        self.begin()
+        self.writer.execute(self.statements.insert_job, (*members, *more, *[None] * len(JSON_COLUMNS), "validating_files"))
+        for statement, values in zip(self.statements.insert_children, children, strict=True):
+            self.writer.execute(statement, values)
         self.commit()
         return id
 
@@ -124,7 +163,7 @@ class BareSqlite(Bare):
     """sqlite3, configured as the store configures it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(Statements("?", "", SQLITE_CHILDREN), connection, connection)
+        super().__init__(Statements("?", ":{}", "", SQLITE_CHILDREN, writes_in_ctes=False), connection, connection)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -142,7 +181,7 @@ class BarePostgresql(Bare):
     """psycopg, which prepares a statement after five executions. No transaction rolls back, which would discard prepared statements."""
 
     def __init__(self, reader: psycopg.Connection[Any], writer: psycopg.Connection[Any]) -> None:
-        super().__init__(Statements("%s", "::text", POSTGRESQL_CHILDREN), reader, writer)
+        super().__init__(Statements("%s", "%({})s", "::text", POSTGRESQL_CHILDREN, writes_in_ctes=True), reader, writer)
 
     def begin(self) -> None:
         """Do nothing: the driver begins a transaction before the first statement."""

@@ -19,8 +19,8 @@ Call = Callable[[], object]
 OPERATIONS = ("get", "create", "transition", "list of 100")
 #: The limit of each operation's ratio: of the sync store to the bare driver, or of an async store to the sync one.
 GOALS = {
-    "sqlite": {"get": 3.0, "create": 3.2, "transition": 3.1, "list of 100": 1.2},
-    "postgresql": {"get": 1.7, "create": 1.5, "transition": 1.5, "list of 100": 1.3},
+    "sqlite": {"get": 2.5, "create": 2.2, "transition": 2.5, "list of 100": 1.15},
+    "postgresql": {"get": 1.5, "create": 1.3, "transition": 1.3, "list of 100": 1.15},
     "aiosqlite": dict.fromkeys(OPERATIONS, 4.5),  # each statement switches to a thread and back several times
     "asyncpg": dict.fromkeys(OPERATIONS, 1.2),
     "psycopg_async": dict.fromkeys(OPERATIONS, 1.2),
