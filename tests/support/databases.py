@@ -28,7 +28,7 @@ _numbers = itertools.count()
 
 def with_driver(url: str, driver: str) -> str:
     """The URL with another driver."""
-    parsed = make_url(url)
+    parsed = make_url(url).difference_update_query(["ssl_disabled"])  # which is PyMySQL's own
     return parsed.set(drivername=f"{parsed.get_backend_name()}+{driver}").render_as_string(hide_password=False)
 
 
