@@ -5,6 +5,7 @@ In a module marked `every_driver`, tests that take a `store` also run on an asyn
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -71,6 +72,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if SYSTEM in item.path.parents:
             item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports have made out of every later collection of garbage: some tests collect after each call."""
+    gc.freeze()
 
 
 SYSTEM = Path(__file__).parent / "system"

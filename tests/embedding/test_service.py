@@ -208,7 +208,9 @@ def test_events_and_checkpoints_are_listed_from_the_newest_and_returned_as_store
     assert json.loads(raw.text)["data"] == [checkpoint_to_wire(row) for row in worker.checkpoints.list(id, limit=45)]
 
 
-@pytest.mark.parametrize("model", ["ft:gpt-4o-mini:ours::abc:ckpt-step-10", "ours/fine tuned?/permissions \u00fc"])
+@pytest.mark.parametrize(  # xdist would take an id with "::" for another module, and start a service for it
+    "model", ["ft:gpt-4o-mini:ours::abc:ckpt-step-10", "ours/fine tuned?/permissions \u00fc"], ids=["a checkpoint's", "any"]
+)
 def test_a_model_is_shared_with_projects_until_a_permission_is_deleted(client: OpenAI, worker: FineTuningStore, model: str) -> None:
     succeeded(client, worker, model)
     permissions = client.fine_tuning.checkpoints.permissions

@@ -20,12 +20,15 @@ from tests.support.servers import PREFIX, REQUIRED, process_token
 
 NAMES = ("sqlite", "postgresql", "mariadb")
 ASYNC_DRIVERS = {"sqlite": ("aiosqlite",), "postgresql": ("asyncpg", "psycopg_async"), "mariadb": ("aiomysql",)}
+#: What ends the other sessions in a PostgreSQL database, and what lists the schemas that are not the server's.
+END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+SCHEMAS = "SELECT quote_ident(nspname) FROM pg_namespace WHERE left(nspname, 3) <> 'pg_' AND nspname <> 'information_schema'"
 _numbers = itertools.count()
 
 
 def with_driver(url: str, driver: str) -> str:
     """Return the URL with another driver."""
-    parsed = make_url(url)
+    parsed = make_url(url).difference_update_query(["ssl_disabled"])  # an option of PyMySQL only
     return parsed.set(drivername=f"{parsed.get_backend_name()}+{driver}").render_as_string(hide_password=False)
 
 
@@ -95,6 +98,7 @@ class Server:
     admin: URL
     where: str
     _made: set[str] = field(default_factory=set, init=False)
+    _emptied: list[str] = field(default_factory=list, init=False)
 
     @cached_property
     def _admin_engine(self) -> Engine:
@@ -107,9 +111,9 @@ class Server:
     def _url(self, database: str) -> str:
         return self.admin.set(database=database).render_as_string(hide_password=False)
 
-    def _create(self, template: str | None = None) -> str:
+    def _create(self) -> str:
         database = new_name()
-        self._execute(f"CREATE DATABASE {database}{f' TEMPLATE {template}' if template else ''}")
+        self._execute(f"CREATE DATABASE {database}")
         self._made.add(database)
         if self.name == "postgresql":  # tests need no durability across a server crash
             self._execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
@@ -122,27 +126,40 @@ class Server:
     @contextmanager
     def empty(self) -> Iterator[str]:
         """Yield the URL of a database without tables."""
-        database = self._create()
+        database = self._emptied.pop() if self._emptied else self._create()
         try:
             yield self._url(database)
         finally:
+            self._put_back(database)
+
+    def _put_back(self, database: str) -> None:
+        """Drop a database of MariaDB; empty one of PostgreSQL for the next test, since its server writes a checkpoint for each drop."""
+        if self.name == "postgresql":
+            self._empty(database)
+            self._emptied.append(database)
+        else:
             self._drop(database)
 
-    @cached_property
-    def _template(self) -> str:
-        database = self._create()
-        _migrate(self._url(database))
-        return database
+    def _empty(self, database: str) -> None:
+        engine = create_engine(self._url(database))
+        with engine.begin() as connection:
+            connection.execute(text(END_OTHERS))
+            for schema in connection.scalars(text(SCHEMAS)).all():
+                connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+            connection.execute(text("GRANT USAGE ON SCHEMA public TO PUBLIC"))
+        engine.dispose()
 
     @cached_property
     def _dump(self) -> list[str]:
         """The statements that recreate a migrated MariaDB database with its rows."""
-        engine = create_engine(self._url(self._template))
+        engine = create_engine(self.shared)
         with engine.connect() as connection:
-            tables = connection.scalars(text("SELECT table_name FROM information_schema.tables WHERE table_schema = database()")).all()
+            names = "SELECT table_name FROM information_schema.tables WHERE table_schema = database() ORDER BY table_type"  # views last
+            tables = connection.scalars(text(names)).all()
             made = [connection.exec_driver_sql(f"SHOW CREATE TABLE `{table}`").one()[1] for table in tables]
             filled = [
-                f"INSERT INTO `{table}` SELECT * FROM `{self._template}`.`{table}`"
+                f"INSERT INTO `{table}` SELECT * FROM `{engine.url.database}`.`{table}`"
                 for table in tables
                 if connection.exec_driver_sql(f"SELECT count(*) FROM `{table}`").scalar_one()
             ]
@@ -151,20 +168,20 @@ class Server:
 
     @contextmanager
     def altered(self) -> Iterator[str]:
-        """Yield the URL of a new migrated database with empty tables, for a test that changes the tables."""
-        if self.name == "postgresql":
-            database = self._create(self._template)
-        else:
-            database = self._create()
-            engine = create_engine(self._url(database))
-            with engine.begin() as connection:
-                for statement in self._dump:
-                    connection.exec_driver_sql(statement.replace("%", "%%"))
-            engine.dispose()
-        try:
-            yield self._url(database)
-        finally:
-            self._drop(database)
+        """Yield the URL of a migrated database with empty tables, for a test that changes the tables."""
+        with self.empty() as url:
+            if self.name == "postgresql":
+                _migrate(url)
+            else:
+                self._copy_tables(url)
+            yield url
+
+    def _copy_tables(self, url: str) -> None:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            for statement in self._dump:
+                connection.exec_driver_sql(statement.replace("%", "%%"))
+        engine.dispose()
 
     @cached_property
     def shared(self) -> str:
