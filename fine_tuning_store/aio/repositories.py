@@ -17,6 +17,7 @@ from fine_tuning_store.repositories.job_filters import JobFilters, Order
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
+from fine_tuning_store.sql.queries.job_conditions import OrderBy
 from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
 
 R = TypeVar("R", bound=Repository)
@@ -75,9 +76,11 @@ class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
     delete = bridged(FineTuningJobRepository.delete)
 
     @with_keywords_of(JobFilters)
-    def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> AsyncIterator[FineTuningJob]:
+    def iterate(
+        self, *, page_size: int = 100, order: Order = "desc", order_by: OrderBy = "created_at", **filters: Unpack[JobFilters]
+    ) -> AsyncIterator[FineTuningJob]:
         """FineTuningJobRepository.iterate, for `async for`."""
-        return _iterate(self._sync._iterate_pages(page_size, order, filters))
+        return _iterate(self._sync._iterate_pages(page_size, order, order_by, filters))
 
 
 async def _iterate(pages: Iterator[tuple[FineTuningJob, ...]]) -> AsyncIterator[FineTuningJob]:

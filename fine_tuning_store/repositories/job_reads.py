@@ -12,7 +12,6 @@ from fine_tuning_store.domain.page import HasId, Page
 from fine_tuning_store.errors import CursorNotFoundError, JobNotFoundError
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
-from fine_tuning_store.sql.queries.jobs import JobQuery
 from fine_tuning_store.transactions import Transaction
 
 T = TypeVar("T", bound=HasId)
@@ -42,28 +41,6 @@ def fetch_many(transaction: Transaction, ids: list[str]) -> tuple[FineTuningJob,
         if id not in found:
             raise JobNotFoundError(id)
     return tuple(found[id] for id in ids)
-
-
-def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
-    """Return the jobs of a page of at most `rows` rows."""
-    result = transaction.execute(queries.page(query), **parameters, row_limit=rows)
-    return tuple([job_rows.job_from_row(row) for row in result])
-
-
-def fetch_cursor(transaction: Transaction, id: str, organization_id: str | None) -> dict[str, Any]:
-    """Return the sort key of the job `after`, as parameters of a page. Raises CursorNotFoundError."""
-    if organization_id is None:
-        row = transaction.execute(queries.CURSOR, job_id=id).one_or_none()
-    else:
-        row = transaction.execute(queries.CURSOR_IN_ORGANIZATION, job_id=id, organization_id=organization_id).one_or_none()
-    if row is None:
-        raise CursorNotFoundError(id)
-    return cursor_of(row)
-
-
-def cursor_of(job: Any) -> dict[str, Any]:
-    """Return the sort key of a job, or of its row, as parameters of the page after it."""
-    return {"after_created_at": job.created_at, "after_id": job.id}
 
 
 def fetch_child_page(

@@ -31,13 +31,14 @@ from fine_tuning_store.errors import (
 )
 from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.job_filters import JobFilters, Order, job_query
-from fine_tuning_store.repositories.job_reads import cursor_of, fetch, fetch_cursor, fetch_many, fetch_page
+from fine_tuning_store.repositories.job_pages import cursor_of, fetch_cursor, fetch_page
+from fine_tuning_store.repositories.job_reads import fetch, fetch_many
 from fine_tuning_store.repositories.job_transitions import JobTransitions
 from fine_tuning_store.repositories.job_writes import delete_job, insert_jobs, replace_children
 from fine_tuning_store.sql.models import job_metadata
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
-from fine_tuning_store.sql.queries.jobs import JobQuery
+from fine_tuning_store.sql.queries.job_conditions import JobQuery, OrderBy
 from fine_tuning_store.transactions import Transaction
 
 
@@ -116,37 +117,46 @@ class FineTuningJobRepository(JobTransitions):
 
     @with_keywords_of(JobFilters)
     def list(
-        self, *, after: str | None = None, limit: int = 20, order: Order = "desc", **filters: Unpack[JobFilters]
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        order: Order = "desc",
+        order_by: OrderBy = "created_at",
+        **filters: Unpack[JobFilters],
     ) -> Page[FineTuningJob]:
-        """Return a page of jobs in the order of their creation.
+        """Return a page of jobs in the order of their creation, or of their ends.
 
         Args:
             after: The id of the job that the page begins after, usually the `last_id` of the page before.
             limit: The size of the page, 1 to 1000.
             order: `"desc"` for newest first, or `"asc"`.
+            order_by: `"created_at"`, or `"finished_at"` for the jobs that have a `finished_at`.
             **filters: The members of JobFilters. A job must match all of them.
 
         Raises:
-            CursorNotFoundError: There is no job with the id `after` in the organization.
+            CursorNotFoundError: There is no job with the id `after` in the organization, or it has no `finished_at` to be ordered by.
             InvalidValueError: A limit, an order or a filter is wrong.
         """
         check_page_size("limit", limit)
         organization_id = self._organization(filters.get("organization_id"))
-        query, parameters = job_query(filters, order, organization_id)
+        query, parameters = job_query(filters, order, organization_id, order_by)
         if after is not None:
             check_id(after, "after")
 
         def read(transaction: Transaction) -> tuple[FineTuningJob, ...]:
             if after is None:
                 return fetch_page(transaction, query, parameters, limit + 1)
-            key = fetch_cursor(transaction, after, organization_id)
+            key = fetch_cursor(transaction, after, organization_id, query.order_by)
             return fetch_page(transaction, query._replace(after=True), parameters | key, limit + 1)
 
         found = self._source.read(read)
         return Page(found[:limit], has_more=len(found) > limit)
 
     @with_keywords_of(JobFilters)
-    def iterate(self, *, page_size: int = 100, order: Order = "desc", **filters: Unpack[JobFilters]) -> Iterator[FineTuningJob]:
+    def iterate(
+        self, *, page_size: int = 100, order: Order = "desc", order_by: OrderBy = "created_at", **filters: Unpack[JobFilters]
+    ) -> Iterator[FineTuningJob]:
         """Iterate over all jobs of a list, page by page, in constant memory.
 
         A job that is deleted meanwhile does not end the iteration. One that is created meanwhile is found in ascending order only.
@@ -154,16 +164,17 @@ class FineTuningJobRepository(JobTransitions):
         Args:
             page_size: The number of jobs that are read at once, 1 to 1000.
             order: `"desc"` for newest first, or `"asc"`.
+            order_by: `"created_at"`, or `"finished_at"` for the jobs that have a `finished_at`.
             **filters: The members of JobFilters. A job must match all of them.
 
         Raises:
             InvalidValueError: A page size, an order or a filter is wrong.
         """
-        return chain.from_iterable(self._iterate_pages(page_size, order, filters))
+        return chain.from_iterable(self._iterate_pages(page_size, order, order_by, filters))
 
-    def _iterate_pages(self, page_size: int, order: Order, filters: JobFilters) -> Iterator[tuple[FineTuningJob, ...]]:
+    def _iterate_pages(self, page_size: int, order: Order, order_by: OrderBy, filters: JobFilters) -> Iterator[tuple[FineTuningJob, ...]]:
         check_page_size("page_size", page_size)
-        query, parameters = job_query(filters, order, self._organization(filters.get("organization_id")))
+        query, parameters = job_query(filters, order, self._organization(filters.get("organization_id")), order_by)
         return self._pages(query, parameters, page_size)
 
     def _pages(self, query: JobQuery, parameters: dict[str, Any], page_size: int) -> Iterator[tuple[FineTuningJob, ...]]:
@@ -173,7 +184,7 @@ class FineTuningJobRepository(JobTransitions):
             if len(page) < page_size:
                 return
             query = query._replace(after=True)
-            parameters = parameters | cursor_of(page[-1])
+            parameters = parameters | cursor_of(page[-1], query.order_by)
 
     # Change and delete
 

@@ -147,7 +147,7 @@ def _cursor(transaction: Transaction, after: str, model: str, of_model: dict[str
     if row is None:
         _job_of_model(transaction, model, of_model["organization_id"])
         raise CursorNotFoundError(after)
-    return {"after_created_at": row.created_at, "after_id": row.id}
+    return {"after_time": row.created_at, "after_id": row.id}
 
 
 def _job_of_model(transaction: Transaction, model: str, organization_id: str) -> _Owner:

@@ -63,6 +63,8 @@ class JobRow(Base):
         _index("ix_fine_tuning_jobs_method_type", "method_type", "created_at", "id"),
         _index("ix_fine_tuning_jobs_fine_tuned_model", "fine_tuned_model", "created_at", "id"),
         _index("ix_fine_tuning_jobs_training_file", "training_file", "created_at", "id"),
+        _index("ix_fine_tuning_jobs_status_finished_at", "status", "finished_at", "id"),
+        _index("ix_fine_tuning_jobs_organization_finished_at", "organization_id", "finished_at", "id"),
         _index("ix_fine_tuning_jobs_organization", "organization_id", "created_at", "id"),
         _index("ix_fine_tuning_jobs_organization_status", "organization_id", "status", "created_at", "id"),
         _index("ix_fine_tuning_jobs_organization_model", "organization_id", "model", "created_at", "id"),

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
-    Column,
     ColumnElement,
     Delete,
     Insert,
-    Integer,
     Select,
     Update,
-    and_,
     bindparam,
     case,
     delete,
-    exists,
     insert,
     literal_column,
     select,
@@ -69,93 +65,40 @@ def within_organization(statement: Select[Any] | Update | Delete) -> Any:
 
 # Reads
 
-_READ = select(*JOB_COLUMNS).select_from(
+READ: Select[Any] = select(*JOB_COLUMNS).select_from(
     jobs.outerjoin(job_errors, job_errors.c.job_id == jobs.c.id).outerjoin(job_hyperparameters, job_hyperparameters.c.job_id == jobs.c.id)
 )
-JOB = tagged("job", _READ.where(IS_THE_JOB))
+JOB = tagged("job", READ.where(IS_THE_JOB))
 #: The job as it is now, whatever the transaction saw before, locked until the transaction ends.
-JOB_LOCKED = tagged("job_locked", _READ.where(IS_THE_JOB).with_for_update(of=jobs))
+JOB_LOCKED = tagged("job_locked", READ.where(IS_THE_JOB).with_for_update(of=jobs))
 JOB_EXISTS = tagged("job_exists", select(jobs.c.id).where(IS_THE_JOB))
 #: The same, and the job cannot be deleted until the transaction ends.
 JOB_EXISTS_LOCKED = tagged("job_exists_locked", select(jobs.c.id).where(IS_THE_JOB).with_for_update())
 #: Several jobs, in no order.
-JOBS_BY_IDS = tagged("jobs_by_ids", _READ.where(jobs.c.id.in_(_JOB_IDS)))
+JOBS_BY_IDS = tagged("jobs_by_ids", READ.where(jobs.c.id.in_(_JOB_IDS)))
 #: The first of some ids that a job of any organization has, as of now.
 TAKEN_ID = tagged("taken_id", select(jobs.c.id).where(jobs.c.id.in_(_JOB_IDS)).order_by(jobs.c.id).limit(1).with_for_update())
 #: The sort key of the job that a page begins after.
-CURSOR = tagged("cursor", select(jobs.c.created_at, jobs.c.id).where(IS_THE_JOB))
+CURSOR = tagged("cursor", select(jobs.c.created_at, jobs.c.finished_at, jobs.c.id).where(IS_THE_JOB))
 CURSOR_IN_ORGANIZATION = CURSOR.where(jobs.c.organization_id == bindparam("organization_id"))
 COMPATIBILITY = tagged("compatibility", select(compatibility.c.schema_number, compatibility.c.oldest_code_number))
 
 
-class JobQuery(NamedTuple):
-    """The filters of a page of jobs. Their values are bound under the same names."""
-
-    equal: frozenset[str] = frozenset()
-    """Columns of `fine_tuning_jobs` that equal a value."""
-    statuses: tuple[JobStatus, ...] = ()
-    pairs: int = 0
-    """The number of metadata pairs, bound as key_0, value_0, key_1 ..."""
-    has_metadata: bool | None = None
-    since: bool = False
-    until: bool = False
-    after: bool = False
-    """True if the page begins after the row (after_created_at, after_id)."""
-    descending: bool = True
-
-
-@lru_cache(maxsize=512)
-def page(query: JobQuery) -> Select[Any]:
-    """Return the statement of a page of jobs in the order of (created_at, id), of at most `row_limit` rows.
-
-    With a metadata filter it starts from the first pair, whose index has the jobs of that pair in the order of the page.
-    """
-    statement = tagged("page", _READ)
-    created_at: Column[int] = jobs.c.created_at
-    id: Column[str] = jobs.c.id
-    if query.pairs:
-        first = job_metadata.alias("pair_0")
-        statement = statement.join(first, first.c.job_id == jobs.c.id).where(first.c.digest == bindparam("digest_0"), _is_pair(first, 0))
-        if "organization_id" in query.equal:
-            statement = statement.where(first.c.organization_id == bindparam("organization_id"))
-        created_at, id = first.c.created_at, first.c.job_id
-    for position in range(1, query.pairs):
-        other = job_metadata.alias(f"pair_{position}")
-        statement = statement.where(exists().where(other.c.job_id == jobs.c.id, _is_pair(other, position)))
-    statement = statement.where(*(jobs.c[name] == bindparam(name) for name in sorted(query.equal)))
-    if query.statuses:
-        statement = statement.where(status_in(query.statuses))
-    if query.has_metadata is not None:
-        any_pair = exists().where(job_metadata.c.job_id == jobs.c.id)
-        statement = statement.where(any_pair if query.has_metadata else ~any_pair)
-    if query.since:
-        statement = statement.where(created_at >= bindparam("created_since"))
-    if query.until:
-        statement = statement.where(created_at < bindparam("created_until"))
-    if query.after:
-        statement = statement.where(*after_key(created_at, id, descending=query.descending))
-    return statement.order_by(*key_order(created_at, id, descending=query.descending)).limit(bindparam("row_limit", type_=Integer))
-
-
-def _is_pair(pairs: Any, position: int) -> ColumnElement[bool]:
-    return and_(pairs.c.key == bindparam(f"key_{position}"), pairs.c.value == bindparam(f"value_{position}"))
-
-
-def after_key(created_at: Column[int], id: Column[str], *, descending: bool) -> tuple[ColumnElement[bool], ...]:
+def after_key(at: ColumnElement[int], id: ColumnElement[str], *, descending: bool) -> tuple[ColumnElement[bool], ...]:
     """Return the condition of the rows after a sort key.
 
     In this form each database seeks in the index; with a row value or a plain OR one of them scans it.
     """
-    time: BindParameter[int] = bindparam("after_created_at")
+    time: BindParameter[int] = bindparam("after_time")
     tie: BindParameter[str] = bindparam("after_id")
     if descending:
-        return created_at <= time, (created_at < time) | (id < tie)
-    return created_at >= time, (created_at > time) | (id > tie)
+        return at <= time, (at < time) | (id < tie)
+    return at >= time, (at > time) | (id > tie)
 
 
-def key_order(created_at: Column[int], id: Column[str], *, descending: bool) -> tuple[ColumnElement[Any], ...]:
+def key_order(at: ColumnElement[Any], id: ColumnElement[str], *, descending: bool) -> tuple[ColumnElement[Any], ...]:
     """Return the order of a sort key."""
-    return (created_at.desc(), id.desc()) if descending else (created_at, id)
+    return (at.desc(), id.desc()) if descending else (at, id)
 
 
 # Writes

@@ -1,0 +1,75 @@
+"""How pages of jobs are read."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.errors import CursorNotFoundError
+from fine_tuning_store.sql.queries import job_pages as pages
+from fine_tuning_store.sql.queries import job_rows
+from fine_tuning_store.sql.queries import jobs as queries
+from fine_tuning_store.sql.queries.job_conditions import JobQuery, OrderBy
+from fine_tuning_store.transactions import Transaction
+
+#: The number of jobs that a walk looks at in one statement at most.
+MAX_BATCH: Final = 5000
+
+
+def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
+    """Return the jobs of a page of at most `rows` rows.
+
+    Where no index serves all conditions, the rarest one leads: if fewer than RARE jobs meet it, they are sorted, else the index of a
+    metadata pair, or of the order, is walked.
+    """
+    leads = pages.leads(query)
+    statement = pages.page(query)
+    if leads:
+        counts = transaction.execute(pages.count_leads(query), **parameters).one()
+        rarest = min(range(len(leads)), key=counts.__getitem__)
+        if counts[rarest] < pages.RARE:
+            statement = pages.page_of_rare(query, leads[rarest])
+        elif query.pairs and query.order_by == "created_at":
+            return _walk_pair(transaction, query, parameters, rows)
+    result = transaction.execute(statement, **parameters, row_limit=rows)
+    return tuple([job_rows.job_from_row(row) for row in result])
+
+
+def _walk_pair(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
+    """Return the jobs of a page by looking at the jobs of a metadata pair, batch by batch."""
+    found: list[FineTuningJob] = []
+    batch = rows
+    while True:
+        keys = transaction.execute(pages.walk_pair(query), **parameters, row_limit=batch).all()
+        matching = [key for key in keys if key.matches]
+        wanted = matching[: rows - len(found)]
+        found += _existing(transaction, [key.id for key in wanted])
+        if len(found) == rows or (len(keys) < batch and len(wanted) == len(matching)):
+            return tuple(found)
+        last = keys[-1] if len(wanted) == len(matching) else wanted[-1]  # the latter if some were deleted since
+        query = query._replace(after=True)
+        parameters = parameters | {"after_time": last.created_at, "after_id": last.id}
+        batch = min(batch * 4, MAX_BATCH)
+
+
+def _existing(transaction: Transaction, ids: list[str]) -> list[FineTuningJob]:
+    """Return the jobs with these ids that still exist, in their order."""
+    rows = transaction.execute(queries.JOBS_BY_IDS, job_ids=ids) if ids else ()
+    by_id = {job.id: job for job in [job_rows.job_from_row(row) for row in rows]}
+    return [by_id[id] for id in ids if id in by_id]
+
+
+def fetch_cursor(transaction: Transaction, id: str, organization_id: str | None, order_by: OrderBy) -> dict[str, Any]:
+    """Return the sort key of the job `after`, as parameters of a page. Raises CursorNotFoundError."""
+    if organization_id is None:
+        row = transaction.execute(queries.CURSOR, job_id=id).one_or_none()
+    else:
+        row = transaction.execute(queries.CURSOR_IN_ORGANIZATION, job_id=id, organization_id=organization_id).one_or_none()
+    if row is None or getattr(row, order_by) is None:
+        raise CursorNotFoundError(id)
+    return cursor_of(row, order_by)
+
+
+def cursor_of(job: Any, order_by: OrderBy) -> dict[str, Any]:
+    """Return the sort key of a job, or of its row, as parameters of the page after it."""
+    return {"after_time": getattr(job, order_by), "after_id": job.id}
