@@ -144,24 +144,3 @@ def test_iteration_continues_while_jobs_are_deleted_and_created(store: FineTunin
         stored(store)
 
     assert found == jobs[::-1]
-
-
-def test_a_page_takes_one_statement_and_one_more_for_its_cursor(store: FineTuningStore) -> None:
-    from sqlalchemy import event
-
-    store.jobs.add_many(a_job(metadata={"a": "b"}, result_files=("f",)) for _ in range(50))
-    first = store.jobs.list(limit=5)
-    sent: list[str] = []
-    event.listen(store._transactions.engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
-
-    def statements(**arguments: Any) -> int:
-        sent.clear()
-        store.jobs.list(limit=50, **arguments)
-        return len(sent)
-
-    assert statements() == 1
-    assert statements(metadata={"a": "b"}, status=["failed", "queued"]) == 1
-    assert statements(after=first.last_id) == 2
-    sent.clear()
-    store.jobs.get(first.data[0].id)
-    assert len(sent) == 1
