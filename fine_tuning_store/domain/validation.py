@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from fine_tuning_store.errors import InvalidValueError
@@ -69,6 +70,20 @@ def check_integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, l
 def check_optional_integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int | None:
     """Return None, or what `check_integer` returns."""
     return None if value is None else check_integer(field, value, smallest, largest)
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_time(field: str, value: object) -> int:
+    """Return the Unix seconds of an integer, or of a datetime with a time zone, whose fraction of a second is dropped (rounded down)."""
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise InvalidValueError(field, value, "must have a time zone, as in datetime(2026, 1, 31, tzinfo=timezone.utc)")
+        return int((value - _EPOCH) // timedelta(seconds=1))
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidValueError(field, value, "must be Unix seconds as an integer, or a datetime with a time zone")
+    return check_integer(field, value)
 
 
 def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:

@@ -1,14 +1,15 @@
-"""The filters of a list of jobs: how they are checked, and how they become a query and its parameters."""
+"""The filters of jobs, in lists and statistics: how they are checked, and how they become a query and its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final, Literal, TypedDict, cast
 
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS
 from fine_tuning_store.domain.job_validation import check_metadata, check_status
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.domain.validation import check_integer, check_name
+from fine_tuning_store.domain.validation import check_name, check_time
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.sql.queries.job_rows import pair_digest
 from fine_tuning_store.sql.queries.jobs import JobQuery
@@ -17,7 +18,7 @@ Order = Literal["desc", "asc"]
 
 
 class JobFilters(TypedDict, total=False):
-    """The filters of a list of jobs. A job must match all of them. None is no filter.
+    """The filters of lists and statistics of jobs. A job must match all of them. None is no filter.
 
     Attributes:
         organization_id: The id of an organization.
@@ -28,8 +29,8 @@ class JobFilters(TypedDict, total=False):
         method: The type of the method, such as `dpo`. Jobs from before methods existed have none.
         metadata: Pairs that a job must all have.
         has_metadata: True for jobs with at least one pair, False for those without any.
-        created_since: Unix seconds, inclusive.
-        created_until: Unix seconds, exclusive.
+        created_since: Unix seconds or a datetime with a time zone, inclusive.
+        created_until: Unix seconds or a datetime with a time zone, exclusive.
     """
 
     organization_id: str | None
@@ -40,8 +41,8 @@ class JobFilters(TypedDict, total=False):
     method: str | None
     metadata: Mapping[str, str] | None
     has_metadata: bool | None
-    created_since: int | None
-    created_until: int | None
+    created_since: int | datetime | None
+    created_until: int | datetime | None
 
 
 #: Filters that compare a column of the same name.
@@ -55,7 +56,7 @@ def job_query(filters: JobFilters, order: object, organization_id: str | None) -
     """
     for name in filters:
         if name not in JobFilters.__annotations__:
-            raise TypeError(f"a list of jobs has no filter {name!r}: use {', '.join(JobFilters.__annotations__)}")
+            raise TypeError(f"there is no filter {name!r} of jobs: use {', '.join(JobFilters.__annotations__)}")
     given = {name: value for name, value in filters.items() if value is not None}
     parameters: dict[str, Any] = {name: check_name(name, given[name]) for name in _NAMES if name in given}
     if organization_id is not None:
@@ -67,7 +68,7 @@ def job_query(filters: JobFilters, order: object, organization_id: str | None) -
     parameters |= _bound_pairs(pairs)
     for name in ("created_since", "created_until"):
         if name in given:
-            parameters[name] = check_integer(name, given[name])
+            parameters[name] = check_time(name, given[name])
     if "has_metadata" in given and not isinstance(given["has_metadata"], bool):
         raise InvalidValueError("has_metadata", given["has_metadata"], "must be True or False")
     query = JobQuery(
@@ -90,12 +91,10 @@ def is_descending(order: object) -> bool:
 
 
 def _bound_pairs(pairs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the pairs as parameters, with the digest of the first one, which the page starts from."""
+    """Return the pairs as parameters, with the digest that stands for each in the indexes."""
     bound: dict[str, Any] = {}
     for position, (key, value) in enumerate(pairs.items()):
-        bound |= {f"key_{position}": key, f"value_{position}": value}
-        if position == 0:
-            bound["digest_0"] = pair_digest(key, value)
+        bound |= {f"key_{position}": key, f"value_{position}": value, f"digest_{position}": pair_digest(key, value)}
     return bound
 
 

@@ -16,12 +16,14 @@ from fine_tuning_store import (
     AsyncFineTuningJobCheckpointRepository,
     AsyncFineTuningJobEventRepository,
     AsyncFineTuningJobRepository,
+    AsyncFineTuningJobStatistics,
     AsyncFineTuningStore,
     AsyncUnitOfWork,
     CheckpointPermissionRepository,
     FineTuningJobCheckpointRepository,
     FineTuningJobEventRepository,
     FineTuningJobRepository,
+    FineTuningJobStatistics,
     FineTuningStore,
     UnitOfWork,
 )
@@ -33,6 +35,7 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (FineTuningJobEventRepository, AsyncFineTuningJobEventRepository),
     (FineTuningJobCheckpointRepository, AsyncFineTuningJobCheckpointRepository),
     (CheckpointPermissionRepository, AsyncCheckpointPermissionRepository),
+    (FineTuningJobStatistics, AsyncFineTuningJobStatistics),
     (Schema, AsyncSchema),
 ]
 #: What differs in more than being awaited.
@@ -50,7 +53,8 @@ def test_both_faces_have_the_same_methods(sync: type[Any], awaited: type[Any]) -
 
 def test_both_stores_and_both_units_have_the_same_members() -> None:
     assert public(AsyncFineTuningStore) == public(FineTuningStore)
-    assert public(AsyncUnitOfWork) == public(UnitOfWork) == {"jobs", "events", "checkpoints", "checkpoint_permissions", "connection"}
+    repositories = {"jobs", "events", "checkpoints", "checkpoint_permissions", "transitions", "statistics"}
+    assert public(AsyncUnitOfWork) == public(UnitOfWork) == {*repositories, "connection"}
 
 
 @pytest.mark.parametrize(("sync", "awaited", "name"), [(sync, awaited, name) for sync, awaited in PAIRS for name in sorted(public(sync))])
