@@ -24,22 +24,16 @@ METADATA_PREFIX: Final = "metadata."
 MAX_DIMENSIONS: Final = 8
 
 
-class _Row:
-    """A row of a statistic."""
-
-    __slots__ = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the row as one flat dict: the bucket, one key for each dimension, and the figures."""
-        flat: dict[str, Any] = {}
-        for member in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            value = getattr(self, member.name)
-            flat |= value if member.name == "group" else {member.name: value}
-        return flat
+def _flat(row: Any) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for member in fields(row):
+        value = getattr(row, member.name)
+        flat |= value if member.name == "group" else {member.name: value}
+    return flat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobCounts(_Row):
+class JobCounts:
     """How many jobs of a group there are, and how they ended.
 
     `bucket` is the start of the interval, None if none was asked for. `group` maps each dimension to its value, None for jobs without one.
@@ -56,9 +50,13 @@ class JobCounts(_Row):
     trained_tokens: int
     success_rate: float | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as one flat dict: the bucket, one key for each dimension, and the figures."""
+        return _flat(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobDurations(_Row):
+class JobDurations:
     """How long the jobs of a group were queued and running, in seconds: the median, the 90th and the 99th percentile.
 
     The figures are totals over all attempts of a job, without pauses. A percentile between two jobs is interpolated, as by
@@ -76,9 +74,13 @@ class JobDurations(_Row):
     running_p90: float | None
     running_p99: float | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as one flat dict: the bucket, one key for each dimension, and the figures."""
+        return _flat(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorCodeCount(_Row):
+class ErrorCodeCount:
     """How many failed jobs have an error code, and the last one of them. `code` is None for failed jobs without a code.
 
     `last_at` is the `finished_at` of that job, its `created_at` if that is unknown.
@@ -89,9 +91,13 @@ class ErrorCodeCount(_Row):
     last_job_id: str
     last_at: int
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as a dict."""
+        return _flat(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobQueueState(_Row):
+class JobQueueState:
     """How many jobs are queued, running and paused now, and since when the longest of them wait and run.
 
     `oldest_queued_at` and `longest_running_since` are None if no job is queued or running. A job of which the time is unknown, as an
@@ -103,6 +109,10 @@ class JobQueueState(_Row):
     running: int
     longest_running_since: int | None
     paused: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as a dict."""
+        return _flat(self)
 
 
 def check_dimensions(value: object) -> tuple[str, ...]:
