@@ -10,6 +10,7 @@ from fine_tuning_store.domain.job_validation import JobChanges, JobRequest, NewJ
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.permission import CheckpointPermission
+from fine_tuning_store.domain.statistics import ErrorCodeCount, JobCounts, JobDurations, JobQueueState
 from fine_tuning_store.domain.transition import JobTransition, TransitionNotes
 from fine_tuning_store.errors import (
     CheckpointNotFoundError,
@@ -37,6 +38,7 @@ from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.job_filters import JobFilters
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.schema import Schema, SchemaDifference, SchemaState, SchemaStatus
 from fine_tuning_store.sql.engine import prepare_sqlite_engine
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         AsyncFineTuningJobCheckpointRepository,
         AsyncFineTuningJobEventRepository,
         AsyncFineTuningJobRepository,
+        AsyncFineTuningJobStatistics,
         AsyncFineTuningStore,
         AsyncJobTransitionRepository,
         AsyncUnitOfWork,
@@ -74,12 +77,14 @@ __all__ = [
     "CursorNotFoundError",
     "DatabaseUnreachableError",
     "EngineConfigurationError",
+    "ErrorCodeCount",
     "FineTuningJob",
     "FineTuningJobCheckpoint",
     "FineTuningJobCheckpointRepository",
     "FineTuningJobEvent",
     "FineTuningJobEventRepository",
     "FineTuningJobRepository",
+    "FineTuningJobStatistics",
     "FineTuningStore",
     "FineTuningStoreError",
     "Hyperparameters",
@@ -87,9 +92,12 @@ __all__ = [
     "InvalidValueError",
     "JobAlreadyExistsError",
     "JobChanges",
+    "JobCounts",
+    "JobDurations",
     "JobError",
     "JobFilters",
     "JobNotFoundError",
+    "JobQueueState",
     "JobReferencedError",
     "JobRequest",
     "JobStatus",
@@ -133,6 +141,7 @@ if find_spec("greenlet") is not None:  # of the extra `aio`
         "AsyncFineTuningJobCheckpointRepository",
         "AsyncFineTuningJobEventRepository",
         "AsyncFineTuningJobRepository",
+        "AsyncFineTuningJobStatistics",
         "AsyncFineTuningStore",
         "AsyncJobTransitionRepository",
         "AsyncUnitOfWork",

@@ -20,6 +20,7 @@ from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRe
 from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
@@ -32,7 +33,7 @@ T = TypeVar("T")
 class _Repositories:
     """The repositories of a store or of a unit of work."""
 
-    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "transitions")
+    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "statistics", "transitions")
 
     def __init__(self, source: TransactionSource) -> None:
         self.jobs: Final = FineTuningJobRepository(source)
@@ -45,6 +46,8 @@ class _Repositories:
         """Which projects may use which model."""
         self.transitions: Final = JobTransitionRepository(source)
         """The log of transitions."""
+        self.statistics: Final = FineTuningJobStatistics(source)
+        """Figures about many jobs."""
 
 
 class UnitOfWork(_Repositories):

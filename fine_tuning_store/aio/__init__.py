@@ -9,6 +9,7 @@ from fine_tuning_store.aio.repositories import (  # noqa: E402 - after the check
     AsyncFineTuningJobCheckpointRepository,
     AsyncFineTuningJobEventRepository,
     AsyncFineTuningJobRepository,
+    AsyncFineTuningJobStatistics,
     AsyncJobTransitionRepository,
 )
 from fine_tuning_store.aio.store import AsyncFineTuningStore, AsyncSchema, AsyncUnitOfWork  # noqa: E402
@@ -18,6 +19,7 @@ __all__ = [
     "AsyncFineTuningJobCheckpointRepository",
     "AsyncFineTuningJobEventRepository",
     "AsyncFineTuningJobRepository",
+    "AsyncFineTuningJobStatistics",
     "AsyncFineTuningStore",
     "AsyncJobTransitionRepository",
     "AsyncSchema",

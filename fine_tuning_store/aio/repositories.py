@@ -16,6 +16,7 @@ from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.job_filters import JobFilters, Order
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.sql.queries.job_conditions import OrderBy
 from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
@@ -64,6 +65,7 @@ class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
     get = bridged(FineTuningJobRepository.get)
     get_many = bridged(FineTuningJobRepository.get_many)
     list = bridged(FineTuningJobRepository.list)
+    count = bridged(FineTuningJobRepository.count)
     enqueue = bridged(FineTuningJobRepository.enqueue)
     start = bridged(FineTuningJobRepository.start)
     requeue = bridged(FineTuningJobRepository.requeue)
@@ -127,3 +129,14 @@ class AsyncJobTransitionRepository(AsyncRepository[JobTransitionRepository]):
     _kind = JobTransitionRepository
 
     list = bridged(JobTransitionRepository.list)
+
+
+class AsyncFineTuningJobStatistics(AsyncRepository[FineTuningJobStatistics]):
+    """FineTuningJobStatistics with async methods."""
+
+    _kind = FineTuningJobStatistics
+
+    counts = bridged(FineTuningJobStatistics.counts)
+    durations = bridged(FineTuningJobStatistics.durations)
+    error_codes = bridged(FineTuningJobStatistics.error_codes)
+    queue = bridged(FineTuningJobStatistics.queue)

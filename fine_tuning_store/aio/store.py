@@ -20,6 +20,7 @@ from fine_tuning_store.aio.repositories import (
     AsyncFineTuningJobCheckpointRepository,
     AsyncFineTuningJobEventRepository,
     AsyncFineTuningJobRepository,
+    AsyncFineTuningJobStatistics,
     AsyncJobTransitionRepository,
 )
 from fine_tuning_store.schema import Schema
@@ -34,7 +35,7 @@ T = TypeVar("T")
 class _AsyncRepositories:
     """The repositories of an async store or of an async unit of work."""
 
-    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "transitions")
+    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "statistics", "transitions")
 
     def __init__(self, source: TransactionSource) -> None:
         self.jobs: Final = AsyncFineTuningJobRepository(source)
@@ -47,6 +48,8 @@ class _AsyncRepositories:
         """Which projects may use which model."""
         self.transitions: Final = AsyncJobTransitionRepository(source)
         """The log of transitions."""
+        self.statistics: Final = AsyncFineTuningJobStatistics(source)
+        """Figures about many jobs."""
 
 
 class AsyncUnitOfWork(_AsyncRepositories):

@@ -12,6 +12,7 @@ from fine_tuning_store.domain.page import HasId, Page
 from fine_tuning_store.errors import CursorNotFoundError, JobNotFoundError
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
+from fine_tuning_store.sql.queries.job_conditions import JobQuery
 from fine_tuning_store.transactions import Transaction
 
 T = TypeVar("T", bound=HasId)
@@ -60,3 +61,22 @@ def fetch_child_cursor(transaction: Transaction, statement: Select[Any], job_id:
         require_job(transaction, job_id)
         raise CursorNotFoundError(after)
     return dict(row)
+
+
+def select_matching(
+    transaction: Transaction, build: Callable[..., Any], query: JobQuery, *shape: Any, **parameters: Any
+) -> Sequence[Sequence[Any]]:
+    """Execute a SELECT that aggregates jobs, and return its rows.
+
+    Args:
+        transaction: The transaction.
+        build: Returns the statement of the query, the shape and `is_scoped`. It is not restricted to the organization here, but where it
+            selects from the jobs, which may be inside of a subquery.
+        query: The filters.
+        *shape: What else `build` takes.
+        **parameters: The values of the filters.
+    """
+    is_scoped = transaction.organization_id is not None
+    if is_scoped:
+        parameters["within_organization"] = transaction.organization_id
+    return transaction.execute_unscoped(build(query, *shape, is_scoped=is_scoped), **parameters).all()

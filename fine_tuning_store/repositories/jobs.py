@@ -24,6 +24,7 @@ from fine_tuning_store.domain.job_validation import (
 )
 from fine_tuning_store.domain.lifecycle import OPEN
 from fine_tuning_store.domain.page import Page
+from fine_tuning_store.domain.validation import check_integer
 from fine_tuning_store.errors import (
     IllegalTransitionError,
     InvalidValueError,
@@ -32,11 +33,11 @@ from fine_tuning_store.errors import (
 from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.job_filters import JobFilters, Order, job_query
 from fine_tuning_store.repositories.job_pages import cursor_of, fetch_cursor, fetch_page
-from fine_tuning_store.repositories.job_reads import fetch, fetch_many
+from fine_tuning_store.repositories.job_reads import fetch, fetch_many, select_matching
 from fine_tuning_store.repositories.job_transitions import JobTransitions
 from fine_tuning_store.repositories.job_writes import delete_job, insert_jobs, replace_children
 from fine_tuning_store.sql.models import job_metadata
-from fine_tuning_store.sql.queries import job_rows
+from fine_tuning_store.sql.queries import job_rows, statistics
 from fine_tuning_store.sql.queries import jobs as queries
 from fine_tuning_store.sql.queries.job_conditions import JobQuery, OrderBy
 from fine_tuning_store.transactions import Transaction
@@ -185,6 +186,26 @@ class FineTuningJobRepository(JobTransitions):
                 return
             query = query._replace(after=True)
             parameters = parameters | cursor_of(page[-1], query.order_by)
+
+    @with_keywords_of(JobFilters)
+    def count(self, limit: int | None = None, **filters: Unpack[JobFilters]) -> int:
+        """Return the number of jobs that match.
+
+        Args:
+            limit: The number after which counting ends, at least 1: a result that equals it means so many or more. Without a limit all
+                matching jobs are counted, which takes the longer the more there are.
+            **filters: The members of JobFilters. A job must match all of them.
+
+        Raises:
+            InvalidValueError: The limit or a filter is wrong.
+        """
+        query, parameters = job_query(filters, "desc", self._organization(filters.get("organization_id")))
+        if limit is not None:
+            parameters["row_limit"] = check_integer("limit", limit, 1)
+        build = partial(statistics.count, is_limited=limit is not None)
+        rows = self._source.read(lambda transaction: select_matching(transaction, build, query, **parameters))
+        number: int = rows[0][0]
+        return number
 
     # Change and delete
 

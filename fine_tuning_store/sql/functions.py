@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import FunctionElement, Text
+from sqlalchemy import BigInteger, Dialect, FunctionElement, Text, TypeDecorator
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.types import NullType
 
 
 class as_text(FunctionElement[str]):  # noqa: N801 - named like an SQL function
@@ -19,6 +20,67 @@ class json_map(FunctionElement[str]):  # noqa: N801 - named like an SQL function
     """An aggregate: the text of one JSON object, made from a key and a value of each row. NULL or `{}` without rows."""
 
     type = Text()
+    inherit_cache = True
+
+
+class quotient(FunctionElement[int]):  # noqa: N801 - named like an SQL function
+    """The quotient of two integers without its fraction, which is cut off."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+class _ExactSum(TypeDecorator[int]):
+    """The result of `exact_sum`: 0 without values."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the sum of a result: a number of whatever type, or the halves of one as SQLite returns them."""
+        if isinstance(value, str):
+            high, low = value.split()
+            return (int(high) << 32) + int(low)
+        return int(value or 0)
+
+
+class exact_sum(FunctionElement[int]):  # noqa: N801 - named like an SQL function
+    """An aggregate: the sum of a column of 64-bit integers, which may itself be larger. 0 without values."""
+
+    type = _ExactSum()
+    inherit_cache = True
+
+
+class count_if(FunctionElement[int]):  # noqa: N801 - named like an SQL function
+    """An aggregate: the number of rows that fulfil a condition."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+class percentiles(FunctionElement[Any]):  # noqa: N801 - named like an SQL function
+    """An aggregate of PostgreSQL: the list of the median and the 90th and 99th percentile of a column, NULL without values."""
+
+    type = NullType()
+    inherit_cache = True
+
+
+class _TimeAndId(TypeDecorator[Any]):
+    """The result of `last_of`: a tuple of a time and an id."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[int, str]:  # noqa: ARG002 - SQLAlchemy's signature
+        """Take the text apart."""
+        text = str(value)
+        return int(text[1:20]) - (0 if text[0] == "1" else 2**63), text[20:]
+
+
+class last_of(FunctionElement[Any]):  # noqa: N801 - named like an SQL function
+    """An aggregate: the greatest pair of a time and an id. No database but the newest PostgreSQL has one, so it compares texts."""
+
+    type = _TimeAndId()
     inherit_cache = True
 
 
@@ -46,3 +108,67 @@ def _(element: json_map, compiler: Any, **options: Any) -> str:
 @compiles(json_map, "mariadb")
 def _(element: json_map, compiler: Any, **options: Any) -> str:
     return f"json_objectagg({compiler.process(element.clauses, **options)})"
+
+
+@compiles(quotient)
+def _(element: quotient, compiler: Any, **options: Any) -> str:
+    dividend, divisor = element.clauses
+    return f"(({compiler.process(dividend, **options)}) / {compiler.process(divisor, **options)})"
+
+
+@compiles(quotient, "mysql")
+@compiles(quotient, "mariadb")
+def _(element: quotient, compiler: Any, **options: Any) -> str:
+    dividend, divisor = element.clauses
+    return f"(({compiler.process(dividend, **options)}) DIV {compiler.process(divisor, **options)})"
+
+
+@compiles(count_if)
+def _(element: count_if, compiler: Any, **options: Any) -> str:
+    return f"count(*) FILTER (WHERE {compiler.process(element.clauses, **options)})"
+
+
+@compiles(count_if, "mysql")
+@compiles(count_if, "mariadb")
+def _(element: count_if, compiler: Any, **options: Any) -> str:
+    return f"count(CASE WHEN {compiler.process(element.clauses, **options)} THEN 1 END)"
+
+
+@compiles(exact_sum)
+def _(element: exact_sum, compiler: Any, **options: Any) -> str:
+    return f"sum({compiler.process(element.clauses, **options)})"
+
+
+@compiles(exact_sum, "sqlite")
+def _(element: exact_sum, compiler: Any, **options: Any) -> str:
+    """Sum two halves: the sum of SQLite fails if it exceeds 64 bits."""
+    value = compiler.process(element.clauses, **options)
+    return f"(sum({value} >> 32) || ' ' || sum({value} & 4294967295))"
+
+
+@compiles(percentiles, "postgresql")
+def _(element: percentiles, compiler: Any, **options: Any) -> str:
+    return f"percentile_cont(ARRAY[0.5, 0.9, 0.99]) WITHIN GROUP (ORDER BY {compiler.process(element.clauses, **options)})"
+
+
+def _greatest(element: last_of, compiler: Any, options: Any, join: str) -> str:
+    """Return the maximum of texts that `join` makes of a sign, a number without one, and the id."""
+    time, id = (compiler.process(clause, **options) for clause in element.clauses)
+    texts = (join.format(sign=sign, number=number, id=id) for sign, number in ((0, f"{time} + {2**63 - 1} + 1"), (1, time)))
+    return "max(CASE WHEN {} < 0 THEN {} ELSE {} END)".format(time, *texts)
+
+
+@compiles(last_of, "sqlite")
+def _(element: last_of, compiler: Any, **options: Any) -> str:
+    return _greatest(element, compiler, options, "'{sign}' || printf('%019d', {number}) || {id}")
+
+
+@compiles(last_of, "postgresql")
+def _(element: last_of, compiler: Any, **options: Any) -> str:
+    return _greatest(element, compiler, options, "('{sign}' || lpad(CAST({number} AS TEXT), 19, '0') || {id}) COLLATE \"C\"")
+
+
+@compiles(last_of, "mysql")
+@compiles(last_of, "mariadb")
+def _(element: last_of, compiler: Any, **options: Any) -> str:
+    return _greatest(element, compiler, options, "concat('{sign}', lpad({number}, 19, '0'), {id})")

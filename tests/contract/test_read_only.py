@@ -17,6 +17,7 @@ from fine_tuning_store import (
     FineTuningJobCheckpointRepository,
     FineTuningJobEventRepository,
     FineTuningJobRepository,
+    FineTuningJobStatistics,
     FineTuningStore,
     JobNotFoundError,
     JobTransitionRepository,
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.every_driver
 REPOSITORIES: dict[str, type[Any]] = {
     "jobs": FineTuningJobRepository,
     "transitions": JobTransitionRepository,
+    "statistics": FineTuningJobStatistics,
     "events": FineTuningJobEventRepository,
     "checkpoints": FineTuningJobCheckpointRepository,
     "checkpoint_permissions": CheckpointPermissionRepository,

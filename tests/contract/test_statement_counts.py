@@ -65,6 +65,12 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "list with several filters": ("running", 2, lambda store, _: store.jobs.list(status="running", metadata={"a": "b"})),
     "list after": ("running", 2, lambda store, id: store.jobs.list(after=id)),
     "iterate": ("running", 1, lambda store, _: list(store.jobs.iterate())),
+    "count": ("running", 1, lambda store, _: store.jobs.count(status="running", metadata={"a": "b"})),
+    "count with a limit": ("running", 1, lambda store, _: store.jobs.count(limit=5)),
+    "statistics.counts": ("running", 1, lambda store, _: store.statistics.counts(by=("model", "metadata.a"), bucket="month")),
+    "statistics.durations": ("running", 1, lambda store, _: store.statistics.durations(by=("model", "metadata.a"), bucket="week")),
+    "statistics.error_codes": ("failed", 1, lambda store, _: store.statistics.error_codes(metadata={"a": "b"})),
+    "statistics.queue": ("running", 1, lambda store, _: store.statistics.queue()),
     "enqueue": ("validating_files", 2, lambda store, id: store.jobs.enqueue(id)),
     "start": ("queued", 2, lambda store, id: store.jobs.start(id)),
     "start with hyperparameters": ("queued", 4, lambda store, id: store.jobs.start(id, hyperparameters=Hyperparameters(n_epochs=3))),
@@ -110,7 +116,7 @@ CALLS: dict[str, tuple[str, int, Call]] = {
 def test_every_public_method_is_counted(sqlite_store: FineTuningStore) -> None:
     names = {name.split()[0] for name in CALLS} | {"create", "add", "add_many", "checkpoint_permissions.delete"}
     public = {name for name in dir(sqlite_store.jobs) if not name.startswith("_")}
-    for repository in ("transitions", "events", "checkpoints", "checkpoint_permissions"):
+    for repository in ("transitions", "events", "checkpoints", "checkpoint_permissions", "statistics"):
         public |= {f"{repository}.{name}" for name in dir(getattr(sqlite_store, repository)) if not name.startswith("_")}
 
     assert names == public

@@ -18,6 +18,11 @@ READS: dict[str, Call] = {
     "jobs.get_many": lambda store, id: store.jobs.get_many([id]),
     "jobs.list": lambda store, _: store.jobs.list(status=["running"], metadata={"a": "b"}).data,
     "jobs.iterate": lambda store, _: list(store.jobs.iterate(page_size=1)),
+    "jobs.count": lambda store, _: store.jobs.count(status="running"),
+    "statistics.counts": lambda store, _: store.statistics.counts(by=("status", "metadata.a"), bucket="day"),
+    "statistics.durations": lambda store, _: store.statistics.durations(by=("model",)),
+    "statistics.error_codes": lambda store, _: store.statistics.error_codes(),
+    "statistics.queue": lambda store, _: store.statistics.queue(),
     "transitions.list": lambda store, id: store.transitions.list(id, limit=1).data,
     "events.list": lambda store, id: store.events.list(id, limit=1).data,
     "events.tail": lambda store, id: store.events.tail(id).data,
@@ -68,6 +73,7 @@ def filled(store: FineTuningStore) -> str:
     job = created(store, metadata={"a": "b"})
     store.jobs.enqueue(job.id)
     store.jobs.start(job.id, message="Started")
+    store.jobs.fail(created(store).id, JobError(code="c"))
     store.events.append(job.id, "Step 1", type="metrics", data={"step": 1})
     for step in (1, 2):
         store.checkpoints.create(job.id, step_number=step, fine_tuned_model_checkpoint=f"ft:m:ckpt-step-{step}")

@@ -1,6 +1,7 @@
 """User code for the sync and async API, and the types that a type checker must infer. Checked, never executed."""
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import assert_type
 
 from sqlalchemy import Connection
@@ -12,13 +13,17 @@ from fine_tuning_store import (
     AsyncFineTuningStore,
     AsyncUnitOfWork,
     CheckpointPermission,
+    ErrorCodeCount,
     FineTuningJob,
     FineTuningJobCheckpoint,
     FineTuningJobEvent,
     FineTuningJobRepository,
     FineTuningStore,
     Hyperparameters,
+    JobCounts,
+    JobDurations,
     JobError,
+    JobQueueState,
     Page,
     UnitOfWork,
 )
@@ -30,6 +35,11 @@ def sync(store: FineTuningStore, session: Session, connection: Connection) -> No
     assert_type(store.jobs.get(job.id), FineTuningJob)
     assert_type(store.jobs.get_many([job.id]), tuple[FineTuningJob, ...])
     assert_type(store.jobs.list(status=["queued"], limit=5), Page[FineTuningJob])
+    assert_type(store.jobs.count(100, created_since=datetime.now(UTC)), int)
+    assert_type(store.statistics.counts(by=("model", "metadata.team"), bucket="day", at="finished"), tuple[JobCounts, ...])
+    assert_type(store.statistics.durations(by="model", status="succeeded"), tuple[JobDurations, ...])
+    assert_type(store.statistics.error_codes(limit=5, created_since=0), tuple[ErrorCodeCount, ...])
+    assert_type(store.statistics.queue(organization_id="org-1"), JobQueueState)
     assert_type(store.jobs.iterate(metadata={"a": "b"}), Iterator[FineTuningJob])
     assert_type(store.jobs.fail(job.id, JobError(code="x"), message="y"), FineTuningJob)
     assert_type(store.events.tail(job.id, 3), Page[FineTuningJobEvent])
@@ -54,6 +64,11 @@ async def async_(engine: AsyncEngine, session: AsyncSession, connection: AsyncCo
     assert_type(await store.jobs.get(job.id), FineTuningJob)
     assert_type(await store.jobs.get_many([job.id]), tuple[FineTuningJob, ...])
     assert_type(await store.jobs.list(status=["queued"], limit=5), Page[FineTuningJob])
+    assert_type(await store.jobs.count(100, created_since=datetime.now(UTC)), int)
+    assert_type(await store.statistics.counts(by=("model", "metadata.team"), bucket="day", at="finished"), tuple[JobCounts, ...])
+    assert_type(await store.statistics.durations(by="model", status="succeeded"), tuple[JobDurations, ...])
+    assert_type(await store.statistics.error_codes(limit=5, created_since=0), tuple[ErrorCodeCount, ...])
+    assert_type(await store.statistics.queue(organization_id="org-1"), JobQueueState)
     assert_type(store.jobs.iterate(metadata={"a": "b"}), AsyncIterator[FineTuningJob])
     assert_type([each async for each in store.jobs.iterate()], list[FineTuningJob])
     assert_type(await store.jobs.fail(job.id, JobError(code="x"), message="y"), FineTuningJob)

@@ -16,6 +16,7 @@ from fine_tuning_store import (
     AsyncFineTuningJobCheckpointRepository,
     AsyncFineTuningJobEventRepository,
     AsyncFineTuningJobRepository,
+    AsyncFineTuningJobStatistics,
     AsyncFineTuningStore,
     AsyncJobTransitionRepository,
     AsyncUnitOfWork,
@@ -23,6 +24,7 @@ from fine_tuning_store import (
     FineTuningJobCheckpointRepository,
     FineTuningJobEventRepository,
     FineTuningJobRepository,
+    FineTuningJobStatistics,
     FineTuningStore,
     JobTransitionRepository,
     UnitOfWork,
@@ -36,9 +38,10 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (FineTuningJobCheckpointRepository, AsyncFineTuningJobCheckpointRepository),
     (CheckpointPermissionRepository, AsyncCheckpointPermissionRepository),
     (JobTransitionRepository, AsyncJobTransitionRepository),
+    (FineTuningJobStatistics, AsyncFineTuningJobStatistics),
     (Schema, AsyncSchema),
 ]
-REPOSITORIES = ("jobs", "transitions", "events", "checkpoints", "checkpoint_permissions")
+REPOSITORIES = ("jobs", "transitions", "events", "checkpoints", "checkpoint_permissions", "statistics")
 #: Methods that return an async iterator instead of an awaitable.
 ITERATED = {(FineTuningJobRepository, "iterate")}
 

@@ -60,6 +60,8 @@ class Database(ABC):
     enforces_foreign_keys: ClassVar[bool] = True
     #: True if one statement can insert into several tables by common table expressions.
     writes_in_ctes: ClassVar[bool] = False
+    #: True if `percentile_cont` is an aggregate that computes several percentiles at once.
+    aggregates_percentiles: ClassVar[bool] = False
 
     def is_in_memory(self, url: URL) -> bool:  # noqa: ARG002 - for subclasses
         """Return True if the database of the URL is deleted with its last connection."""

@@ -23,6 +23,7 @@ class PostgreSQL(Database):
     extra = "postgresql"
     has_schemas = True
     writes_in_ctes = True
+    aggregates_percentiles = True
     reads_in_autocommit = True
     rollback_discards_prepared_statements = True
     errors_end_transactions = True
