@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sqlalchemy import Select
+
 from fine_tuning_store.domain.job import FineTuningJob
 from fine_tuning_store.errors import CursorNotFoundError
 from fine_tuning_store.sql.queries import job_pages as pages
@@ -22,25 +24,32 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
     Where no index serves all conditions, the rarest one leads: if fewer than RARE jobs meet it, they are sorted, else the index of a
     metadata pair, or of the order, is walked.
     """
+    if query.pairs and query.has_metadata is False:
+        return ()
     leads = pages.leads(query)
-    statement = pages.page(query)
+    pair = 0
     if leads:
-        counts = transaction.execute(pages.count_leads(query), **parameters).one()
-        rarest = min(range(len(leads)), key=counts.__getitem__)
+        counts = tuple(transaction.execute(pages.count_leads(query), **parameters).one())
+        rarest = counts.index(min(counts))
         if counts[rarest] < pages.RARE:
-            statement = pages.page_of_rare(query, leads[rarest])
-        elif query.pairs and query.order_by == "created_at":
-            return _walk_pair(transaction, query, parameters, rows)
+            return _read(transaction, pages.page_of_rare(query, leads[rarest]), parameters, rows)
+        pair = counts.index(min(counts[: query.pairs], default=counts[0]))
+    if query.pairs:
+        return _walk(transaction, query, parameters, rows, pair)
+    return _read(transaction, pages.page(query), parameters, rows)
+
+
+def _read(transaction: Transaction, statement: Select[Any], parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
     result = transaction.execute(statement, **parameters, row_limit=rows)
     return tuple([job_rows.job_from_row(row) for row in result])
 
 
-def _walk_pair(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
-    """Return the jobs of a page by looking at the jobs of a metadata pair, batch by batch."""
+def _walk(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int, pair: int) -> tuple[FineTuningJob, ...]:
+    """Return the jobs of a page by looking at more and more jobs, batch by batch."""
     found: list[FineTuningJob] = []
     batch = rows
     while True:
-        keys = transaction.execute(pages.walk_pair(query), **parameters, row_limit=batch).all()
+        keys = transaction.execute(pages.walk(query, pair), **parameters, row_limit=batch).all()
         matching = [key for key in keys if key.matches]
         wanted = matching[: rows - len(found)]
         found += _existing(transaction, [key.id for key in wanted])
@@ -48,7 +57,7 @@ def _walk_pair(transaction: Transaction, query: JobQuery, parameters: dict[str, 
             return tuple(found)
         last = keys[-1] if len(wanted) == len(matching) else wanted[-1]  # the latter if some were deleted since
         query = query._replace(after=True)
-        parameters = parameters | {"after_time": last.created_at, "after_id": last.id}
+        parameters = parameters | cursor_of(last, query.order_by)
         batch = min(batch * 4, MAX_BATCH)
 
 

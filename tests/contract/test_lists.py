@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from fine_tuning_store import CursorNotFoundError, FineTuningJob, FineTuningStore, JobStatus, Method, Page
+from fine_tuning_store import CursorNotFoundError, FineTuningJob, FineTuningStore, Hyperparameters, JobError, JobStatus, Method, Page
 from tests.support.factories import a_job, stored
 from tests.support.tables import each
 
@@ -23,6 +24,20 @@ def list_in_pages(store: FineTuningStore, limit: int, **arguments: Any) -> list[
         page = store.jobs.list(limit=limit, after=page.last_id, **arguments)
         found += page
     return found
+
+
+def test_a_list_in_the_order_of_the_ends_has_only_jobs_with_a_time_of_it(store: FineTuningStore) -> None:
+    late = stored(store, created_at=1, finished_at=50, status="succeeded")
+    early = stored(store, created_at=2, finished_at=40, status="failed")
+    unknown = stored(store, created_at=3, status="cancelled")
+    stored(store, created_at=4, status="running")
+
+    assert store.jobs.list(order_by="finished_at").data == (late, early)
+    assert list(store.jobs.iterate(order_by="finished_at", order="asc", page_size=1)) == [early, late]
+    assert store.jobs.list(order_by="finished_at", after=late.id).data == (early,)
+    assert store.jobs.list(order_by="finished_at", status="cancelled").data == ()
+    with pytest.raises(CursorNotFoundError):
+        store.jobs.list(order_by="finished_at", after=unknown.id)
 
 
 @each("order", ["desc", "asc"])
@@ -106,6 +121,26 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"created_until": 3000}, {"a", "b"}),
     ({"created_since": 2000, "created_until": 4000, "status": "failed"}, {"c"}),
     ({"status": "failed", "model": "model-2", "created_since": 0, "has_metadata": False}, {"d"}),
+    ({"validation_file": "file-v"}, {"a"}),
+    ({"result_file": "file-r2"}, {"c"}),
+    ({"suffix": "s"}, {"b"}),
+    ({"error_code": "invalid_file"}, {"c"}),
+    ({"error_code": "INVALID_FILE"}, set()),
+    ({"attempt": 2}, {"c"}),
+    ({"attempt": 0}, {"a", "b", "d"}),
+    ({"finished_since": 3500}, {"c", "d"}),
+    ({"finished_since": 3500, "finished_until": 4500}, {"c"}),
+    ({"updated_since": 1}, {"d"}),
+    ({"updated_until": 10_000}, {"d"}),
+    ({"created_since": datetime(1970, 1, 1, 1, 50, tzinfo=timezone(timedelta(hours=1)))}, {"c", "d"}),
+    ({"hyperparameters_at_least": Hyperparameters(n_epochs=3)}, {"b", "c"}),
+    ({"hyperparameters_at_least": Hyperparameters(n_epochs=4)}, {"c"}),
+    ({"hyperparameters_at_most": Hyperparameters(n_epochs=3)}, {"b"}),
+    ({"hyperparameters_at_least": Hyperparameters(n_epochs=1, beta=0.5)}, {"c"}),
+    ({"hyperparameters_at_least": Hyperparameters(beta=0.1), "hyperparameters_at_most": Hyperparameters(beta=0.4)}, set()),
+    ({"metadata": {"team": "nlp"}, "has_metadata": False}, set()),
+    ({"metadata": {"team": "nlp"}, "has_metadata": True, "status": ["queued", "running"]}, {"b"}),
+    ({"training_file": "file-2", "model": "model-2", "organization_id": "org-1"}, {"b"}),
 ]
 
 
@@ -113,7 +148,14 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
 def test_a_filter_finds_exactly_the_matching_jobs(store: FineTuningStore, filters: dict[str, Any], expected: set[str]) -> None:
     store.jobs.add_many(
         [
-            a_job(id="a", created_at=1000, metadata={"team": "nlp", "run": "1"}, model="model-1"),
+            a_job(
+                id="a",
+                created_at=1000,
+                metadata={"team": "nlp", "run": "1"},
+                model="model-1",
+                validation_file="file-v",
+                hyperparameters=Hyperparameters(n_epochs="auto"),
+            ),
             a_job(
                 id="b",
                 created_at=2000,
@@ -122,9 +164,22 @@ def test_a_filter_finds_exactly_the_matching_jobs(store: FineTuningStore, filter
                 status="queued",
                 training_file="file-2",
                 method=Method(type="dpo"),
+                suffix="s",
+                hyperparameters=Hyperparameters(n_epochs=3),
             ),
-            a_job(id="c", created_at=3000, organization_id="org-2", status="failed", method=Method()),
-            a_job(id="d", created_at=4000, status="failed", model="model-2", fine_tuned_model="ft:d"),
+            a_job(
+                id="c",
+                created_at=3000,
+                finished_at=3500,
+                organization_id="org-2",
+                status="failed",
+                method=Method(),
+                error=JobError(code="invalid_file"),
+                result_files=("file-r1", "file-r2"),
+                attempt=2,
+                hyperparameters=Hyperparameters(n_epochs=4, beta=0.5),
+            ),
+            a_job(id="d", created_at=4000, finished_at=4500, updated_at=9999, status="failed", model="model-2", fine_tuned_model="ft:d"),
         ]
     )
     newest_first = sorted(expected, reverse=True)

@@ -48,18 +48,23 @@ def conditions(query: JobQuery, *, joined_pairs: int = 0) -> list[ColumnElement[
         found.append(status_in(query.statuses))
     for position in range(joined_pairs, query.pairs):
         pair = job_metadata.alias(f"pair_{position}")
-        found.append(exists().where(pair.c.job_id == jobs.c.id, is_pair(pair, position)))
+        found.append(_exists(pair, is_pair(pair, position)))
     if query.has_metadata is not None:
-        any_pair = exists().where(job_metadata.c.job_id == jobs.c.id)
+        any_pair = _exists(job_metadata)
         found.append(any_pair if query.has_metadata else ~any_pair)
     if query.result_file:
-        found.append(exists().where(job_result_files.c.job_id == jobs.c.id, job_result_files.c.file_id == bindparam("result_file")))
+        found.append(_exists(job_result_files, job_result_files.c.file_id == bindparam("result_file")))
     if query.error_code:
-        found.append(exists().where(job_errors.c.job_id == jobs.c.id, job_errors.c.code == bindparam("error_code")))
+        found.append(_exists(job_errors, job_errors.c.code == bindparam("error_code")))
     found += [time_limit(jobs.c[f"{name.partition('_')[0]}_at"], name) for name in sorted(query.times)]
     if query.at_least or query.at_most:
-        found.append(exists().where(job_hyperparameters.c.job_id == jobs.c.id, *_hyperparameter_limits(query)))
+        found.append(_exists(job_hyperparameters, *_hyperparameter_limits(query)))
     return found
+
+
+def _exists(table: Any, *criteria: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that a job has a row in a child table, also where the statement joins that table."""
+    return exists().where(table.c.job_id == jobs.c.id, *criteria).correlate(jobs)
 
 
 def time_limit(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:

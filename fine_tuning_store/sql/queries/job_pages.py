@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, literal_column, select, union_all
 
-from fine_tuning_store.domain.lifecycle import ENDED
+from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.sql.models import job_metadata, jobs
 from fine_tuning_store.sql.queries.job_conditions import JobQuery, conditions, time_limit
 from fine_tuning_store.sql.queries.jobs import READ, after_key, key_order, status_in
@@ -40,7 +40,7 @@ def leads(query: JobQuery) -> tuple[Lead, ...]:
     """Return the conditions among which the rarest one leads; none if one index serves the whole query, in its order."""
     columns = tuple(name for name in _INDEXED if name in query.equal)
     scoped = ("organization_id",) if "organization_id" in query.equal else ()
-    if not query.pairs and _has_index(query, columns, is_scoped=bool(scoped)):
+    if _has_index(query, columns, is_scoped=bool(scoped)):
         return ()
     found = [Lead(pair=position) for position in range(query.pairs)]
     found += [Lead(columns=(name,)) for name in columns]
@@ -52,11 +52,12 @@ def leads(query: JobQuery) -> tuple[Lead, ...]:
 
 
 def _has_index(query: JobQuery, columns: tuple[str, ...], *, is_scoped: bool) -> bool:
-    """Return whether one index serves the columns, the statuses and the organization of the query, in its order."""
+    """Return whether one index serves the pairs, columns, statuses and the organization of the query, in its order."""
     if query.order_by == "finished_at":
-        return not columns and not (is_scoped and query.statuses)
-    number = len(columns) + bool(query.statuses)
-    return number == 0 or (number == 1 and (not is_scoped or columns in ((), ("model",), ("method_type",))))
+        return not (query.pairs or columns or (is_scoped and query.statuses))
+    number = query.pairs + len(columns) + bool(query.statuses)
+    with_organization = bool(query.pairs or query.statuses) or columns in (("model",), ("method_type",))
+    return number == 0 or (number == 1 and (not is_scoped or with_organization))
 
 
 @lru_cache(maxsize=512)
@@ -85,16 +86,25 @@ def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]
 @lru_cache(maxsize=512)
 def page(query: JobQuery) -> Select[Any]:
     """Return the statement of a page of at most `row_limit` jobs, which walks an index in the order of the page, one for each status."""
-    statuses = query.statuses or (ENDED if query.order_by == "finished_at" and "organization_id" not in query.equal else ())
-    if len(statuses) < 2:
+    if len(_statuses(query)) < 2:
         return _ordered(tagged("page", READ).where(*conditions(query)), query)
-    branches = []
-    for status in statuses:
-        branch = _ordered(select(jobs.c.id, jobs.c[query.order_by]).where(*conditions(query._replace(statuses=(status,)))), query)
-        branches.append(select(branch.subquery()))
-    merged = union_all(*branches).subquery()
-    order = key_order(merged.c[query.order_by], merged.c.id, descending=query.descending)
-    return _jobs_of(select(merged).order_by(*order).limit(_LIMIT), query)
+    return _jobs_of(_keys(query), query)
+
+
+def _statuses(query: JobQuery) -> tuple[JobStatus, ...]:
+    """Return the statuses whose indexes are merged. Only ended jobs have a `finished_at`, and an organization has an index of its own."""
+    is_finished_order = query.order_by == "finished_at" and "organization_id" not in query.equal
+    return query.statuses or (ENDED if is_finished_order else ())
+
+
+def _keys(query: JobQuery) -> Select[Any]:
+    """Return the SELECT of the keys of a page, from one ordered and limited branch for each status."""
+    branches = [query._replace(statuses=(status,)) for status in _statuses(query)] or [query]
+    keys = [_ordered(select(jobs.c.id, jobs.c[query.order_by]).where(*conditions(branch)), query) for branch in branches]
+    if len(keys) == 1:
+        return keys[0]
+    merged = union_all(*(select(branch.subquery()) for branch in keys)).subquery()
+    return select(merged).order_by(*key_order(merged.c[query.order_by], merged.c.id, descending=query.descending)).limit(_LIMIT)
 
 
 @lru_cache(maxsize=512)
@@ -115,7 +125,7 @@ def _jobs_of(keys: Select[Any], query: JobQuery) -> Select[Any]:
 def _ordered(statement: Select[Any], query: JobQuery) -> Select[Any]:
     """Return the statement in the order of the page, from its beginning, and limited to its size."""
     key = jobs.c[query.order_by], jobs.c.id
-    if query.order_by == "finished_at" and not query.statuses:
+    if query.order_by == "finished_at":
         statement = statement.where(jobs.c.finished_at.is_not(None))
     if query.after:
         statement = statement.where(*after_key(*key, descending=query.descending))
@@ -123,17 +133,31 @@ def _ordered(statement: Select[Any], query: JobQuery) -> Select[Any]:
 
 
 @lru_cache(maxsize=512)
-def walk_pair(query: JobQuery) -> Select[Any]:
-    """Return the statement of the next `row_limit` jobs of the first metadata pair, and whether each meets all conditions.
+def walk(query: JobQuery, pair: int) -> Select[Any]:
+    """Return the statement that looks at the next `row_limit` jobs, and says of each whether it meets all conditions.
 
-    It selects `id`, `created_at` and `matches`, in the order of the page.
+    It selects `id`, the time of the order and `matches`. In the order of creation it walks the jobs of a metadata pair, at the position
+    `pair`, else those of the organization or the statuses.
     """
-    key = job_metadata.c.created_at, job_metadata.c.job_id
-    times = [time_limit(job_metadata.c.created_at, name) for name in sorted(query.times) if name.startswith("created_")]
-    walked = select(job_metadata.c.job_id.label("id"), job_metadata.c.created_at).where(*_pair_conditions(query, 0), *times)
-    if query.after:
-        walked = walked.where(*after_key(*key, descending=query.descending))
-    keys = walked.order_by(*key_order(*key, descending=query.descending)).limit(_LIMIT).subquery("keys")
+    keys = (_keys_of_pair(query, pair) if query.order_by == "created_at" else _keys(_without_residuals(query))).subquery("keys")
+    time = keys.c[query.order_by]
     matches = and_(*conditions(query)).label("matches")
-    statement = tagged("walk_pair", select(keys.c.id, keys.c.created_at, matches)).join_from(keys, jobs, jobs.c.id == keys.c.id)
-    return statement.order_by(*key_order(keys.c.created_at, keys.c.id, descending=query.descending))
+    statement = tagged("walk", select(keys.c.id, time, matches)).join_from(keys, jobs, jobs.c.id == keys.c.id)
+    return statement.order_by(*key_order(time, keys.c.id, descending=query.descending))
+
+
+def _keys_of_pair(query: JobQuery, pair: int) -> Select[Any]:
+    key = job_metadata.c.created_at, job_metadata.c.job_id.label("id")
+    times = [time_limit(job_metadata.c.created_at, name) for name in sorted(query.times) if name.startswith("created_")]
+    statement = select(*key).where(*_pair_conditions(query, pair), *times)
+    if query.after:
+        statement = statement.where(*after_key(job_metadata.c.created_at, job_metadata.c.job_id, descending=query.descending))
+    order = key_order(job_metadata.c.created_at, job_metadata.c.job_id, descending=query.descending)
+    return statement.order_by(*order).limit(_LIMIT)
+
+
+def _without_residuals(query: JobQuery) -> JobQuery:
+    """Return the part of a query in the order of the ends that one index serves."""
+    times = frozenset(name for name in query.times if name.startswith("finished_"))
+    order = {"order_by": query.order_by, "descending": query.descending, "after": query.after}
+    return JobQuery(equal=query.equal & {"organization_id"}, statuses=query.statuses, times=times, **order)  # type: ignore[arg-type]
