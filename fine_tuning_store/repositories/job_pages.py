@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Select
@@ -22,34 +24,34 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
     """Return the jobs of a page of at most `rows` rows.
 
     Where no index serves all conditions, the rarest one leads: if fewer than RARE jobs meet it, they are sorted, else the index of a
-    metadata pair, or of the order, is walked.
+    metadata pair, or of the order, is walked. The statements of the keys are restricted to the organization of `query`.
     """
     if query.pairs and query.has_metadata is False:
         return ()
     leads = pages.leads(query)
     pair = 0
     if leads:
-        counts = tuple(transaction.execute(pages.count_leads(query), **parameters).one())
+        counts = tuple(transaction.execute_unscoped(pages.count_leads(query), **parameters).one())
         rarest = counts.index(min(counts))
         if counts[rarest] < pages.RARE:
-            return _read(transaction, pages.page_of_rare(query, leads[rarest]), parameters, rows)
+            return _fetch_by_keys(transaction, partial(pages.keys_of_rare, lead=leads[rarest]), query, parameters, rows)
         pair = counts.index(min(counts[: query.pairs], default=counts[0]))
     if query.pairs:
-        return _walk(transaction, query, parameters, rows, pair)
-    return _read(transaction, pages.page(query), parameters, rows)
-
-
-def _read(transaction: Transaction, statement: Select[Any], parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
-    result = transaction.execute(statement, **parameters, row_limit=rows)
+        return _fetch_by_keys(transaction, partial(pages.walk, pair=pair), query, parameters, rows)
+    if pages.merged_statuses(query):
+        return _fetch_by_keys(transaction, pages.keys_of_statuses, query, parameters, rows)
+    result = transaction.execute(pages.page(query), **parameters, row_limit=rows)
     return tuple([job_rows.job_from_row(row) for row in result])
 
 
-def _walk(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int, pair: int) -> tuple[FineTuningJob, ...]:
-    """Return the jobs of a page by looking at more and more jobs, batch by batch."""
+def _fetch_by_keys(
+    transaction: Transaction, statement: Callable[[JobQuery], Select[Any]], query: JobQuery, parameters: dict[str, Any], rows: int
+) -> tuple[FineTuningJob, ...]:
+    """Return the jobs of a page by selecting more and more keys, batch by batch."""
     found: list[FineTuningJob] = []
     batch = rows
     while True:
-        keys = transaction.execute(pages.walk(query, pair), **parameters, row_limit=batch).all()
+        keys = transaction.execute_unscoped(statement(query), **parameters, row_limit=batch).all()
         matching = [key for key in keys if key.matches]
         wanted = matching[: rows - len(found)]
         found += _existing(transaction, [key.id for key in wanted])

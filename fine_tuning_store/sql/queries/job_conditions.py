@@ -48,7 +48,7 @@ def conditions(query: JobQuery, *, joined_pairs: int = 0) -> list[ColumnElement[
         found.append(status_in(query.statuses))
     for position in range(joined_pairs, query.pairs):
         pair = job_metadata.alias(f"pair_{position}")
-        found.append(_exists(pair, is_pair(pair, position)))
+        found.append(_exists(pair, pair.c.key == bindparam(f"key_{position}"), pair.c.value == bindparam(f"value_{position}")))
     if query.has_metadata is not None:
         any_pair = _exists(job_metadata)
         found.append(any_pair if query.has_metadata else ~any_pair)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, literal_column, select, union_all
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, literal_column, select, true, union_all
 
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.sql.models import job_metadata, jobs
@@ -85,21 +85,63 @@ def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]
 
 @lru_cache(maxsize=512)
 def page(query: JobQuery) -> Select[Any]:
-    """Return the statement of a page of at most `row_limit` jobs, which walks an index in the order of the page, one for each status."""
-    if len(_statuses(query)) < 2:
-        return _ordered(tagged("page", READ).where(*conditions(query)), query)
-    return _jobs_of(_keys(query), query)
+    """Return the statement of a page of at most `row_limit` jobs, which walks one index in the order of the page."""
+    return _ordered(tagged("page", READ).where(*conditions(query)), query)
 
 
-def _statuses(query: JobQuery) -> tuple[JobStatus, ...]:
-    """Return the statuses whose indexes are merged. Only ended jobs have a `finished_at`, and an organization has an index of its own."""
+def merged_statuses(query: JobQuery) -> tuple[JobStatus, ...]:
+    """Return the statuses whose indexes a page merges, none if it walks one index.
+
+    Only ended jobs have a `finished_at`, and the jobs of an organization have an index of their own in that order.
+    """
     is_finished_order = query.order_by == "finished_at" and "organization_id" not in query.equal
-    return query.statuses or (ENDED if is_finished_order else ())
+    statuses = query.statuses or (ENDED if is_finished_order else ())
+    return statuses if len(statuses) > 1 else ()
+
+
+# The statements below select the keys of a page: `id`, the time of the order, and `matches`, which says whether the job meets all
+# conditions. They join no tables, whose order each database would choose by statistics: what the job must meet is a subquery. It has no
+# other restriction to an organization than that of the query, so the jobs themselves are selected by another statement.
+
+
+@lru_cache(maxsize=512)
+def keys_of_statuses(query: JobQuery) -> Select[Any]:
+    """Return the SELECT of the keys of a page of several statuses, from one ordered and limited branch for each."""
+    return tagged("keys_of_statuses", _with_matches(_keys(query), query, true()))
+
+
+@lru_cache(maxsize=512)
+def keys_of_rare(query: JobQuery, lead: Lead) -> Select[Any]:
+    """Return the SELECT of the keys of a page of the jobs of a lead that fewer than RARE jobs meet: all of them are sorted."""
+    rare = _rows_of(query, lead).subquery("rare")
+    time = select(jobs.c[query.order_by]).where(jobs.c.id == rare.c.id, *conditions(query), *_place(query)).scalar_subquery()
+    keys = select(rare.c.id, time.label(query.order_by)).subquery("matching")
+    at = keys.c[query.order_by]
+    order = key_order(at, keys.c.id, descending=query.descending)
+    return tagged("keys_of_rare", select(keys.c.id, at, true().label("matches")).where(at.is_not(None)).order_by(*order).limit(_LIMIT))
+
+
+@lru_cache(maxsize=512)
+def walk(query: JobQuery, pair: int) -> Select[Any]:
+    """Return the SELECT of the next `row_limit` keys of an index, and whether each job meets all conditions.
+
+    In the order of creation it is the index of the metadata pair at the position `pair`, else that of the organization or the statuses.
+    """
+    keys = _keys_of_pair(query, pair) if query.order_by == "created_at" else _keys(_without_residuals(query))
+    return tagged("walk", _with_matches(keys, query, and_(*conditions(query))))
+
+
+def _with_matches(keys: Select[Any], query: JobQuery, condition: ColumnElement[bool]) -> Select[Any]:
+    found = keys.subquery("keys")
+    time = found.c[query.order_by]
+    matches = true() if condition is true() else select(condition).where(jobs.c.id == found.c.id).scalar_subquery()
+    order = key_order(time, found.c.id, descending=query.descending)
+    return select(found.c.id, time, matches.label("matches")).order_by(*order)
 
 
 def _keys(query: JobQuery) -> Select[Any]:
-    """Return the SELECT of the keys of a page, from one ordered and limited branch for each status."""
-    branches = [query._replace(statuses=(status,)) for status in _statuses(query)] or [query]
+    """Return the SELECT of the keys of a page, from one ordered and limited branch for each status that is merged."""
+    branches = [query._replace(statuses=(status,)) for status in merged_statuses(query)] or [query]
     keys = [_ordered(select(jobs.c.id, jobs.c[query.order_by]).where(*conditions(branch)), query) for branch in branches]
     if len(keys) == 1:
         return keys[0]
@@ -107,53 +149,12 @@ def _keys(query: JobQuery) -> Select[Any]:
     return select(merged).order_by(*key_order(merged.c[query.order_by], merged.c.id, descending=query.descending)).limit(_LIMIT)
 
 
-@lru_cache(maxsize=512)
-def page_of_rare(query: JobQuery, lead: Lead) -> Select[Any]:
-    """Return the statement of a page of the jobs of a lead that fewer than RARE jobs meet: they are sorted."""
-    rare = _rows_of(query, lead).subquery()
-    keys = select(jobs.c.id, jobs.c[query.order_by]).join(rare, rare.c.id == jobs.c.id).where(*conditions(query))
-    return _jobs_of(_ordered(keys, query), query)
-
-
-def _jobs_of(keys: Select[Any], query: JobQuery) -> Select[Any]:
-    """Return the SELECT of the jobs of these keys."""
-    found = keys.subquery("keys")
-    order = key_order(found.c[query.order_by], found.c.id, descending=query.descending)
-    return tagged("page", READ).join(found, found.c.id == jobs.c.id).order_by(*order)
-
-
-def _ordered(statement: Select[Any], query: JobQuery) -> Select[Any]:
-    """Return the statement in the order of the page, from its beginning, and limited to its size."""
-    key = jobs.c[query.order_by], jobs.c.id
-    if query.order_by == "finished_at":
-        statement = statement.where(jobs.c.finished_at.is_not(None))
-    if query.after:
-        statement = statement.where(*after_key(*key, descending=query.descending))
-    return statement.order_by(*key_order(*key, descending=query.descending)).limit(_LIMIT)
-
-
-@lru_cache(maxsize=512)
-def walk(query: JobQuery, pair: int) -> Select[Any]:
-    """Return the statement that looks at the next `row_limit` jobs, and says of each whether it meets all conditions.
-
-    It selects `id`, the time of the order and `matches`. In the order of creation it walks the jobs of a metadata pair, at the position
-    `pair`, else those of the organization or the statuses.
-    """
-    keys = (_keys_of_pair(query, pair) if query.order_by == "created_at" else _keys(_without_residuals(query))).subquery("keys")
-    time = keys.c[query.order_by]
-    matches = and_(*conditions(query)).label("matches")
-    statement = tagged("walk", select(keys.c.id, time, matches)).join_from(keys, jobs, jobs.c.id == keys.c.id)
-    return statement.order_by(*key_order(time, keys.c.id, descending=query.descending))
-
-
 def _keys_of_pair(query: JobQuery, pair: int) -> Select[Any]:
-    key = job_metadata.c.created_at, job_metadata.c.job_id.label("id")
-    times = [time_limit(job_metadata.c.created_at, name) for name in sorted(query.times) if name.startswith("created_")]
-    statement = select(*key).where(*_pair_conditions(query, pair), *times)
-    if query.after:
-        statement = statement.where(*after_key(job_metadata.c.created_at, job_metadata.c.job_id, descending=query.descending))
-    order = key_order(job_metadata.c.created_at, job_metadata.c.job_id, descending=query.descending)
-    return statement.order_by(*order).limit(_LIMIT)
+    time, id = job_metadata.c.created_at, job_metadata.c.job_id
+    times = [time_limit(time, name) for name in sorted(query.times) if name.startswith("created_")]
+    after = after_key(time, id, descending=query.descending) if query.after else ()
+    statement = select(id.label("id"), time).where(*_pair_conditions(query, pair), *times, *after)
+    return statement.order_by(*key_order(time, id, descending=query.descending)).limit(_LIMIT)
 
 
 def _without_residuals(query: JobQuery) -> JobQuery:
@@ -161,3 +162,17 @@ def _without_residuals(query: JobQuery) -> JobQuery:
     times = frozenset(name for name in query.times if name.startswith("finished_"))
     order = {"order_by": query.order_by, "descending": query.descending, "after": query.after}
     return JobQuery(equal=query.equal & {"organization_id"}, statuses=query.statuses, times=times, **order)  # type: ignore[arg-type]
+
+
+def _ordered(statement: Select[Any], query: JobQuery) -> Select[Any]:
+    """Return the statement in the order of the page, from its beginning, and limited to its size."""
+    order = key_order(jobs.c[query.order_by], jobs.c.id, descending=query.descending)
+    return statement.where(*_place(query)).order_by(*order).limit(_LIMIT)
+
+
+def _place(query: JobQuery) -> list[ColumnElement[bool]]:
+    """Return the conditions of the jobs that have a place in the order, after the cursor if there is one."""
+    found: list[ColumnElement[bool]] = [jobs.c.finished_at.is_not(None)] if query.order_by == "finished_at" else []
+    if query.after:
+        found += after_key(jobs.c[query.order_by], jobs.c.id, descending=query.descending)
+    return found
