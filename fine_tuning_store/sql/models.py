@@ -11,12 +11,13 @@ module, the slowest of the package to import, a third slower.
 
 from typing import Final, Optional, cast
 
-from sqlalchemy import CheckConstraint, Index, MetaData, SmallInteger, Table, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import CheckConstraint, SmallInteger, Table, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.validation import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
+from fine_tuning_store.sql.base import Base, index
 from fine_tuning_store.sql.types import Id, Integer, JobId, JsonValue, LongText, Name, Number, OrganizationId, Word, identifier
 
 #: The table in which Alembic keeps the store's revision.
@@ -27,28 +28,6 @@ def _quoted(words: tuple[str, ...]) -> str:
     return ", ".join(f"'{word}'" for word in words)
 
 
-#: The columns of type Name. A new one belongs here too, since it may get an index.
-_NAMES: Final = ("model", "fine_tuned_model", "training_file", "validation_file", "suffix", "file_id")
-
-
-def _index(name: str, *columns: str, unique: bool = False) -> Index:
-    """Return an index. MariaDB limits one to 3072 bytes, 4 a character: of a name it holds as much as leaves room for an id."""
-    prefixes = {column: 255 for column in columns if column in _NAMES}
-    return Index(name, *columns, unique=unique, mysql_length=prefixes, mariadb_length=prefixes)
-
-
-class Base(DeclarativeBase):
-    """The base class of the store's rows, with a MetaData of its own."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-
-
 class JobRow(Base):
     """A job. Its error, hyperparameters, result files and metadata are in tables of their own."""
 
@@ -57,18 +36,18 @@ class JobRow(Base):
         CheckConstraint(f"status IN ({_quoted(tuple(JobStatus))})", name="status"),
         CheckConstraint(f"finished_at IS NULL OR status IN ({_quoted(ENDED)})", name="finished_at"),
         # Each of these returns a page in its order without a sort: the filtered columns, then the time, then the id.
-        _index("ix_fine_tuning_jobs_created_at", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_status", "status", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_model", "model", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_method_type", "method_type", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_fine_tuned_model", "fine_tuned_model", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_training_file", "training_file", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_status_finished_at", "status", "finished_at", "id"),
-        _index("ix_fine_tuning_jobs_organization_finished_at", "organization_id", "finished_at", "id"),
-        _index("ix_fine_tuning_jobs_organization", "organization_id", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_organization_status", "organization_id", "status", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_organization_model", "organization_id", "model", "created_at", "id"),
-        _index("ix_fine_tuning_jobs_organization_method_type", "organization_id", "method_type", "created_at", "id"),
+        index("ix_fine_tuning_jobs_created_at", "created_at", "id"),
+        index("ix_fine_tuning_jobs_status", "status", "created_at", "id"),
+        index("ix_fine_tuning_jobs_model", "model", "created_at", "id"),
+        index("ix_fine_tuning_jobs_method_type", "method_type", "created_at", "id"),
+        index("ix_fine_tuning_jobs_fine_tuned_model", "fine_tuned_model", "created_at", "id"),
+        index("ix_fine_tuning_jobs_training_file", "training_file", "created_at", "id"),
+        index("ix_fine_tuning_jobs_status_finished_at", "status", "finished_at", "id"),
+        index("ix_fine_tuning_jobs_organization_finished_at", "organization_id", "finished_at", "id"),
+        index("ix_fine_tuning_jobs_organization", "organization_id", "created_at", "id"),
+        index("ix_fine_tuning_jobs_organization_status", "organization_id", "status", "created_at", "id"),
+        index("ix_fine_tuning_jobs_organization_model", "organization_id", "model", "created_at", "id"),
+        index("ix_fine_tuning_jobs_organization_method_type", "organization_id", "method_type", "created_at", "id"),
         {"comment": "Fine-tuning jobs. Times are Unix seconds; the view fine_tuning_job_overview shows timestamps."},
     )
 
@@ -182,8 +161,8 @@ class JobMetadataRow(Base):
 
     __tablename__ = "fine_tuning_job_metadata"
     __table_args__ = (
-        _index("ix_fine_tuning_job_metadata_pair", "digest", "created_at", "job_id"),
-        _index("ix_fine_tuning_job_metadata_organization_pair", "organization_id", "digest", "created_at", "job_id"),
+        index("ix_fine_tuning_job_metadata_pair", "digest", "created_at", "job_id"),
+        index("ix_fine_tuning_job_metadata_organization_pair", "organization_id", "digest", "created_at", "job_id"),
         {"comment": "Metadata pairs of jobs. Organization and creation time are those of the job."},
     )
 
@@ -202,7 +181,7 @@ class EventRow(Base):
 
     __tablename__ = "fine_tuning_job_events"
     __table_args__ = (
-        _index("uq_fine_tuning_job_events_id", "job_id", "id", unique=True),
+        index("uq_fine_tuning_job_events_id", "job_id", "id", unique=True),
         {"comment": "Events of jobs, for the user of a job."},
     )
 
@@ -244,8 +223,8 @@ class CheckpointRow(Base):
 
     __tablename__ = "fine_tuning_job_checkpoints"
     __table_args__ = (
-        _index("ix_fine_tuning_job_checkpoints_step", "job_id", "step_number", "id"),
-        _index("ix_fine_tuning_job_checkpoints_model", "model"),
+        index("ix_fine_tuning_job_checkpoints_step", "job_id", "step_number", "id"),
+        index("ix_fine_tuning_job_checkpoints_model", "model"),
         {"comment": "Checkpoints of jobs."},
     )
 
@@ -265,9 +244,9 @@ class CheckpointPermissionRow(Base):
 
     __tablename__ = "fine_tuning_checkpoint_permissions"
     __table_args__ = (
-        _index("uq_fine_tuning_checkpoint_permissions_project", "organization_id", "digest", "project_id", unique=True),
-        _index("ix_fine_tuning_checkpoint_permissions_model", "digest", "created_at", "id"),
-        _index("ix_fine_tuning_checkpoint_permissions_job", "job_id"),
+        index("uq_fine_tuning_checkpoint_permissions_project", "organization_id", "digest", "project_id", unique=True),
+        index("ix_fine_tuning_checkpoint_permissions_model", "digest", "created_at", "id"),
+        index("ix_fine_tuning_checkpoint_permissions_job", "job_id"),
         {"comment": "Projects that may use a model."},
     )
 
