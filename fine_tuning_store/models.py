@@ -4,8 +4,8 @@ Their relationships are view-only and load nothing by themselves (`lazy="raise"`
 `selectinload(JobRow.result_files)`. Write jobs through the repositories, which keep the rules that the tables alone cannot.
 """
 
+from fine_tuning_store.sql.base import Base
 from fine_tuning_store.sql.models import (
-    Base,
     CheckpointPermissionRow,
     CheckpointRow,
     CompatibilityRow,

@@ -60,7 +60,7 @@ def add_columns_of_every_type(checkout: Path) -> None:
 
 
 def add_index(checkout: Path) -> None:
-    edit(checkout, '        _index("ix_fine_tuning_jobs_status"', '        _index("ix_fine_tuning_jobs_file", "training_file", "seed"),\n')
+    edit(checkout, '        index("ix_fine_tuning_jobs_status"', '        index("ix_fine_tuning_jobs_file", "training_file", "seed"),\n')
 
 
 def add_table(checkout: Path) -> None:
@@ -68,7 +68,7 @@ def add_table(checkout: Path) -> None:
     """A note on a job."""
 
     __tablename__ = "fine_tuning_job_notes"
-    __table_args__ = (_index("ix_fine_tuning_job_notes_author", "author", "job_id"), _index("ix_fine_tuning_job_notes_model", "model"))
+    __table_args__ = (index("ix_fine_tuning_job_notes_author", "author", "job_id"), index("ix_fine_tuning_job_notes_model", "model"))
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
     position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False)
