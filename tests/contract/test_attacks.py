@@ -88,6 +88,7 @@ def test_an_interrupted_downgrade_is_reported_by_upgrade(empty_url: str) -> None
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
         with store.engine.begin() as connection:
+            connection.execute(text("DROP VIEW fine_tuning_job_overview"))
             for name in ("metadata", "result_files", "hyperparameters", "errors"):
                 connection.execute(text(f"DROP TABLE fine_tuning_job_{name}"))
             connection.execute(text("DROP TABLE fine_tuning_store_compatibility"))

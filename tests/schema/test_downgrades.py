@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaStatus
+from fine_tuning_store.schema.revisions import SCHEMA_NUMBER
 from fine_tuning_store.sql.waiting import poll
 from tests.support.databases import Database
 from tests.support.factories import created
@@ -112,7 +113,7 @@ def test_a_downgrade_that_was_interrupted_before_it_changed_a_table_is_undone(em
         job = created(store)
         store.events.append(job.id, "hello")
         with store.engine.begin() as connection:
-            connection.execute(text("UPDATE fine_tuning_store_compatibility SET schema_number = 1"))
+            connection.execute(text(f"UPDATE fine_tuning_store_compatibility SET schema_number = {SCHEMA_NUMBER - 1}"))
         assert store.schema.state().command == "fine-tuning-store db adopt"
 
         getattr(store.schema, call)()

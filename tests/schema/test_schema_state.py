@@ -399,7 +399,11 @@ def test_an_interrupted_upgrade_is_reported_and_finished_by_the_next(store: Fine
     assert store.schema.state().is_usable
 
 
-@pytest.mark.parametrize("number", by_number())
+#: The revisions that the catalog shows. One that adds nothing to it is taken for the one before: it runs again.
+RECOGNIZABLE = [number for number, revision in by_number().items() if revision.added or number == 1]
+
+
+@pytest.mark.parametrize("number", RECOGNIZABLE)
 @pytest.mark.parametrize("row", [True, False])
 def test_tables_without_a_history_are_adopted_at_their_revision(store: FineTuningStore, number: int, row: bool) -> None:
     store.schema.upgrade(f"fine_tuning_store_{number:04}")
