@@ -64,6 +64,21 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     close(run(page))
 
 
+def test_the_sql_of_the_page_about_querying_runs(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "docs" / "querying.md"
+    monkeypatch.chdir(tmp_path)
+    with database.empty() as url:
+        program = blocks(page).replace("sqlite:///fine_tuning.db", url)
+        namespace: dict[str, Any] = {"__name__": page.stem}
+        exec(compile(program, str(page), "exec", dont_inherit=True), namespace)
+        with namespace["store"].engine.connect() as connection:
+            for statement in blocks(page, "sql").split(";"):
+                if statement.strip():
+                    rows = connection.execute(text(statement)).all()
+                    assert rows or "cancelled" in statement or "queued" in statement
+        close(namespace)
+
+
 @pytest.fixture
 def embedding(database: Database, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Run the page about embedding on a migrated database, and return its namespace."""
