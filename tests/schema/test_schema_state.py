@@ -295,6 +295,7 @@ DAMAGE: dict[str, tuple[Callable[[FineTuningStore], None], str]] = {
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_reported_and_makes_the_tables_unusable(store: FineTuningStore, name: str) -> None:
     damage, expected = DAMAGE[name]
+    run(store, "DROP VIEW fine_tuning_job_overview")  # PostgreSQL drops no table and changes no type that a view shows
     damage(store)
 
     differences = store.schema.check()
@@ -331,7 +332,7 @@ def test_a_collation_that_ignores_case_is_reported(store: FineTuningStore) -> No
     store.schema.upgrade()
     if not change:
         return
-    run(store, change)
+    run(store, "DROP VIEW fine_tuning_job_overview", change)
 
     (difference,) = store.schema.check()
 
