@@ -102,10 +102,13 @@ class Transaction:
         if self.connection.in_transaction() and self.database.errors_end_transactions:
             self.database.refuse_failed_transaction(self.connection)
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        """Join this transaction. Raises UnitEndedError after the block of a unit of work."""
+    def _require_open(self) -> None:
         if self.has_ended:
             raise UnitEndedError
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Join this transaction. Raises UnitEndedError after the block of a unit of work."""
+        self._require_open()
         return work(self)
 
     def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - a connection has nothing pending

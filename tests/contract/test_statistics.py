@@ -159,8 +159,8 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
         trained_tokens=draw(tokens),
         queued_seconds=draw(seconds),
         running_seconds=draw(seconds),
-        queued_at=draw(st.none() | times),
-        started_at=draw(st.none() | times),
+        queued_at=draw(st.none() | times.map(abs)),
+        started_at=draw(st.none() | times.map(abs)),
         error=draw(st.none() | st.builds(JobError, code=st.none() | words, message=st.just("It broke."))),
     )
 

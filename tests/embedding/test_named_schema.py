@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, cast
@@ -298,7 +299,9 @@ def test_the_sql_for_a_dba_makes_the_tables_in_the_schema(empty_url: str) -> Non
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text('CREATE SCHEMA "f t"'))
         before = connection.scalar(text("SHOW search_path"))
-        connection.exec_driver_sql(script.replace("%", "%%"))
+        for statement in re.split(r";\n", script):  # as psql does: CONCURRENTLY must be alone
+            if statement.strip():
+                connection.exec_driver_sql(statement.replace("%", "%%"))
         assert connection.scalar(text("SHOW search_path")) == before
     engine.dispose()
 
