@@ -95,6 +95,9 @@ class Schema:
 
         Also undoes a downgrade that was interrupted before it changed a table. Does nothing if the tables are current.
 
+        If several revisions make the same tables, it is the oldest of them, and the next upgrade runs the others. Tables that
+        `METADATA.create_all` made lack the view for people: `sql("fine_tuning_store_0005", start="fine_tuning_store_0004")` creates it.
+
         Raises:
             SchemaConflictError: The tables are not exactly those of a revision, or have a history. The message lists the differences.
             SchemaLockTimeoutError, ReadOnlyStoreError: As `upgrade`.
@@ -241,7 +244,7 @@ class Schema:
                     if self.current() == self.head():
                         raise
                     return False  # it was not interrupted, and has ended in the meantime
-                return True
+                return self.current() == self.head()  # False if an older revision makes the same tables
             target = "base" if error.found is None else revisions.revision_id(error.found)
             if self._host_version_table is None:
                 finish = f"finish it by a downgrade to {target!r} (store.schema.downgrade, fine-tuning-store db downgrade), then upgrade"

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaStatus
-from fine_tuning_store.schema.revisions import SCHEMA_NUMBER
+from fine_tuning_store.schema import SCHEMA_NUMBER, manager
 from fine_tuning_store.sql.waiting import poll
 from tests.support.databases import Database
 from tests.support.factories import created
@@ -120,6 +120,21 @@ def test_a_downgrade_that_was_interrupted_before_it_changed_a_table_is_undone(em
 
         assert store.schema.state().status is SchemaStatus.CURRENT
         assert [event.message for event in store.events.list(job.id)] == ["hello"]
+
+
+def test_an_upgrade_that_undoes_a_downgrade_reaches_the_head_even_if_an_older_revision_makes_the_same_tables(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest revision is taken for one that only changed data."""
+    monkeypatch.setattr(manager, "equal_number", lambda *_: SCHEMA_NUMBER - 1)
+    with FineTuningStore.from_url(empty_url) as store:
+        store.schema.upgrade()
+        with store.engine.begin() as connection:
+            connection.execute(text("UPDATE fine_tuning_store_compatibility SET schema_number = 1"))
+
+        store.schema.upgrade()
+
+        assert store.schema.state().status is SchemaStatus.CURRENT
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
