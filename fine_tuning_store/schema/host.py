@@ -39,8 +39,8 @@ def exclude_store_tables_in(schema: str) -> NameFilter:
 def foreign_keys_off(connection: Connection) -> AbstractContextManager[None]:
     """Disable SQLite's foreign keys while an application's env.py runs the store's revisions, some of which rebuild tables.
 
-    Views that refer to such a table outlive the rebuild. Does nothing on other databases. If foreign keys were on, a commit that would
-    leave rows without their parent raises SchemaConflictError and is rolled back, as is what is not committed at the end of the block.
+    Does nothing on other databases, or if foreign keys are off. A commit that would leave rows without their parent raises
+    SchemaConflictError and is rolled back, as is what is not committed at the end of the block.
 
     Raises:
         InvalidValueError: The connection has begun a transaction, inside which foreign keys cannot be disabled.

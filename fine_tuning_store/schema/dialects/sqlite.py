@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -58,29 +58,15 @@ class SQLiteMigrations(MigrationSupport):
             connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_timeout}")
         return True
 
-    @contextmanager
-    def foreign_keys_off(self, connection: Connection) -> Iterator[None]:
-        """Disable foreign keys, and refuse each commit that would leave a row without its parent. Views outlive the rebuild of a table."""
-        with _views_unchecked(connection), _foreign_keys_off(connection):
-            yield
+    def foreign_keys_off(self, connection: Connection) -> AbstractContextManager[None]:
+        """Disable foreign keys, and refuse each commit that would leave a row without its parent."""
+        return _foreign_keys_off(connection)
 
     @contextmanager
     def dedicated_connection(self, engine: Engine) -> Iterator[Connection]:
         """Open a connection and return it to the pool: a database in memory would be deleted with it, and nothing is left on it."""
         with engine.connect() as connection:
             yield connection
-
-
-@contextmanager
-def _views_unchecked(connection: Connection) -> Iterator[None]:
-    """Let a table be renamed while a view refers to one that was dropped, as a rebuild does: SQLite would refuse it."""
-    ((before,),) = _rows(connection, "PRAGMA legacy_alter_table")
-    _rows(connection, "PRAGMA legacy_alter_table=ON")
-    try:
-        yield
-    finally:
-        if not connection.closed and not connection.invalidated:
-            _rows(connection, f"PRAGMA legacy_alter_table={before}")
 
 
 @contextmanager
