@@ -4,7 +4,7 @@ Only revisions use this file. They load it by its path, so that it is found wher
 `operations = load_python_file(Path(__file__).parents[1], "operations.py")`. It imports nothing of the package. A function that a landed
 revision calls is never changed; an improvement gets a new name.
 
-SQLite has one writer, and rebuilds a table for a new CHECK (op.batch_alter_table); the functions for CHECKs refuse it.
+SQLite has one writer, and rebuilds a table for a new CHECK (`rebuild_table`); the functions for CHECKs refuse it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.operations import BatchOperations
 
 #: Finds what an interrupted CREATE INDEX CONCURRENTLY leaves behind: an index that is maintained, but used by no query.
 INVALID = sa.text("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(quote_ident(:name)) AND NOT indisvalid")
@@ -29,7 +30,7 @@ def wait_briefly() -> None:
 
 
 def refuse_foreign_keys() -> None:
-    """Raise RuntimeError if foreign keys are on in SQLite. `upgrade` and `downgrade` begin with it if they use op.batch_alter_table.
+    """Raise RuntimeError if foreign keys are on in SQLite. `rebuild_table` calls it.
 
     SQLite rebuilds a table by dropping the old one, and with foreign keys on it deletes every child row.
     """
@@ -39,6 +40,18 @@ def refuse_foreign_keys() -> None:
             "this migration rebuilds tables, and with foreign keys on SQLite would delete the rows that refer to them; it has changed "
             "nothing: run it inside fine_tuning_store.schema.foreign_keys_off(connection), entered before the transaction begins"
         )
+
+
+@contextmanager
+def rebuild_table(name: str) -> Iterator[BatchOperations]:
+    """Yield the operations of op.batch_alter_table, by which SQLite rebuilds the table when the block ends. Views go on working.
+
+    It is the first step of `upgrade` or `downgrade`, so that it can refuse foreign keys before anything has changed. Other databases
+    change the table itself.
+    """
+    refuse_foreign_keys()
+    with _views_unchecked(), op.batch_alter_table(name) as table:
+        yield table
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:
@@ -111,7 +124,25 @@ def _on_sqlite() -> bool:
 
 def _refuse_sqlite() -> None:
     if _on_sqlite():
-        raise NotImplementedError("SQLite rebuilds a table for a CHECK: use op.batch_alter_table after refuse_foreign_keys()")
+        raise NotImplementedError("SQLite rebuilds a table for a CHECK: use rebuild_table")
+
+
+@contextmanager
+def _views_unchecked() -> Iterator[None]:
+    """Let SQLite rename a table although views and triggers, the application's included, mention one that does not exist.
+
+    A rebuild drops the old table before it gives the new one its name, which SQLite otherwise refuses while a view mentions it.
+    """
+    if not _on_sqlite() or op.get_context().as_sql:
+        yield
+        return
+    connection = op.get_bind()
+    before = connection.exec_driver_sql("PRAGMA legacy_alter_table").scalar()
+    connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(f"PRAGMA legacy_alter_table = {before}")
 
 
 @contextmanager

@@ -38,7 +38,11 @@ def test_exempt_revisions_exist() -> None:
         ('op.add_column("fine_tuning_jobs", sa.Column("x", sa.Integer()))', "wait_briefly"),
         ('operations.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer(), nullable=False))', "constant default"),
         ('operations.add_column("t", sa.Column("x", sa.Integer(), nullable=False))', "constant default"),
-        ('with op.batch_alter_table("t") as t:\n        t.alter_column("x")', "SQLite only"),
+        ('with operations.rebuild_table("t") as t:\n        t.alter_column("x")', "SQLite only"),
+        (
+            'if op.get_context().dialect.name == "sqlite":\n        with op.batch_alter_table("t") as t:\n            t.alter_column("x")',
+            "operations.rebuild_table",
+        ),
         ('operations.create_index("a", "t", ["x"])\n    operations.create_index("b", "t", ["y"])', "one concern"),
         ('op.create_table("new")\n    operations.create_index("a", "t", ["x"])', "one concern"),
     ],
@@ -55,6 +59,7 @@ def test_a_revision_that_breaks_a_rule_is_reported(upgrade: str, rule: str) -> N
         'op.create_table("new")\n    op.create_index("ix", "new", ["x"])',
         'operations.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer()))',
         'operations.wait_briefly()\n    op.add_column("t", sa.Column("x", sa.Integer(), server_default="0", nullable=False))',
+        'if op.get_context().dialect.name == "sqlite":\n        with operations.rebuild_table("t") as t:\n            t.alter_column("x")',
         'op.execute("ALTER TABLE t ADD COLUMN IF NOT EXISTS x BIGINT DEFAULT 0 NOT NULL")',
     ],
 )

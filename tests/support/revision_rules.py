@@ -27,8 +27,12 @@ def broken_rules(source: str) -> Iterator[str]:
         kind, name = _called(call)
         if kind == "op":
             yield from _rules_broken_by_operation(name, call, created_tables, waits=waits)
+        if (kind, name) == ("operations", "rebuild_table"):
+            yield "operations.rebuild_table: rebuild on SQLite only"
         if name == "add_column" and "nullable=False" in ast.unparse(call) and "server_default" not in ast.unparse(call):
             yield f"{kind}.add_column: nullable, or with a constant default, so that earlier code can still insert"
+    if "op.batch_alter_table" in source:
+        yield "op.batch_alter_table: rebuild on SQLite only, by operations.rebuild_table"
     steps = [name for kind, name in map(_called, calls) if kind == "operations" and name in SINGLE_STEPS]
     others = {("op", "add_column"), ("op", "create_table")} & set(map(_called, calls))
     if len(steps) > 1 or (steps and others):
@@ -40,8 +44,6 @@ def _rules_broken_by_operation(name: str, call: ast.Call, created_tables: set[st
         yield f"op.{name}: upgrade only adds; what earlier code may still use is removed in a later release"
     elif name in SCANS_LARGE_TABLES and _string_argument(call, 1) not in created_tables:
         yield f"op.{name}: the table may be large, use operations"
-    elif name == "batch_alter_table":
-        yield "op.batch_alter_table: rebuild on SQLite only"
     elif name == "add_column":
         if not waits:
             yield "op.add_column: begin with operations.wait_briefly()"
