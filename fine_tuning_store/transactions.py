@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session, scoped_session
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import ReadOnlyStoreError, UnitAlreadyOpenError, UnitEndedError
 from fine_tuning_store.sql.dialects import Database, database_for
+from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import within_organization
 from fine_tuning_store.sql.waiting import sleep
@@ -189,9 +190,15 @@ class EngineTransactions:
         """Run work in a transaction, which is retried as a whole, COMMIT included, if it lost to another one."""
         return retry(lambda: self._run(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=self.read_only)
 
+    @property
+    def _reads_in_autocommit(self) -> bool:
+        """Behind a transaction pooler a statement could be prepared on one server connection and executed on another."""
+        is_pooled = TRANSACTION_POOLER.items() <= self.engine.get_execution_options().items()
+        return self.owns_engine and self.database.reads_in_autocommit and not is_pooled
+
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._guard(), self._readers.connect() as connection:
-            if not (self.owns_engine and self.database.reads_in_autocommit):
+            if not self._reads_in_autocommit:
                 result = work(self._transaction(connection))
                 if self.database.rollback_discards_prepared_statements:
                     connection.commit()
@@ -224,7 +231,7 @@ class EngineTransactions:
 
     def _transaction(self, connection: Connection) -> Transaction:
         if not self._state.is_usable:
-            if not (self.owns_engine and self.database.reads_in_autocommit):
+            if not self._reads_in_autocommit:
                 self.database.refuse_autocommit(connection)
             self.require_usable(connection)
             connection.commit()  # ends what the check began
