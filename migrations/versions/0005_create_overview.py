@@ -1,6 +1,6 @@
 """Create the view `fine_tuning_job_overview` for people who write SQL: UTC timestamps, durations, and what other tables say about a job.
 
-On SQLite a revision that rebuilds a table must drop this view before, and create it again: the rebuild fails otherwise.
+On SQLite a revision rebuilds a table by `operations.rebuild_table`, since a plain rebuild fails while a view refers to the table.
 """
 
 from pathlib import Path
