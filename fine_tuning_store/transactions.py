@@ -114,8 +114,7 @@ class Transaction:
 
     def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - a connection has nothing pending
         """Join this transaction. What the work reads stays true until it writes, also on a host's SQLite engine with default settings."""
-        if self.has_ended:
-            raise UnitEndedError
+        self._require_open()
         if self.read_only:
             raise ReadOnlyStoreError
         self.database.begin_write_in_host(self.connection)
@@ -170,10 +169,14 @@ class EngineTransactions:
     database: Database = field(init=False)
     _readers: Engine = field(init=False, repr=False)
     """The engine with the options of transactions that only read."""
+    _reads_in_autocommit: bool = field(init=False, repr=False)
+    """False behind a transaction pooler: a statement could be prepared on one server connection and executed on another."""
     _state: _StoreState = field(default_factory=_StoreState, repr=False)
 
     def __post_init__(self) -> None:
         self.database = database_for(self.engine.dialect)
+        is_pooled = TRANSACTION_POOLER.items() <= self.engine.get_execution_options().items()
+        self._reads_in_autocommit = self.owns_engine and self.database.reads_in_autocommit and not is_pooled
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 
     def read(self, work: Callable[[Transaction], T]) -> T:
@@ -189,12 +192,6 @@ class EngineTransactions:
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Run work in a transaction, which is retried as a whole, COMMIT included, if it lost to another one."""
         return retry(lambda: self._run(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=self.read_only)
-
-    @property
-    def _reads_in_autocommit(self) -> bool:
-        """Behind a transaction pooler a statement could be prepared on one server connection and executed on another."""
-        is_pooled = TRANSACTION_POOLER.items() <= self.engine.get_execution_options().items()
-        return self.owns_engine and self.database.reads_in_autocommit and not is_pooled
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._guard(), self._readers.connect() as connection:

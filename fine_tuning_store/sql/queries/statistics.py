@@ -1,4 +1,4 @@
-"""The statements of statistics. One statement answers each call."""
+"""The statements of statistics: one for each call."""
 
 from __future__ import annotations
 
