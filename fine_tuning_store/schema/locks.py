@@ -77,6 +77,9 @@ def transaction_lock(name: str, acquire: str, holder: str) -> MigrationLock:
     Before each commit of the migration that connection is checked. If it was lost, the migration is rolled back.
     """
     name_query, acquire_query, holder_query = (text(f"SELECT {query}") for query in (name, acquire, holder))
+    # Unlike a query, SET takes no snapshot. asyncpg leaves the portal of its last statement open, and with it that statement's snapshot,
+    # for which CREATE INDEX CONCURRENTLY would wait for ever.
+    stay_open = text("SET LOCAL idle_in_transaction_session_timeout = 0")
 
     @contextmanager
     def lock(connection: Connection, seconds: float) -> Iterator[None]:
@@ -93,13 +96,13 @@ def transaction_lock(name: str, acquire: str, holder: str) -> MigrationLock:
 
             def require_held(_: Connection) -> None:
                 try:
-                    keeper.execute(text("SELECT 1"))
+                    keeper.execute(stay_open)
                 except DBAPIError as error:
                     raise lock_lost_error() from error
 
             if not poll(acquired, seconds, is_async=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(seconds, keeper.scalar(holder_query, {"key": key}))
-            keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            keeper.execute(stay_open)
             with before_each_commit(connection, require_held):
                 try:
                     yield
