@@ -58,7 +58,7 @@ def differences(connection: Connection, schema: str | None = None, number: int =
 
     A missing table is one difference; its columns and indexes are not listed.
     """
-    expected, found = _expected(connection.dialect, number), _found(connection, schema)
+    expected, found = expected_catalog(connection.dialect, number), read_catalog(connection, schema)
     missing = {thing.table for thing in expected.keys() - found.keys() if thing.kind == "table"}
     return tuple(
         SchemaDifference(*thing, expected.get(thing), found.get(thing))
@@ -67,7 +67,8 @@ def differences(connection: Connection, schema: str | None = None, number: int =
     )
 
 
-def _expected(dialect: Dialect, number: int) -> Catalog:
+def expected_catalog(dialect: Dialect, number: int) -> Catalog:
+    """Return what the revision of a schema number makes."""
     later = added_after(number)
     things: Catalog = {}
     for table in METADATA.sorted_tables:
@@ -98,7 +99,8 @@ def _expected_table(table: Table, dialect: Dialect) -> Catalog:
     return things
 
 
-def _found(connection: Connection, schema: str | None) -> Catalog:
+def read_catalog(connection: Connection, schema: str | None) -> Catalog:
+    """Return what the database has of the store's tables."""
     inspector, support = inspect(connection), support_for(connection.dialect)
     names = sorted(set(METADATA.tables) & set(inspector.get_table_names(schema)))
     things = {Thing("table", name): "" for name in names}

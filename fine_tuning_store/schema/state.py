@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from fine_tuning_store.schema.catalog import SchemaDifference, differences
+from fine_tuning_store.schema.catalog import SchemaDifference, differences, expected_catalog, read_catalog
 from fine_tuning_store.schema.inspection import Findings, find
 from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER, number_of, revision_id
 from fine_tuning_store.sql.dialects import database_for
@@ -95,7 +95,8 @@ def equal_number(connection: Connection, schema: str | None) -> int | None:
 
     It is the oldest one: a later revision that changed only data has not run, as far as the catalog shows.
     """
-    return next((number for number in range(1, SCHEMA_NUMBER + 1) if not differences(connection, schema, number)), None)
+    found = read_catalog(connection, schema)
+    return next((number for number in range(1, SCHEMA_NUMBER + 1) if expected_catalog(connection.dialect, number) == found), None)
 
 
 def _judge(connection: Connection, schema: str | None, found: Findings, commands: Commands) -> _Verdict:
