@@ -97,7 +97,7 @@ def test_random_pages_are_those_of_plain_python(store: FineTuningStore, rare: in
     jobs = [some_job(number) for number in range(JOBS)]
     store.jobs.add_many(jobs)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[*HealthCheck])
     @given(FILTERS, st.sampled_from(["created_at", "finished_at"]), st.sampled_from(["asc", "desc"]), st.integers(1, 30))
     def compare(filters: dict[str, Any], order_by: Any, order: Any, limit: int) -> None:
         expected = [job for job in jobs if matches(job, filters) and getattr(job, order_by) is not None]

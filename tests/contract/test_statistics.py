@@ -171,7 +171,7 @@ dimensions = st.lists(
 
 
 def test_statistics_of_random_jobs_equal_those_computed_in_python(store: FineTuningStore) -> None:
-    @settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[*HealthCheck])
     @given(
         given_jobs=st.lists(jobs(), max_size=25),
         by=dimensions,

@@ -404,8 +404,7 @@ def test_an_interrupted_upgrade_is_reported_and_finished_by_the_next(store: Fine
 RECOGNIZABLE = [number for number, revision in by_number().items() if revision.added or number == 1]
 
 
-@pytest.mark.parametrize("number", RECOGNIZABLE)
-@pytest.mark.parametrize("row", [True, False])
+@pytest.mark.parametrize(("number", "row"), [*((number, True) for number in RECOGNIZABLE), (RECOGNIZABLE[-1], False)])
 def test_tables_without_a_history_are_adopted_at_the_oldest_revision_that_makes_them(
     store: FineTuningStore, number: int, row: bool
 ) -> None:

@@ -152,7 +152,11 @@ class Server:
 
     @cached_property
     def _dump(self) -> list[str]:
-        """The statements that recreate a migrated MariaDB database with its rows."""
+        """The statements that recreate a migrated database: on PostgreSQL the SQL script of the migrations, which is sent at once."""
+        if self.name == "postgresql":
+            with FineTuningStore.from_url(self.shared) as store:
+                script = store.schema.sql().replace("BEGIN;", "").replace("COMMIT;", "")
+            return [script.replace(" CONCURRENTLY", "")]  # which must be sent alone
         engine = create_engine(self.shared)
         with engine.connect() as connection:
             names = "SELECT table_name FROM information_schema.tables WHERE table_schema = database() ORDER BY table_type"  # views last
@@ -170,10 +174,7 @@ class Server:
     def altered(self) -> Iterator[str]:
         """Yield the URL of a migrated database with empty tables, for a test that changes the tables."""
         with self.empty() as url:
-            if self.name == "postgresql":
-                _migrate(url)
-            else:
-                self._copy_tables(url)
+            self._copy_tables(url)
             yield url
 
     def _copy_tables(self, url: str) -> None:
