@@ -253,5 +253,5 @@ class Calls(RuleBasedStateMachine):
 def test_random_calls_have_the_results_of_a_plain_model(store: FineTuningStore) -> None:
     machine = type("CallsOfStore", (Calls,), {"store": store})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[*HealthCheck])
+        machine, settings=settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[*HealthCheck])
     )

@@ -258,6 +258,7 @@ def test_the_next_revision_of_the_application_is_empty_and_created_in_its_own_fo
     assert sorted((migrations_path() / "versions").glob("*.py")) == before
 
 
+@pytest.mark.slow
 def test_optuna_works_in_the_same_database(database: Database) -> None:
     """Test a real application, which has its history in `alembic_version` and does not use the store's filters."""
     import optuna

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -97,12 +98,12 @@ def test_an_engine_that_translates_schemas_is_refused_by_every_call(engine: Engi
             getattr(store.schema, name)()
 
 
-@pytest.mark.parametrize("seconds", [float("nan"), -1, "5", None, True])
-def test_a_limit_that_is_no_number_of_seconds_is_refused(engine: Engine, seconds: Any) -> None:
+def test_a_limit_that_is_no_number_of_seconds_is_refused(engine: Engine) -> None:
     store = FineTuningStore(engine)
     store.schema.upgrade()
+    calls: list[Any] = [store.schema.upgrade, store.schema.adopt, partial(store.schema.downgrade, "base")]
 
-    for call in (store.schema.upgrade, store.schema.adopt, partial(store.schema.downgrade, "base")):
+    for call, seconds in itertools.product(calls, [float("nan"), -1, "5", None, True]):
         with pytest.raises(InvalidValueError, match="number of seconds"):
             call(lock_timeout=seconds)
 

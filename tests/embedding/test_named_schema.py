@@ -262,6 +262,7 @@ def migrate(wait: Callable[[], object], url: str) -> str | None:
         return store.schema.current()
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_eight_processes_that_create_the_schema_at_once_all_succeed(empty_url: str) -> None:
     assert at_once(*[(migrate, (empty_url,))] * 8) == [(HEAD, None)] * 8
