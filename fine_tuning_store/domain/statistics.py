@@ -57,7 +57,7 @@ class JobCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDurations:
-    """How long the jobs of a group were queued and running, in seconds: the median, the 90th and the 99th percentile.
+    """How long the ended jobs of a group were queued and running, in seconds: the median, the 90th and the 99th percentile.
 
     The figures are totals over all attempts of a job, without pauses. A percentile between two jobs is interpolated, as by
     `percentile_cont` in SQL. Jobs whose total is unknown, as of imported ones, count in `jobs` alone; a percentile is None if no total

@@ -73,7 +73,9 @@ class FineTuningJobStatistics(Repository):
     def durations(
         self, *, by: str | Sequence[str] = (), bucket: Bucket | None = None, at: BucketTime = "created", **filters: Unpack[JobFilters]
     ) -> tuple[JobDurations, ...]:
-        """Return how long the jobs of each group were queued and running: percentiles in seconds, over the jobs for which it is known.
+        """Return how long the ended jobs of each group were queued and running: percentiles in seconds.
+
+        A job for which a duration is not known, like many imports, is left out of the percentiles of that duration.
 
         Args:
             by: What the jobs are grouped by. A string is one dimension.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -172,3 +173,49 @@ def test_a_read_and_a_write_in_one_unit_lose_no_update(store: FineTuningStore, u
 
     assert [error for _, error in results] == [None] * 4
     assert store.jobs.get(job.id).trained_tokens == 200
+
+
+def insert_and_delete(wait: Callable[[], object], url: str, name: str) -> None:
+    """Store jobs among the others, and delete them again."""
+    with FineTuningStore.from_url(url) as store:
+        wait()
+        for number in range(300):
+            time = number % 10
+            job = a_job(id=f"{name}-{number}", status="failed", created_at=time, finished_at=time, metadata={"kept": "yes"})
+            store.jobs.add(job)
+            store.jobs.delete(job.id)
+
+
+def read_all(wait: Callable[[], object], url: str, order_by: Any, order: Any) -> list[list[str]]:
+    """Return the ids of the kept jobs as several iterations find them."""
+    with FineTuningStore.from_url(url) as store:
+        wait()
+        return [
+            [
+                job.id
+                for job in store.jobs.iterate(page_size=7, order_by=order_by, order=order, metadata={"kept": "yes"})
+                if job.id.startswith("kept")
+            ]
+            for _ in range(15)
+        ]
+
+
+def test_every_iteration_finds_the_kept_jobs_once_while_others_come_and_go(store: FineTuningStore, url: str) -> None:
+    """A job may be deleted between two statements of one page, too."""
+    kept = [
+        a_job(id=f"kept-{number:02}", status="failed", created_at=number // 9, finished_at=number // 9, metadata={"kept": "yes"})
+        for number in range(90)
+    ]
+    store.jobs.add_many(kept)
+    ids = [job.id for job in kept]
+
+    results = at_once(
+        (insert_and_delete, (url, "a")),
+        (insert_and_delete, (url, "z")),
+        (read_all, (url, "created_at", "asc")),
+        (read_all, (url, "finished_at", "desc")),
+    )
+
+    assert [error for _, error in results] == [None] * 4
+    assert results[2][0] == [ids] * 15
+    assert results[3][0] == [ids[::-1]] * 15

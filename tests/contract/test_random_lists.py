@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import literal_column
+from sqlalchemy import literal_column, text
 
 from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, JobError, JobStatus, Method
 from fine_tuning_store.sql.queries import job_pages
@@ -115,3 +116,52 @@ def test_random_pages_are_those_of_plain_python(store: FineTuningStore, rare: in
         assert store.jobs.count(limit=5, **filters) == min(5, matching)
 
     compare()
+
+
+CHANGES = st.lists(st.tuples(st.sampled_from(["insert", "delete"]), st.integers(0, 5), st.integers(0, 40)), max_size=4)
+
+
+def test_an_iteration_yields_each_job_once_while_others_are_inserted_and_deleted(store: FineTuningStore) -> None:
+    """The times of the jobs are equal in groups, and changes are made between any two pages, the job of the cursor included."""
+    ids = (f"ftjob-{number}" for number in itertools.count())
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=[*HealthCheck])
+    @given(
+        times=st.lists(st.integers(0, 5), max_size=30),
+        changes=st.lists(CHANGES, min_size=1, max_size=12),
+        order_by=st.sampled_from(["created_at", "finished_at"]),
+        order=st.sampled_from(["asc", "desc"]),
+        page_size=st.integers(1, 8),
+        filters=st.sampled_from([{}, {"status": ["failed", "cancelled"]}, {"metadata": {"a": "b"}}]),
+    )
+    def check(  # noqa: PLR0917 - Hypothesis passes them by name
+        times: list[int], changes: list[list[tuple[str, int, int]]], order_by: Any, order: Any, page_size: int, filters: dict[str, Any]
+    ) -> None:
+        with store.engine.begin() as connection:
+            connection.execute(text("DELETE FROM fine_tuning_jobs"))
+
+        def new(time: int) -> FineTuningJob:
+            return a_job(id=next(ids), status="failed", created_at=time, finished_at=time, metadata={"a": "b"})
+
+        present = {job.id: job for job in store.jobs.add_many([new(time) for time in times])}
+        throughout, ever = set(present), dict(present)
+        found = []
+        for number, job in enumerate(store.jobs.iterate(page_size=page_size, order_by=order_by, order=order, **filters)):
+            found.append(job)
+            if (number + 1) % page_size == 0 and changes:
+                for change, time, place in changes.pop():
+                    if change == "insert":
+                        added = store.jobs.add(new(time))
+                        present[added.id] = ever[added.id] = added
+                    elif present:
+                        id = sorted(present)[place % len(present)]
+                        store.jobs.delete(id)
+                        del present[id]
+                        throughout.discard(id)
+
+        assert found == sorted(found, key=lambda job: (job.created_at, job.id), reverse=order == "desc")
+        assert len({job.id for job in found}) == len(found)
+        assert throughout <= {job.id for job in found}
+        assert all(ever[job.id] == job for job in found)
+
+    check()

@@ -103,9 +103,10 @@ def percentile(values: list[int], fraction: Fraction) -> float | None:
 
 
 def durations_of(jobs: list[FineTuningJob]) -> dict[str, Any]:
-    figures: dict[str, Any] = {"jobs": len(jobs)}
+    ended = [job for job in jobs if job.status.is_ended]
+    figures: dict[str, Any] = {"jobs": len(ended)}
     for name in ("queued", "running"):
-        values = [seconds for job in jobs if (seconds := getattr(job, f"{name}_seconds")) is not None]
+        values = [seconds for job in ended if (seconds := getattr(job, f"{name}_seconds")) is not None]
         for suffix, hundredths in (("median", 50), ("p90", 90), ("p99", 99)):
             figures[f"{name}_{suffix}"] = percentile(values, Fraction(hundredths, 100))
     return figures
@@ -306,13 +307,26 @@ def test_at_finished_leaves_out_jobs_that_have_no_such_time(store: FineTuningSto
 
 def test_a_percentile_lies_between_two_jobs(store: FineTuningStore) -> None:
     for queued, running in ((0, 100), (10, None), (20, 200), (30, None)):
-        stored(store, queued_seconds=queued, running_seconds=running)
-    stored(store)
+        stored(store, status="succeeded", queued_seconds=queued, running_seconds=running)
+    stored(store, status="failed")
 
     (row,) = store.statistics.durations()
 
     assert (row.jobs, row.queued_median, row.queued_p90, row.queued_p99) == (5, 15.0, 27.0, 29.7)
     assert (row.running_median, row.running_p90, row.running_p99) == (150.0, 190.0, 199.0)
+
+
+def test_durations_are_about_ended_jobs(store: FineTuningStore) -> None:
+    """The totals of an open job are 0 at first, and would pull every percentile down."""
+    stored(store, model="m", status="succeeded", queued_seconds=60, running_seconds=600)
+    for status in ("validating_files", "queued", "running", "paused"):
+        stored(store, model="m", status=status, queued_seconds=0, running_seconds=0)
+    stored(store, model="n", status="running", queued_seconds=5, running_seconds=0)
+
+    ended, only_open = store.statistics.durations(by="model")
+
+    assert (ended.jobs, ended.queued_median, ended.running_p99) == (1, 60.0, 600.0)
+    assert (only_open.group, only_open.jobs, only_open.queued_median) == ({"model": "n"}, 0, None)
 
 
 def test_rows_are_ordered_by_bucket_and_value_and_jobs_without_a_value_come_last(store: FineTuningStore) -> None:

@@ -115,17 +115,18 @@ def counts(query: JobQuery, grouping: Grouping, *, is_scoped: bool) -> Select[An
     return tagged("counts", _matching(columns, query, grouping, is_scoped=is_scoped).group_by(*keys))
 
 
-#: The columns that durations are about.
-_DURATIONS: Final = (jobs.c.queued_seconds, jobs.c.running_seconds)
+_HAS_ENDED: Final = status_in(ENDED)
+#: The totals that durations are about. Those of an open job still grow.
+_DURATIONS: Final = tuple(case((_HAS_ENDED, seconds)).label(seconds.name) for seconds in (jobs.c.queued_seconds, jobs.c.running_seconds))
 #: The percentiles, in hundredths.
 PERCENTILES: Final = (50, 90, 99)
 
 
 @lru_cache(maxsize=256)
 def percentiles_of_durations(query: JobQuery, grouping: Grouping, *, is_scoped: bool) -> Select[Any]:
-    """Return the SELECT of the keys of each group, the number of its jobs, and a list of percentiles of each duration."""
+    """Return the SELECT of the keys of each group, the number of its ended jobs, and a list of percentiles of each duration."""
     keys = _keys(grouping)
-    columns = [*keys, func.count(), *(percentiles(seconds) for seconds in _DURATIONS)]
+    columns = [*keys, count_if(_HAS_ENDED), *(percentiles(duration.element) for duration in _DURATIONS)]
     return tagged("durations", _matching(columns, query, grouping, is_scoped=is_scoped).group_by(*keys))
 
 
@@ -134,12 +135,13 @@ def ranked_durations(query: JobQuery, grouping: Grouping, *, is_scoped: bool) ->
     """Return what percentiles are computed from, for databases without such an aggregate.
 
     A row has the keys of a group, the number of a duration (0 queued, 1 running), the place of the last job for which it is known, and the
-    place and the seconds of a job next to a percentile. One row of each group has NULL for the duration, and the number of all its jobs.
+    place and the seconds of a job next to a percentile. One row of each group has NULL for the duration, and the number of its ended jobs.
     """
     keys = [key.label(f"key_{position}") for position, key in enumerate(_keys(grouping))]
-    matching = _matching([*keys, *_DURATIONS], query, grouping, is_scoped=is_scoped).cte("matching")
+    matching = _matching([*keys, jobs.c.status, *_DURATIONS], query, grouping, is_scoped=is_scoped).cte("matching")
     groups = [matching.c[key.name] for key in keys]
-    numbers = (null().label("duration"), func.count().label("last"), null().label("place"), null().label("seconds"))
+    ended = count_if(matching.c.status.in_([constant(status) for status in ENDED]))
+    numbers = (null().label("duration"), ended.label("last"), null().label("place"), null().label("seconds"))
     parts = [tagged("durations", select(*groups, *numbers).select_from(matching).group_by(*groups))]
     for number, duration in enumerate(_DURATIONS):
         seconds = matching.c[duration.name]
