@@ -3,6 +3,7 @@
 python -m benchmarks overhead --database sqlite --jobs 10000     # each operation beside the bare driver
 python -m benchmarks growth --database sqlite                    # each list in a small and a large database
 python -m benchmarks statistics --url sqlite:////tmp/growth.db   # statistics beside SQL by hand
+python -m benchmarks indexes --url sqlite:////tmp/growth.db      # what each index costs and saves
 python -m benchmarks.populate --url sqlite:////tmp/growth.db     # a million synthetic jobs
 """
 
@@ -11,9 +12,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import growth, overhead, statistics
+from benchmarks import growth, indexes, overhead, statistics
 
-COMMANDS = {"overhead": overhead, "growth": growth, "statistics": statistics}
+COMMANDS = {"overhead": overhead, "growth": growth, "indexes": indexes, "statistics": statistics}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

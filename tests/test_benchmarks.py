@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from benchmarks import overhead
+from benchmarks import indexes, overhead
 from benchmarks.__main__ import main
 from benchmarks.bare import open_bare
 from benchmarks.jobs import fill, job_id
@@ -105,6 +105,11 @@ def test_growth_and_statistics_print_a_line_for_each_case(tmp_path: Path, capsys
     assert any(re.match(r"\| organization, common pair \| created_at desc \| later \| \d+ \|", line) for line in lines), lines
     main(["statistics", "--url", urls[1], "--seconds", "0", "--only", "count"])
     assert "| counts by model and day, a month |" in capsys.readouterr().out
+    main(["indexes", "--url", urls[1], "--seconds", "0"])
+    measured = re.findall(r"^\| `ix_fine_tuning_(\w+)` \|", capsys.readouterr().out, re.MULTILINE)
+    assert measured == sorted(indexes.PAGES)
+    with FineTuningStore.from_url(urls[1]) as store:
+        assert store.schema.check() == ()
 
 
 def test_overhead_prints_a_line_for_each_operation(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
