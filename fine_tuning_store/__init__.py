@@ -15,6 +15,7 @@ from fine_tuning_store.domain.transition import JobTransition, TransitionNotes
 from fine_tuning_store.errors import (
     CheckpointNotFoundError,
     CheckpointPermissionNotFoundError,
+    CorruptDataError,
     CursorNotFoundError,
     DatabaseUnreachableError,
     EngineConfigurationError,
@@ -74,6 +75,7 @@ __all__ = [
     "CheckpointPermission",
     "CheckpointPermissionNotFoundError",
     "CheckpointPermissionRepository",
+    "CorruptDataError",
     "CursorNotFoundError",
     "DatabaseUnreachableError",
     "EngineConfigurationError",

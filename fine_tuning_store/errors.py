@@ -148,6 +148,26 @@ class ReadOnlyStoreError(FineTuningStoreError):
         return "this store was opened with read_only=True: write through another store, for a replica through one on its primary"
 
 
+class CorruptDataError(FineTuningStoreError):
+    """A stored row has a value that no release writes: the database is damaged, or another program wrote it.
+
+    Attributes:
+        table: The name of the table.
+        row_id: The id of the row in it.
+    """
+
+    def __init__(self, table: str, row_id: str) -> None:
+        super().__init__(table, row_id)
+        self.table = table
+        self.row_id = row_id
+
+    def __str__(self) -> str:
+        return (
+            f"the row {self.row_id!r} of {self.table} cannot be read: a value in it is damaged, or was written by another program. "
+            "Correct it, or restore a backup ('fine-tuning-store db check' looks for damage)"
+        )
+
+
 class DatabaseUnreachableError(FineTuningStoreError):
     """The command line cannot connect to its database, or a read-only store cannot read its SQLite file. The message says what to do.
 

@@ -150,7 +150,9 @@ class FineTuningStore(_Repositories):
 
     @property
     def schema(self) -> Schema:
-        """The migrations of this database."""
+        """The migrations of this database. A store of one organization has none: raises AttributeError."""
+        if self.organization_id is not None:
+            raise AttributeError("a store of one organization has no schema: use the store that for_organization was called on")
         return Schema(self._transactions.engine, *self._names, read_only=self._transactions.read_only)
 
     @cached_property

@@ -79,6 +79,7 @@ class AsyncSchema(Bridge[Schema]):
     head = bridged(Schema.head)
     require_usable = bridged(Schema.require_usable)
     check = bridged(Schema.check)
+    damage = bridged(Schema.damage)
     state = bridged(Schema.state)
     adopt = bridged(Schema.adopt)
     sql = bridged(Schema.sql)
@@ -156,7 +157,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
 
     @property
     def schema(self) -> AsyncSchema:
-        """The migrations of this database."""
+        """The migrations of this database. A store of one organization has none: raises AttributeError."""
         return AsyncSchema(self._sync.schema)
 
     @cached_property

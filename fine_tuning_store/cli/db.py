@@ -121,8 +121,12 @@ def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTab
 
 @db.command(epilog=EXIT_CODES)
 def check(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
-    """List the differences between the tables and those of this release. Changes nothing."""
-    differences = _ask(lambda found: [str(difference) for difference in found.check()], url, schema, host_version_table, as_json=as_json)
+    """List the differences between the tables and those of this release, and on SQLite damage of the file. Changes nothing."""
+
+    def work(found: Schema) -> list[str]:
+        return [*map(str, found.check()), *(f"damaged: {fault}" for fault in found.damage())]
+
+    differences = _ask(work, url, schema, host_version_table, as_json=as_json)
     if as_json:
         output.write_json({"differences": differences})
     else:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, insert, inspect
+from sqlalchemy import Connection, Engine, delete, insert, inspect, text
 
 from fine_tuning_store.errors import EngineConfigurationError, InvalidValueError, SchemaConflictError, SchemaVersionError
 from fine_tuning_store.schema import revisions
@@ -217,6 +217,17 @@ class Schema:
         valid, but not triggers, row level security and storage options. SQLite's catalog has no collations of columns.
         """
         return self._read(lambda connection: differences(connection, self._schema))
+
+    def damage(self) -> tuple[str, ...]:
+        """Let the database look for damage of the stored data, and return a line for each fault. It reads the whole database.
+
+        Only SQLite has such a check (`PRAGMA quick_check`): of a server the result is empty, whatever its state.
+        """
+        query = self._support.damage_query
+        if query is None:
+            return ()
+        found = self._read(lambda connection: connection.scalars(text(query)).all())
+        return tuple(str(line) for line in found if line != "ok")
 
     def _has_nothing_to_do(self, left: Callable[[], float]) -> bool:
         """Return True if the tables are current, or a newer release's that this one may use."""

@@ -202,7 +202,7 @@ def _dialect(url: URL, database: Database) -> type[Dialect]:
 
 def _create(create: Callable[..., E], url: URL, database: Database, dialect: type[Dialect], options: Mapping[str, Any]) -> E:
     try:
-        return create(url, **database.engine_options(url, dialect), **options)
+        return create(url, hide_parameters=True, **database.engine_options(url, dialect), **options)
     except ImportError as error:
         raise MissingDriverError(
             f"the driver of {url.drivername!r} is not installed ({error}): {_installation(database, dialect)}"

@@ -73,6 +73,15 @@ def test_a_job_of_another_organization_is_not_found_and_not_changed(store: FineT
     assert store.jobs.get(other.id) == other
 
 
+def test_a_store_of_one_organization_has_no_migrations(store: FineTuningStore) -> None:
+    """They change the tables of everyone."""
+    scoped = store.for_organization("org-own")
+
+    assert not hasattr(scoped, "schema")
+    with pytest.raises(AttributeError, match="for_organization"):
+        scoped.schema.downgrade("base")
+
+
 @each("call", ["start", "succeed", "fail", "update", "delete"])
 def test_a_store_of_the_organization_changes_the_rows_of_child_tables_too(store: FineTuningStore, call: str) -> None:
     status = {"start": "queued", "succeed": "running", "delete": "failed"}.get(call, "running")

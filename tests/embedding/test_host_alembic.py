@@ -176,7 +176,7 @@ def test_a_store_inside_an_applications_history_names_its_command_instead_of_mig
     guest.schema.upgrade()
     with pytest.raises(SchemaConflictError, match="'alembic downgrade base'"):
         guest.schema.downgrade("base")
-    assert guest.for_organization("org-1").schema.current() == HEAD
+    assert guest.schema.current() == HEAD
 
 
 @pytest.mark.parametrize("target", ["fine_tuning_store_0001", "heads"])

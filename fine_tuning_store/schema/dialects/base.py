@@ -34,6 +34,8 @@ class MigrationSupport(ABC):
     reflects_indexes: ClassVar[bool] = True
     #: The prefix of the keyword arguments of an Index by which it is limited to the beginning of a long text; None if it never is.
     index_length_option: ClassVar[str | None] = None
+    #: A query that looks for damage of the stored data and returns `ok` or a line for each fault; None if no such query exists.
+    damage_query: ClassVar[str | None] = None
     #: False if a comment cannot be set without repeating the definition of its column, so that revisions set none.
     has_comments: ClassVar[bool] = True
 

@@ -30,6 +30,7 @@ class SQLiteMigrations(MigrationSupport):
     scripts_in_transactions = True
     facts = catalog_queries.SQLITE
     reflects_indexes = False
+    damage_query = "PRAGMA quick_check"
 
     @contextmanager
     def migration_lock(self, connection: Connection, seconds: float) -> Iterator[None]:

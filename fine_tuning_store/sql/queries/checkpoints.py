@@ -11,7 +11,7 @@ from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
 from fine_tuning_store.sql.functions import as_text
 from fine_tuning_store.sql.models import checkpoints, jobs
 from fine_tuning_store.sql.queries.jobs import JOB_ID
-from fine_tuning_store.sql.queries.values import constructor, json_or_empty
+from fine_tuning_store.sql.queries.values import constructor, json_or_empty, raising_corrupt_data
 from fine_tuning_store.sql.query_tags import tagged
 
 _checkpoint = constructor(FineTuningJobCheckpoint)
@@ -46,6 +46,7 @@ CHECKPOINT_STEP = tagged(
 )
 
 
+@raising_corrupt_data(checkpoints, 0)
 def checkpoint_from_row(row: Sequence[Any]) -> FineTuningJobCheckpoint:
     """Return the checkpoint of a row of a page."""
     id, created_at, model, job_id, step_number, metrics, extra = row

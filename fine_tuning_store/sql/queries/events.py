@@ -11,7 +11,7 @@ from fine_tuning_store.domain.event import FineTuningJobEvent
 from fine_tuning_store.sql.functions import as_text
 from fine_tuning_store.sql.models import events, jobs
 from fine_tuning_store.sql.queries.jobs import JOB_ID
-from fine_tuning_store.sql.queries.values import constructor, json_or_empty, json_or_none
+from fine_tuning_store.sql.queries.values import constructor, json_or_empty, json_or_none, raising_corrupt_data
 from fine_tuning_store.sql.query_tags import tagged
 
 _event = constructor(FineTuningJobEvent)
@@ -47,6 +47,7 @@ EVENT_COUNT = tagged("event_count", select(jobs.c.event_count).where(jobs.c.id =
 INSERT_EVENTS = tagged(f"insert_{events.name}", insert(events))
 
 
+@raising_corrupt_data(events, 0)
 def event_from_row(row: Sequence[Any]) -> FineTuningJobEvent:
     """Return the event of a row of a page."""
     id, created_at, message, level, type, data, job_id, position, extra = row

@@ -19,7 +19,7 @@ from fine_tuning_store.domain.job import HYPERPARAMETERS, FineTuningJob, Hyperpa
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.sql.functions import as_text, json_map
 from fine_tuning_store.sql.models import job_errors, job_hyperparameters, job_metadata, job_result_files, jobs
-from fine_tuning_store.sql.queries.values import constructor, json_or_empty
+from fine_tuning_store.sql.queries.values import constructor, json_or_empty, raising_corrupt_data
 from fine_tuning_store.sql.types import Json
 
 _hyperparameters = constructor(Hyperparameters)
@@ -63,6 +63,7 @@ _HYPERPARAMETER_COUNT = len(HYPERPARAMETERS)
 _AUTO = {-1: "auto"}
 
 
+@raising_corrupt_data(jobs, _COLUMNS.index("id") - len(_COLUMNS))
 def job_from_row(row: Sequence[Any]) -> FineTuningJob:
     """Return the job of a row of JOB_COLUMNS. What most rows need is written in line: a call takes as long as the rest of a member."""
     # fmt: off

@@ -22,7 +22,7 @@ from fine_tuning_store.sql.queries.jobs import (
     status_in,
     within_organization,
 )
-from fine_tuning_store.sql.queries.values import constructor
+from fine_tuning_store.sql.queries.values import constructor, raising_corrupt_data
 from fine_tuning_store.sql.query_tags import tagged
 
 _transition = constructor(JobTransition)
@@ -126,6 +126,7 @@ TRANSITION_POSITION = tagged(
 )
 
 
+@raising_corrupt_data(log, 0)
 def transition_from_row(row: Sequence[Any]) -> JobTransition:
     """Return the transition of a row of a page."""
     id, job_id, position, transition, from_status, to_status, *others = row

@@ -5,9 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields, make_dataclass
+from functools import wraps
 from typing import Any, TypeVar
 
+from sqlalchemy import Table
+
+from fine_tuning_store.errors import CorruptDataError
+
 T = TypeVar("T")
+
+
+def raising_corrupt_data(table: Table, id_place: int) -> Callable[[Callable[[Sequence[Any]], T]], Callable[[Sequence[Any]], T]]:
+    """Make a function that maps a row of a table raise CorruptDataError for a value that it cannot read.
+
+    Args:
+        table: The table.
+        id_place: The index of the id in the row.
+    """
+
+    def decorate(from_row: Callable[[Sequence[Any]], T]) -> Callable[[Sequence[Any]], T]:
+        @wraps(from_row)
+        def checked(row: Sequence[Any]) -> T:
+            try:
+                return from_row(row)
+            except (KeyError, ValueError, TypeError, StopIteration) as error:
+                raise CorruptDataError(table.name, str(row[id_place])) from error
+
+        return checked
+
+    return decorate
 
 
 def constructor(kind: type[T], names: Sequence[str] | None = None) -> Callable[..., T]:
