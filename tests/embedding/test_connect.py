@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from fine_tuning_store import (
+    AsyncFineTuningStore,
     FineTuningStore,
     IllegalTransitionError,
     InvalidValueError,
@@ -23,8 +25,9 @@ from fine_tuning_store import (
 )
 from fine_tuning_store.schema import SCHEMA_NUMBER
 from fine_tuning_store.sql.engine import connect_async, connect_either
-from tests.support.databases import Database
+from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
+from tests.support.servers import free_port
 
 
 @pytest.mark.parametrize(
@@ -308,3 +311,21 @@ def test_a_store_from_a_url_describes_no_result_on_postgresql_and_reads_in_one_r
         cursor = connection.connection.cursor()
         assert type(cursor).__module__ == "fine_tuning_store.sql.dialects.postgresql"
         assert store._transactions.owns_engine
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("change", ["port", "database"])
+def test_a_failure_to_connect_is_an_operational_error_with_every_driver(database: Database, url: str, change: str) -> None:
+    changed = make_url(url).set(port=free_port()) if change == "port" else make_url(url).set(database="no_such_database")
+    unreachable = changed.render_as_string(hide_password=False)
+
+    with FineTuningStore.from_url(unreachable) as store, pytest.raises(OperationalError):
+        store.jobs.list()
+
+    async def read(driver: str) -> None:
+        async with AsyncFineTuningStore.from_url(with_driver(unreachable, driver)) as store:
+            with pytest.raises(OperationalError):
+                await store.jobs.list()
+
+    for driver in ASYNC_DRIVERS[database.name]:
+        asyncio.run(read(driver))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 from uuid import uuid4
@@ -41,8 +41,14 @@ class PostgreSQL(Database):
     }
 
     def prepare_engine(self, engine: Engine) -> None:
-        """Give psycopg's connections a cursor class that describes results on demand; other drivers' are left unchanged."""
-        event.listen(engine, "connect", _describe_on_demand)
+        """Give psycopg's connections a cursor class that describes results on demand, and asyncpg the error of other drivers.
+
+        asyncpg raises its own exceptions, or the system's, if it cannot connect, which SQLAlchemy does not wrap.
+        """
+        if engine.dialect.driver == "asyncpg":
+            event.listen(engine, "do_connect", _connect_asyncpg)
+        else:
+            event.listen(engine, "connect", _describe_on_demand)
 
     def prepare_read_only_engine(self, engine: Engine) -> None:
         """Begin each transaction with READ ONLY. Every driver can, and no pooler minds: it is not a setting of the session."""
@@ -91,6 +97,14 @@ class PostgreSQL(Database):
     def is_permission_error(self, error: BaseException) -> bool:
         """insufficient_privilege."""
         return self.error_code(error) == "42501"
+
+
+def _connect_asyncpg(dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    dbapi = dialect.dbapi
+    try:
+        return dialect.connect(*arguments, **options)
+    except (OSError, dbapi.asyncpg.PostgresError, dbapi.asyncpg.InterfaceError, dbapi.Error) as error:
+        raise dbapi.OperationalError(str(error) or type(error).__name__, error) from error
 
 
 def _describe_on_demand(dbapi_connection: Any, _: object) -> None:
