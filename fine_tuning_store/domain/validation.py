@@ -86,36 +86,86 @@ def check_time(field: str, value: object) -> int:
     return check_integer(field, value)
 
 
+class _JsonFault(Exception):  # noqa: N818 - never leaves this module
+    """What is wrong with an element of a JSON value. Its path is built while it is raised: checking every value would be slow otherwise."""
+
+    def __init__(self, value: object, rule: str) -> None:
+        self.value = value
+        self.rule = rule
+        self.path: list[str] = []  # from the element to the root
+
+
 def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:
     """Return a copy of a JSON value, made of dicts, lists, strings, numbers, booleans and None.
 
     Raises InvalidValueError, whose `field` is the path to the element at fault.
     """
+    try:
+        return _json_copy(value, depth)
+    except _JsonFault as fault:
+        raise InvalidValueError(field + "".join(reversed(fault.path)), fault.value, fault.rule) from None
+
+
+def _json_copy(value: object, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        return check_text(field, value)
-    if isinstance(value, int):
-        return check_integer(field, value)
+    if isinstance(value, (str, int)):
+        return _json_scalar(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise InvalidValueError(field, value, "must be a finite number")
+            raise _JsonFault(value, "must be a finite number")
         return float(value)
     if not isinstance(value, (Mapping, list, tuple)):
-        raise InvalidValueError(field, value, "must be a JSON value")
+        raise _JsonFault(value, "must be a JSON value")
     if depth == 0:
-        raise InvalidValueError(field, value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
+        raise _JsonFault(value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, Mapping):
-        return {check_text(f"{field} (a key)", key): check_json(f"{field}.{key}", member, depth - 1) for key, member in value.items()}
-    return [check_json(f"{field}[{position}]", member, depth - 1) for position, member in enumerate(value)]
+        return {_json_key(key): _json_member(key, member, depth) for key, member in value.items()}
+    copy: list[Any] = []
+    try:
+        for member in value:
+            copy.append(_json_copy(member, depth - 1))  # noqa: PERF401 - its length is the position at fault
+    except _JsonFault as fault:
+        fault.path.append(f"[{len(copy)}]")
+        raise
+    return copy
+
+
+def _json_scalar(value: str | int) -> str | int:
+    try:
+        return check_text("", value) if isinstance(value, str) else check_integer("", value)
+    except InvalidValueError as error:
+        raise _JsonFault(error.value, error.rule) from None
+
+
+def _json_key(key: object) -> str:
+    try:
+        return check_text("", key)
+    except InvalidValueError as error:
+        fault = _JsonFault(error.value, error.rule)
+        fault.path.append(" (a key)")
+        raise fault from None
+
+
+def _json_member(key: object, member: object, depth: int) -> Any:
+    try:
+        return _json_copy(member, depth - 1)
+    except _JsonFault as fault:
+        fault.path.append(f".{key}")
+        raise
 
 
 def check_json_object(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:
     """Return a copy of a JSON object."""
+    copy: dict[str, Any] = check_json(field, check_object(field, value), depth)
+    return copy
+
+
+def check_object(field: str, value: object) -> Mapping[str, Any]:
+    """Return a mapping as it is. Its members are not checked."""
     if not isinstance(value, Mapping):
         raise InvalidValueError(field, value, "must be an object")
-    copy: dict[str, Any] = check_json(field, value, depth)
-    return copy
+    return value
 
 
 def refuse_members(field: str, extra: Mapping[str, Any], members: Iterable[str]) -> None:

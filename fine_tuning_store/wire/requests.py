@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from fine_tuning_store.domain.hyperparameters import hyperparameters_from_request
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters, Method
 from fine_tuning_store.domain.job_validation import JobRequest, validate_for_create
-from fine_tuning_store.domain.validation import check_json_object
+from fine_tuning_store.domain.validation import check_json_object, check_object
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.wire.members import required
 
@@ -50,11 +50,11 @@ def _hyperparameters(field: str, value: Any, method: str) -> Hyperparameters | N
 def _method(value: Any) -> tuple[Method | None, Hyperparameters | None]:
     if value is None:
         return None, None
-    members = {name: member for name, member in check_json_object("method", value).items() if member is not None}
+    members = {name: member for name, member in check_object("method", value).items() if member is not None}
     type = members.pop("type", None)
     if not isinstance(type, str) or type not in METHOD_HYPERPARAMETERS:
         raise InvalidValueError("method.type", type, f"must be one of {', '.join(METHOD_HYPERPARAMETERS)}")
-    block = check_json_object(f"method.{type}", members.pop(type, {}))
+    block = dict(check_object(f"method.{type}", members.pop(type, {})))
     for name, member in members.items():
         raise InvalidValueError(f"method.{name}", member, f"does not belong to the {type} method")
     nested = _hyperparameters(f"method.{type}.hyperparameters", block.pop("hyperparameters", None), type)
