@@ -16,26 +16,27 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
-from benchmarks.lists import OF_A_JOB, ORGANIZATION, resolved, sample_job
+from benchmarks.lists import NO_SUCH, OF_A_JOB, ORGANIZATION, resolved, sample_job
 from benchmarks.sizes import sizes
-from benchmarks.synthetic import MODELS, PAIR_OF_5_PERCENT, RARE_PAIR
+from benchmarks.synthetic import PAIR_OF_5_PERCENT, RARE_PAIR
 from fine_tuning_store import FineTuningJobRepository, FineTuningStore
 from fine_tuning_store.models import JobMetadataRow, JobRow
 
-#: A page that each index serves, as arguments of `store.jobs.list`, by the name of the index without its prefix.
+#: A page that each index serves, as arguments of `store.jobs.list`, by the name of the index without its prefix. Where a page of common
+#: values fills without the index, the value is one that hardly any job has.
 PAGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "jobs_created_at": {},
-    "jobs_status": {"status": "queued"},
-    "jobs_model": {"model": MODELS.words[-1]},
-    "jobs_method_type": {"method": "dpo"},
+    "jobs_status": {"status": "paused"},
+    "jobs_model": {"model": NO_SUCH},
+    "jobs_method_type": {"method": "reinforcement"},
     "jobs_fine_tuned_model": {"fine_tuned_model": OF_A_JOB},
     "jobs_training_file": {"training_file": OF_A_JOB},
     "jobs_status_finished_at": {"status": "failed", "order_by": "finished_at"},
     "jobs_organization_finished_at": {"organization_id": ORGANIZATION, "order_by": "finished_at"},
     "jobs_organization": {"organization_id": ORGANIZATION},
-    "jobs_organization_status": {"organization_id": ORGANIZATION, "status": "queued"},
-    "jobs_organization_model": {"organization_id": ORGANIZATION, "model": MODELS.words[-1]},
-    "jobs_organization_method_type": {"organization_id": ORGANIZATION, "method": "dpo"},
+    "jobs_organization_status": {"organization_id": ORGANIZATION, "status": "paused"},
+    "jobs_organization_model": {"organization_id": ORGANIZATION, "model": NO_SUCH},
+    "jobs_organization_method_type": {"organization_id": ORGANIZATION, "method": "reinforcement"},
     "job_metadata_pair": {"metadata": dict([RARE_PAIR])},
     "job_metadata_organization_pair": {"organization_id": ORGANIZATION, "metadata": dict([PAIR_OF_5_PERCENT])},
 }

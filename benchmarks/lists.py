@@ -7,7 +7,7 @@ from inspect import signature
 from typing import Any, Final, NamedTuple
 
 from benchmarks.synthetic import COMMON_PAIR, FIRST_SECOND, MODELS, ORGANIZATIONS, PAIR_OF_5_PERCENT, RARE_PAIR, SHARED_FILES, TWO_YEARS
-from fine_tuning_store import FineTuningJob, FineTuningJobRepository, FineTuningStore, JobFilters
+from fine_tuning_store import FineTuningJob, FineTuningJobRepository, FineTuningStore, Hyperparameters, JobFilters
 
 ORGANIZATION: Final = ORGANIZATIONS.words[2]  #: of 6 % of the jobs
 OF_A_JOB: Final = object()  #: stands for the value of one job, which differs from database to database
@@ -54,8 +54,8 @@ CASES: Final = (
     ListCase("result file", {"result_file": NO_SUCH}, NOWHERE),
     ListCase("suffix", {"suffix": NO_SUCH}, NOWHERE),
     ListCase("error code", {"error_code": NO_SUCH}, NOWHERE),
-    ListCase("hyperparameters at least", {"hyperparameters_at_least": {"n_epochs": 1000}}, NOWHERE),
-    ListCase("hyperparameters at most", {"hyperparameters_at_most": {"learning_rate_multiplier": 0.0001}}, NOWHERE),
+    ListCase("hyperparameters at least", {"hyperparameters_at_least": Hyperparameters(n_epochs=1000)}, NOWHERE),
+    ListCase("hyperparameters at most", {"hyperparameters_at_most": Hyperparameters(learning_rate_multiplier=0.0001)}, NOWHERE),
     ListCase("attempt", {"attempt": 1000}, NOWHERE),
     ListCase("updated since", {"updated_since": MIDDLE * 2}, NOWHERE),
     ListCase("updated until", {"updated_until": 1}, NOWHERE),

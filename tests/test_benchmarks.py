@@ -12,7 +12,9 @@ from sqlalchemy import select
 from benchmarks import indexes, overhead
 from benchmarks.__main__ import main
 from benchmarks.bare import open_bare
+from benchmarks.growth import Side
 from benchmarks.jobs import fill, job_id
+from benchmarks.lists import lists, sample_job
 from benchmarks.measure import bare_calls, calls
 from benchmarks.populate import populate
 from benchmarks.sizes import sizes
@@ -105,6 +107,9 @@ def test_growth_and_statistics_print_a_line_for_each_case(tmp_path: Path, capsys
     assert any(re.match(r"\| organization, common pair \| created_at desc \| later \| \d+ \|", line) for line in lines), lines
     main(["statistics", "--url", urls[1], "--seconds", "0", "--only", "count"])
     assert "| counts by model and day, a month |" in capsys.readouterr().out
+    with FineTuningStore.from_url(urls[1]) as store:
+        side = Side(store, 300, sample_job(store))
+        assert all(len(side.page(case, 5)) <= 5 for case in lists())
     main(["indexes", "--url", urls[1], "--seconds", "0"])
     measured = re.findall(r"^\| `ix_fine_tuning_(\w+)` \|", capsys.readouterr().out, re.MULTILINE)
     assert measured == sorted(indexes.PAGES)
