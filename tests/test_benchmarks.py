@@ -122,3 +122,10 @@ def test_overhead_prints_a_line_for_each_operation(capsys: pytest.CaptureFixture
     main(["overhead", "--database", "sqlite", "--jobs", "20", "--rounds", "1"])
     lines = capsys.readouterr().out.splitlines()
     assert [line[:11].rstrip() for line in lines[2:]] == ["get", "create", "transition", "list of 100"]
+
+
+def test_the_page_about_performance_names_every_index() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "performance.md").read_text()
+    names = {str(index.name).removeprefix("ix_fine_tuning_") for table in JobRow.metadata.tables.values() for index in table.indexes}
+
+    assert {name for name in names if name not in page} == set()

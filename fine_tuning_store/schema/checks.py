@@ -102,3 +102,28 @@ def refuse_to_lose_jobs(connection: Connection, schema: str | None = None) -> No
             "jobs are stored, and a downgrade loses what the older tables cannot hold. No job was touched: make a backup, "
             "then give allow_data_loss=True (fine-tuning-store: --allow-data-loss, alembic: -x allow_data_loss)"
         )
+
+
+def refuse_history_of_host(connection: Connection, schema: str | None, host_version_table: str, instead: str) -> None:
+    """Raise the SchemaConflictError of a store that was opened with `host_version_table` and is asked to migrate.
+
+    Args:
+        connection: A connection.
+        schema: The schema of the tables.
+        host_version_table: The version table of the application.
+        instead: The command of Alembic to run in the application instead.
+    """
+    if inspect(connection).has_table(VERSION_TABLE, schema):
+        raise SchemaConflictError(
+            f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
+            "without host_version_table"
+        )
+    raise another_history_error(host_version_table, instead)
+
+
+def another_history_error(host_version_table: str, instead: str) -> SchemaConflictError:
+    """Return the error of a store whose tables belong to the history of an application."""
+    return SchemaConflictError(
+        f"the fine-tuning tables belong to the history in {host_version_table!r}. Nothing was changed: run 'alembic {instead}' in the "
+        "application that keeps it"
+    )

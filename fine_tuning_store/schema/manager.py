@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, insert, inspect, text
+from sqlalchemy import Connection, Engine, delete, insert
 
 from fine_tuning_store.errors import EngineConfigurationError, InvalidValueError, SchemaConflictError, SchemaVersionError
-from fine_tuning_store.schema import revisions
+from fine_tuning_store.schema import checks, revisions
 from fine_tuning_store.schema.catalog import SchemaDifference, differences
-from fine_tuning_store.schema.checks import read_numbers, refuse_read_only_store, refuse_tables_elsewhere, require_usable
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.locks import alembic_lock
 from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER
@@ -65,7 +64,7 @@ class Schema:
             InvalidValueError: The revision or the schema does not exist.
             ReadOnlyStoreError: The store is read-only.
         """
-        refuse_read_only_store(read_only=self._read_only)
+        checks.refuse_read_only_store(read_only=self._read_only)
         if create_schema and self._schema is None:
             raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
         with deadline(lock_timeout) as left:
@@ -86,7 +85,7 @@ class Schema:
             SchemaLockTimeoutError: As `upgrade`.
             InvalidValueError, ReadOnlyStoreError: As `upgrade`.
         """
-        refuse_read_only_store(read_only=self._read_only)
+        checks.refuse_read_only_store(read_only=self._read_only)
         with deadline(lock_timeout) as left:
             self._run("downgrade", revision, left, allow_data_loss=allow_data_loss)
 
@@ -102,16 +101,16 @@ class Schema:
             SchemaConflictError: The tables are not exactly those of a revision, or have a history. The message lists the differences.
             SchemaLockTimeoutError, ReadOnlyStoreError: As `upgrade`.
         """
-        refuse_read_only_store(read_only=self._read_only)
+        checks.refuse_read_only_store(read_only=self._read_only)
         with deadline(lock_timeout) as left:
             if self.state().is_usable:
                 return
             if self._host_version_table is not None:
-                self._refuse_to_write_in(self._host_version_table, f"stamp {BRANCH}@head")
+                self._refuse_in(self._host_version_table, f"stamp {BRANCH}@head")
             with self._support.dedicated_connection(self._engine) as connection:
                 connection.execution_options(**self._support.execution_options)
                 with only_schema(connection, self._schema), self._support.migration_lock(connection, left()):
-                    refuse_tables_elsewhere(connection)
+                    checks.refuse_tables_elsewhere(connection)
                     self._adopt(connection)
 
     def _adopt(self, connection: Connection) -> None:
@@ -144,7 +143,7 @@ class Schema:
         from alembic import command
 
         if self._host_version_table is not None:
-            raise self._another_history(self._host_version_table, "upgrade heads --sql")
+            raise checks.another_history_error(self._host_version_table, "upgrade heads --sql")
         chain = ["base", *revisions.revisions()]
         places = [self._place(chain, field, name) for field, name in (("start", start), ("revision", revision))]
         write = command.upgrade if places[0] <= places[1] else command.downgrade
@@ -177,7 +176,7 @@ class Schema:
                 "of the one that the tables match (store.schema.state and fine-tuning-store db check list the differences)"
             )
         if heads and not own:  # the version table omits a revision on which one of the application's depends
-            found = read_numbers(connection, self._schema)
+            found = checks.read_numbers(connection, self._schema)
             own = [revisions.revision_id(found.schema_number)] if found else []
         return own[0] if own else None
 
@@ -207,7 +206,7 @@ class Schema:
 
     def require_usable(self) -> None:
         """Raise SchemaVersionError, which names the call to make, unless this release may use the tables as they are."""
-        self._read(lambda connection: require_usable(connection, self._schema, self._host_version_table, read_only=self._read_only))
+        self._read(lambda connection: checks.require_usable(connection, self._schema, self._host_version_table, read_only=self._read_only))
 
     def check(self) -> tuple[SchemaDifference, ...]:
         """Compare the database's catalog with what this release makes. The `str` of each difference is a sentence.
@@ -219,15 +218,11 @@ class Schema:
         return self._read(lambda connection: differences(connection, self._schema))
 
     def damage(self) -> tuple[str, ...]:
-        """Let the database look for damage of the stored data, and return a line for each fault. It reads the whole database.
+        """Look for damage of a SQLite file (`PRAGMA quick_check`), and return a line for each fault. It reads the whole file.
 
-        Only SQLite has such a check (`PRAGMA quick_check`): of a server the result is empty, whatever its state.
+        Of a server the result is empty, whatever its state.
         """
-        query = self._support.damage_query
-        if query is None:
-            return ()
-        found = self._read(lambda connection: connection.scalars(text(query)).all())
-        return tuple(str(line) for line in found if line != "ok")
+        return self._read(self._support.damage)
 
     def _has_nothing_to_do(self, left: Callable[[], float]) -> bool:
         """Return True if the tables are current, or a newer release's that this one may use."""
@@ -236,7 +231,7 @@ class Schema:
             return self._is_whole(left)
         if current is None or current in revisions.revisions():
             return False
-        found = self._read(lambda connection: read_numbers(connection, self._schema))
+        found = self._read(lambda connection: checks.read_numbers(connection, self._schema))
         if found is None or found.schema_number <= SCHEMA_NUMBER:
             return False
         self.require_usable()
@@ -275,7 +270,7 @@ class Schema:
         if not isinstance(revision, str) or not revision:
             raise InvalidValueError("revision", revision, "must be head, base or the id of a revision")
         if self._host_version_table is not None:
-            self._refuse_to_write_in(self._host_version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
+            self._refuse_in(self._host_version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
         known, current = revisions.revisions(), self.current()
         if current is not None and current not in known:
             raise SchemaConflictError(
@@ -295,17 +290,5 @@ class Schema:
             source, target = ("".join(ids) or "base" for ids in (steps[0].source_revision_ids, steps[-1].destination_revision_ids))
             _logger.info("migrated from %s to %s in %.3f s", source, target, time.monotonic() - began)
 
-    def _refuse_to_write_in(self, host_version_table: str, instead: str) -> None:
-        if self._read(lambda connection: inspect(connection).has_table(VERSION_TABLE, self._schema)):
-            raise SchemaConflictError(
-                f"the fine-tuning tables have a history of their own in {VERSION_TABLE!r}. Nothing was changed: open the store "
-                "without host_version_table"
-            )
-        raise self._another_history(host_version_table, instead)
-
-    @staticmethod
-    def _another_history(host_version_table: str, instead: str) -> SchemaConflictError:
-        return SchemaConflictError(
-            f"the fine-tuning tables belong to the history in {host_version_table!r}. Nothing was changed: run 'alembic {instead}' in the "
-            "application that keeps it"
-        )
+    def _refuse_in(self, host_version_table: str, instead: str) -> None:
+        self._read(lambda connection: checks.refuse_history_of_host(connection, self._schema, host_version_table, instead))

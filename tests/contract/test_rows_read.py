@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from fine_tuning_store import FineTuningStore, Hyperparameters, JobStatus, Method
 from fine_tuning_store.repositories.job_filters import JobFilters
+from fine_tuning_store.sql.queries import job_pages
 from tests.support.databases import Database
 from tests.support.factories import a_job
 
@@ -74,6 +75,8 @@ LISTS: dict[str, dict[str, Any]] = {
     "status, finished": {"status": "failed", "order_by": "finished_at"},
     "two statuses, finished": {"status": ["failed", "succeeded"], "order_by": "finished_at"},
     "organization, finished": {"organization_id": "org-7", "order_by": "finished_at"},
+    "model, finished": {"model": "model-1", "order_by": "finished_at"},
+    "status and model, finished": {"status": "failed", "model": "model-1", "order_by": "finished_at"},
     "pair, finished": {"metadata": PAIR, "order_by": "finished_at"},
     "finished since": {"finished_since": 1_700_100_900, "order_by": "finished_at"},
     "finished until": {"finished_until": 1_700_100_900, "order_by": "finished_at"},
@@ -113,6 +116,20 @@ def test_a_page_takes_few_steps(filled: FineTuningStore, name: str, order: Any, 
     with filled.engine.connect() as connection:
         steps = [steps_of(connection, *statement) for statement in sent]
     assert sum(steps) <= MAX_STEPS, (steps, sent)
+
+
+@pytest.mark.parametrize("filters", [{"organization_id": "org-7", "status": "failed"}, {"organization_id": "org-7", "model": "model-1"}])
+def test_a_page_in_the_order_of_the_ends_sorts_nothing_although_another_index_serves_more_conditions(
+    filled: FineTuningStore, filters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "RARE", 2)
+    with captured(filled._transactions.engine) as sent:
+        assert filled.jobs.list(limit=5, order_by="finished_at", **filters).has_more
+
+    with filled.engine.connect() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sent[-1][0]}", sent[-1][1])]
+    assert "ix_fine_tuning_jobs_organization_finished_at" in plan[0]
+    assert not any("ORDER BY" in step for step in plan), plan
 
 
 @contextmanager

@@ -34,8 +34,6 @@ class MigrationSupport(ABC):
     reflects_indexes: ClassVar[bool] = True
     #: The prefix of the keyword arguments of an Index by which it is limited to the beginning of a long text; None if it never is.
     index_length_option: ClassVar[str | None] = None
-    #: A query that looks for damage of the stored data and returns `ok` or a line for each fault; None if no such query exists.
-    damage_query: ClassVar[str | None] = None
     #: False if a comment cannot be set without repeating the definition of its column, so that revisions set none.
     has_comments: ClassVar[bool] = True
 
@@ -65,6 +63,10 @@ class MigrationSupport(ABC):
 
     def stop_writers(self, connection: Connection) -> None:  # noqa: B027 - most databases have no such statement
         """Keep other transactions from adding jobs until this transaction ends."""
+
+    def damage(self, connection: Connection) -> tuple[str, ...]:  # noqa: ARG002 - for subclasses
+        """Return a line for each fault of the stored data, if the database can look for them."""
+        return ()
 
     def foreign_keys_off(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002 - for subclasses
         """Disable foreign keys while the block runs, if the database rebuilds tables to change them."""

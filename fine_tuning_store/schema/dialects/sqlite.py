@@ -30,7 +30,6 @@ class SQLiteMigrations(MigrationSupport):
     scripts_in_transactions = True
     facts = catalog_queries.SQLITE
     reflects_indexes = False
-    damage_query = "PRAGMA quick_check"
 
     @contextmanager
     def migration_lock(self, connection: Connection, seconds: float) -> Iterator[None]:
@@ -43,6 +42,10 @@ class SQLiteMigrations(MigrationSupport):
         finally:
             if not connection.invalidated and in_transaction(connection):
                 connection.connection.rollback()  # SQLAlchemy does not, if the engine is in AUTOCOMMIT mode
+
+    def damage(self, connection: Connection) -> tuple[str, ...]:
+        """Run quick_check, which returns `ok` or a line for each fault."""
+        return tuple(str(line) for line in connection.exec_driver_sql("PRAGMA quick_check").scalars() if line != "ok")
 
     def _begin_immediate(self, connection: Connection) -> bool:
         if in_transaction(connection):  # an empty one, begun by a listener of the host

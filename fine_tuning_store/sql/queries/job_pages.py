@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, literal_column, select, true, union_all
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, case, false, func, literal_column, select, true, union_all
 
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.sql.models import job_metadata, jobs
@@ -86,7 +86,7 @@ def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]
 @lru_cache(maxsize=512)
 def page(query: JobQuery) -> Select[Any]:
     """Return the statement of a page of at most `row_limit` jobs, which walks one index in the order of the page."""
-    return _ordered(tagged("page", READ).where(*conditions(query)), query)
+    return _ordered(tagged("page", READ).where(*_conditions_in_order(query)), query)
 
 
 def merged_statuses(query: JobQuery) -> tuple[JobStatus, ...]:
@@ -142,7 +142,7 @@ def _with_matches(keys: Select[Any], query: JobQuery, condition: ColumnElement[b
 def _keys(query: JobQuery) -> Select[Any]:
     """Return the SELECT of the keys of a page, from one ordered and limited branch for each status that is merged."""
     branches = [query._replace(statuses=(status,)) for status in merged_statuses(query)] or [query]
-    keys = [_ordered(select(jobs.c.id, jobs.c[query.order_by]).where(*conditions(branch)), query) for branch in branches]
+    keys = [_ordered(select(jobs.c.id, jobs.c[query.order_by]).where(*_conditions_in_order(branch)), query) for branch in branches]
     if len(keys) == 1:
         return keys[0]
     merged = union_all(*(select(branch.subquery()) for branch in keys)).subquery()
@@ -157,11 +157,23 @@ def _keys_of_pair(query: JobQuery, pair: int) -> Select[Any]:
     return statement.order_by(*key_order(time, id, descending=query.descending)).limit(_LIMIT)
 
 
+def _conditions_in_order(query: JobQuery) -> list[ColumnElement[bool]]:
+    """Return the conditions of a query, so that the index of its order is walked.
+
+    In the order of the ends another index could serve more of them, and all of its jobs would be sorted. No index serves a CASE.
+    """
+    found = conditions(query)
+    if query.order_by == "finished_at" and leads(query):
+        return [*conditions(_without_residuals(query)), case((and_(*found), true()), else_=false())]
+    return found
+
+
 def _without_residuals(query: JobQuery) -> JobQuery:
-    """Return the part of a query in the order of the ends that one index serves."""
+    """Return the part of a query in the order of the ends that one index serves: its organization, else its statuses."""
+    equal = query.equal & {"organization_id"}
     times = frozenset(name for name in query.times if name.startswith("finished_"))
     order = {"order_by": query.order_by, "descending": query.descending, "after": query.after}
-    return JobQuery(equal=query.equal & {"organization_id"}, statuses=query.statuses, times=times, **order)  # type: ignore[arg-type]
+    return JobQuery(equal=equal, statuses=() if equal else query.statuses, times=times, **order)  # type: ignore[arg-type]
 
 
 def _ordered(statement: Select[Any], query: JobQuery) -> Select[Any]:
