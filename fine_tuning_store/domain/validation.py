@@ -86,15 +86,6 @@ def check_time(field: str, value: object) -> int:
     return check_integer(field, value)
 
 
-class _JsonFault(Exception):  # noqa: N818 - never leaves this module
-    """What is wrong with an element of a JSON value. Its path is built while it is raised: checking every value would be slow otherwise."""
-
-    def __init__(self, value: object, rule: str) -> None:
-        self.value = value
-        self.rule = rule
-        self.path: list[str] = []  # from the element to the root
-
-
 def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:
     """Return a copy of a JSON value, made of dicts, lists, strings, numbers, booleans and None.
 
@@ -102,57 +93,50 @@ def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:
     """
     try:
         return _json_copy(value, depth)
-    except _JsonFault as fault:
-        raise InvalidValueError(field + "".join(reversed(fault.path)), fault.value, fault.rule) from None
+    except InvalidValueError as error:
+        raise _below(field, error) from None
+
+
+def _below(place: str, error: InvalidValueError) -> InvalidValueError:
+    """Return the error of an element with a longer path. Paths are built on the way up: one for each element checked would be slow."""
+    return InvalidValueError(f"{place}{error.field}", error.value, error.rule)
 
 
 def _json_copy(value: object, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, (str, int)):
-        return _json_scalar(value)
+    if isinstance(value, str):
+        return check_text("", value)
+    if isinstance(value, int):
+        return check_integer("", value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise _JsonFault(value, "must be a finite number")
+            raise InvalidValueError("", value, "must be a finite number")
         return float(value)
     if not isinstance(value, (Mapping, list, tuple)):
-        raise _JsonFault(value, "must be a JSON value")
+        raise InvalidValueError("", value, "must be a JSON value")
     if depth == 0:
-        raise _JsonFault(value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
+        raise InvalidValueError("", value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, Mapping):
-        return {_json_key(key): _json_member(key, member, depth) for key, member in value.items()}
+        return {check_text(" (a key)", key): _json_member(key, member, depth) for key, member in value.items()}
+    return _json_elements(value, depth)
+
+
+def _json_elements(elements: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
     copy: list[Any] = []
     try:
-        for member in value:
-            copy.append(_json_copy(member, depth - 1))  # noqa: PERF401 - its length is the position at fault
-    except _JsonFault as fault:
-        fault.path.append(f"[{len(copy)}]")
-        raise
+        for element in elements:
+            copy.append(_json_copy(element, depth - 1))  # noqa: PERF401 - its length is the position at fault
+    except InvalidValueError as error:
+        raise _below(f"[{len(copy)}]", error) from None
     return copy
-
-
-def _json_scalar(value: str | int) -> str | int:
-    try:
-        return check_text("", value) if isinstance(value, str) else check_integer("", value)
-    except InvalidValueError as error:
-        raise _JsonFault(error.value, error.rule) from None
-
-
-def _json_key(key: object) -> str:
-    try:
-        return check_text("", key)
-    except InvalidValueError as error:
-        fault = _JsonFault(error.value, error.rule)
-        fault.path.append(" (a key)")
-        raise fault from None
 
 
 def _json_member(key: object, member: object, depth: int) -> Any:
     try:
         return _json_copy(member, depth - 1)
-    except _JsonFault as fault:
-        fault.path.append(f".{key}")
-        raise
+    except InvalidValueError as error:
+        raise _below(f".{key}", error) from None
 
 
 def check_json_object(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:
