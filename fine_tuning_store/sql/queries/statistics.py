@@ -138,10 +138,9 @@ def ranked_durations(query: JobQuery, grouping: Grouping, *, is_scoped: bool) ->
     place and the seconds of a job next to a percentile. One row of each group has NULL for the duration, and the number of its ended jobs.
     """
     keys = [key.label(f"key_{position}") for position, key in enumerate(_keys(grouping))]
-    matching = _matching([*keys, jobs.c.status, *_DURATIONS], query, grouping, is_scoped=is_scoped).cte("matching")
+    matching = _matching([*keys, _HAS_ENDED.label("has_ended"), *_DURATIONS], query, grouping, is_scoped=is_scoped).cte("matching")
     groups = [matching.c[key.name] for key in keys]
-    ended = count_if(matching.c.status.in_([constant(status) for status in ENDED]))
-    numbers = (null().label("duration"), ended.label("last"), null().label("place"), null().label("seconds"))
+    numbers = (null().label("duration"), count_if(matching.c.has_ended).label("last"), null().label("place"), null().label("seconds"))
     parts = [tagged("durations", select(*groups, *numbers).select_from(matching).group_by(*groups))]
     for number, duration in enumerate(_DURATIONS):
         seconds = matching.c[duration.name]
