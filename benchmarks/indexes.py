@@ -10,15 +10,14 @@ back. Pages have 20 jobs, and are timed after their statements are prepared and 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from statistics import median
-from time import perf_counter
 from typing import Any, Final
 
 from benchmarks.lists import NO_SUCH, OF_A_JOB, ORGANIZATION, resolved, sample_job
 from benchmarks.sizes import sizes
 from benchmarks.synthetic import PAIR_OF_5_PERCENT, RARE_PAIR
+from benchmarks.timing import median_of
 from fine_tuning_store import FineTuningJobRepository, FineTuningStore
 from fine_tuning_store.models import JobMetadataRow, JobRow
 
@@ -41,12 +40,11 @@ PAGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "job_metadata_organization_pair": {"organization_id": ORGANIZATION, "metadata": dict([PAIR_OF_5_PERCENT])},
 }
 PREFIX: Final = "ix_fine_tuning_"
-WARM_UP: Final = 8  #: psycopg prepares the sixth execution, and PostgreSQL may then plan it for good
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="a database that populate has filled")
-    parser.add_argument("--seconds", type=float, default=2.0, help="the executions of a page end after so long (default: 2)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="the rounds of a page end after so long (default: 1)")
 
 
 def main(options: argparse.Namespace) -> None:
@@ -60,22 +58,11 @@ def main(options: argparse.Namespace) -> None:
             page = PAGES[name.removeprefix(PREFIX)]
             with store.engine.connect() as connection:
                 read = partial(FineTuningJobRepository(connection).list, **resolved(page, sample))
-                before = _median(read, options.seconds)
+                before = median_of(read, seconds=options.seconds)
                 connection.exec_driver_sql(f"DROP INDEX {name}")
-                after = _median(read, options.seconds)
+                after = median_of(read, seconds=options.seconds)
                 connection.rollback()
             print(f"| `{name}` | {bytes_of.get(name, 0) / 1e6:.0f} | {_shown(page)} | {before:.1f} | {after:.1f} |", flush=True)
-
-
-def _median(call: Callable[[], object], seconds: float) -> float:
-    """Return the median time of a call in milliseconds, of at least three executions."""
-    times: list[float] = []
-    end = perf_counter() + seconds
-    while len(times) < WARM_UP + 50 and (len(times) < 3 or perf_counter() < end):
-        start = perf_counter()
-        call()
-        times.append((perf_counter() - start) * 1000)
-    return median(times[WARM_UP:] or times[-1:])
 
 
 def _shown(page: Mapping[str, Any]) -> str:

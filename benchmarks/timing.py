@@ -33,6 +33,12 @@ def medians(
     return before, after
 
 
+def median_of(call: Callable[[], object], *, seconds: float) -> float:
+    """Return the median time of one call in milliseconds, after it was executed as often as for `medians`."""
+    _rounds((call,), WARM_UP, MIN_WARM_UP, seconds)
+    return median(_rounds((call,), ROUNDS, MIN_ROUNDS, seconds)[0])
+
+
 def _rounds(calls: tuple[Callable[[], object], ...], most: int, least: int, seconds: float) -> list[list[float]]:
     """Execute each call in turn, `most` times or as often as the seconds allow. Returns the milliseconds of each."""
     times: list[list[float]] = [[] for _ in calls]
