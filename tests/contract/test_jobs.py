@@ -135,7 +135,7 @@ def test_many_jobs_are_added_in_their_order_and_read_back(store: FineTuningStore
     assert list(store.jobs.iterate(order="asc", page_size=1000)) == jobs
 
 
-@each("position", [0, 1202])
+@each("position", [0, 600, 1202])
 def test_when_one_of_many_ids_exists_no_job_is_added_even_in_a_unit_that_commits(store: FineTuningStore, position: int) -> None:
     jobs = [a_job() for _ in range(1203)]
     existing = store.jobs.add(replace(jobs[position], model="first"))
