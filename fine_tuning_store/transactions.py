@@ -96,6 +96,11 @@ class Transaction:
                 self.lost = error
             raise
 
+    @property
+    def reads_before_locking(self) -> bool:
+        """True if a row must be read before it is locked, because the database would lock rows of other organizations, too."""
+        return self.organization_id is not None and self.database.locks_before_filtering
+
     def require_unfailed(self) -> None:
         """Raise the error that ended the transaction in the database, if the caller caught it: a COMMIT would do nothing."""
         if self.lost is not None:

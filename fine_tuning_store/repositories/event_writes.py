@@ -11,6 +11,7 @@ from fine_tuning_store.domain.event import FineTuningJobEvent
 from fine_tuning_store.domain.history_validation import validate_event
 from fine_tuning_store.domain.ids import Clock
 from fine_tuning_store.errors import JobNotFoundError
+from fine_tuning_store.repositories.job_reads import require_visible
 from fine_tuning_store.sql.queries import events as queries
 from fine_tuning_store.transactions import Transaction
 
@@ -25,6 +26,7 @@ def new_event(
 
 def append_events(transaction: Transaction, job_id: str, new: Sequence[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
     """Write events after those of the job, whose row is locked until the commit. Raises JobNotFoundError."""
+    require_visible(transaction, job_id)
     if not transaction.execute(queries.COUNT_EVENTS, job_id=job_id, new_events=len(new)).rowcount:
         raise JobNotFoundError(job_id)
     count: int = transaction.execute(queries.EVENT_COUNT, job_id=job_id).scalar_one()

@@ -30,8 +30,16 @@ def fetch(transaction: Transaction, id: str, *, locked: bool = False) -> FineTun
 
 def require_job(transaction: Transaction, id: str, *, locked: bool = False) -> None:
     """Raise JobNotFoundError if there is no such job. With `locked`, it cannot be deleted until the transaction ends."""
+    if locked:
+        require_visible(transaction, id)
     if transaction.execute(queries.JOB_EXISTS_LOCKED if locked else queries.JOB_EXISTS, job_id=id).first() is None:
         raise JobNotFoundError(id)
+
+
+def require_visible(transaction: Transaction, id: str) -> None:
+    """Raise JobNotFoundError before a statement would lock, or wait for, a job of another organization. To be called before each lock."""
+    if transaction.reads_before_locking:
+        require_job(transaction, id)
 
 
 def fetch_many(transaction: Transaction, ids: list[str]) -> tuple[FineTuningJob, ...]:

@@ -18,7 +18,7 @@ from fine_tuning_store.domain.validation import check_name, check_optional_integ
 from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError
 from fine_tuning_store.repositories.base import Repository, with_keywords_of
 from fine_tuning_store.repositories.event_writes import append_events, new_event
-from fine_tuning_store.repositories.job_reads import fetch
+from fine_tuning_store.repositories.job_reads import fetch, require_visible
 from fine_tuning_store.repositories.job_writes import replace_children
 from fine_tuning_store.sql.models import job_errors, job_result_files
 from fine_tuning_store.sql.queries import job_rows, transitions
@@ -194,6 +194,7 @@ def guarded_update(transaction: Transaction, id: str, verb: str, notes: Transiti
 
 def attempt_update(transaction: Transaction, id: str, verb: str, notes: TransitionNotes, **values: Any) -> FineTuningJob | None:
     """Try the guarded UPDATE of a transition. Returns None if the job was changed, else the job, whose status does not allow it."""
+    require_visible(transaction, id)
     if _log_and_change(transaction, id, verb, notes, values):
         return None
     job = fetch(transaction, id, locked=True)  # unknown, illegal, or allowed by now: another transition came between

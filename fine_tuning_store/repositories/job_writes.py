@@ -37,6 +37,17 @@ def replace_children(transaction: Transaction, id: str, table: Table, rows: Sequ
 # Insert and delete
 
 
+def add_jobs(transaction: Transaction, added: Sequence[FineTuningJob]) -> None:
+    """Insert jobs whose ids may be taken, as `insert_jobs` does, without waiting for jobs of other organizations that have them."""
+    if transaction.organization_id is not None:
+        for start in range(0, len(added), BATCH_SIZE):
+            job_ids = [job.id for job in added[start : start + BATCH_SIZE]]
+            taken = transaction.execute_unscoped(queries.TAKEN_ID, job_ids=job_ids).scalar()
+            if taken is not None:
+                raise JobAlreadyExistsError(taken)
+    insert_jobs(transaction, added)
+
+
 def insert_jobs(transaction: Transaction, new: Sequence[FineTuningJob]) -> None:
     """Insert jobs and their children, or none: if an id is taken, those before it are deleted again, also in a host's transaction."""
     by_id = sorted(new, key=lambda job: job.id)  # so that imports that share ids wait for each other instead of deadlocking
@@ -74,7 +85,7 @@ def _insert_batch(transaction: Transaction, batch: Sequence[dict[str, Any]], wri
     except DBAPIError as error:
         if not transaction.database.is_duplicate(error):
             raise
-        taken: str = transaction.execute_unscoped(queries.TAKEN_ID, job_ids=job_ids).scalar_one()
+        taken: str = transaction.execute_unscoped(queries.TAKEN_ID_LOCKED, job_ids=job_ids).scalar_one()
         return taken
     written += inserted
     return next((id for id in job_ids if id not in inserted), None)

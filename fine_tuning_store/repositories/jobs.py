@@ -33,9 +33,9 @@ from fine_tuning_store.errors import (
 from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.job_filters import JobFilters, Order, job_query
 from fine_tuning_store.repositories.job_pages import cursor_of, fetch_cursor, fetch_page
-from fine_tuning_store.repositories.job_reads import fetch, fetch_many, select_matching
+from fine_tuning_store.repositories.job_reads import fetch, fetch_many, require_visible, select_matching
 from fine_tuning_store.repositories.job_transitions import JobTransitions
-from fine_tuning_store.repositories.job_writes import delete_job, insert_jobs, replace_children
+from fine_tuning_store.repositories.job_writes import add_jobs, delete_job, insert_jobs, replace_children
 from fine_tuning_store.sql.models import job_metadata
 from fine_tuning_store.sql.queries import job_rows, statistics
 from fine_tuning_store.sql.queries import jobs as queries
@@ -95,7 +95,7 @@ class FineTuningJobRepository(JobTransitions):
                 raise JobAlreadyExistsError(job.id)
             seen.add(job.id)
         if validated:
-            self._source.write(lambda transaction: insert_jobs(transaction, validated), flush=False)
+            self._source.write(lambda transaction: add_jobs(transaction, validated), flush=False)
         return validated
 
     def _validated(self, job: FineTuningJob) -> FineTuningJob:
@@ -228,6 +228,7 @@ class FineTuningJobRepository(JobTransitions):
 
         def write(transaction: Transaction) -> FineTuningJob:
             if changes:
+                require_visible(transaction, id)
                 statement = queries.update_open_job(frozenset(values)) if values else queries.TOUCH_JOB
                 if not transaction.execute(statement, job_id=id, now=transaction.clock.now(), **queries.new_values(values)).rowcount:
                     raise IllegalTransitionError(id, "update", fetch(transaction, id, locked=True).status, OPEN)

@@ -115,7 +115,8 @@ class CheckpointPermissionRepository(Repository):
             parameters["digest"] = queries.model_digest(check_name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint))
 
         def write(transaction: Transaction) -> None:
-            if not transaction.execute(statement, **parameters).rowcount:
+            is_hidden = transaction.reads_before_locking and not transaction.execute(queries.PERMISSION_EXISTS, permission_id=id).first()
+            if is_hidden or not transaction.execute(statement, **parameters).rowcount:
                 raise CheckpointPermissionNotFoundError(id)
 
         self._source.write(write)

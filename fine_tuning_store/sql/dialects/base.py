@@ -60,6 +60,8 @@ class Database(ABC):
     enforces_foreign_keys: ClassVar[bool] = True
     #: True if one statement can insert into several tables by common table expressions.
     writes_in_ctes: ClassVar[bool] = False
+    #: True if a statement locks the row of a key before it looks at its other conditions, so that it waits for rows it would not match.
+    locks_before_filtering: ClassVar[bool] = False
     #: True if `percentile_cont` is an aggregate that computes several percentiles at once.
     aggregates_percentiles: ClassVar[bool] = False
 

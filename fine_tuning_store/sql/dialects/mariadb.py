@@ -18,6 +18,7 @@ class MariaDB(Database):
     async_driver = "aiomysql"
     extra = "mariadb"
     needs_database = True
+    locks_before_filtering = True
 
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - the interface's
         """Use READ COMMITTED: the default level locks gaps between rows, so that inserts of different jobs would wait for each other."""

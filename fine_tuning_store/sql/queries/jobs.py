@@ -76,8 +76,10 @@ JOB_EXISTS = tagged("job_exists", select(jobs.c.id).where(IS_THE_JOB))
 JOB_EXISTS_LOCKED = tagged("job_exists_locked", select(jobs.c.id).where(IS_THE_JOB).with_for_update())
 #: Several jobs, in no order.
 JOBS_BY_IDS = tagged("jobs_by_ids", READ.where(jobs.c.id.in_(_JOB_IDS)))
-#: The first of some ids that a job of any organization has, as of now.
-TAKEN_ID = tagged("taken_id", select(jobs.c.id).where(jobs.c.id.in_(_JOB_IDS)).order_by(jobs.c.id).limit(1).with_for_update())
+#: The first of some ids that a job of any organization has.
+TAKEN_ID = tagged("taken_id", select(jobs.c.id).where(jobs.c.id.in_(_JOB_IDS)).order_by(jobs.c.id).limit(1))
+#: The same as of now, whatever the transaction saw before.
+TAKEN_ID_LOCKED = tagged("taken_id_locked", TAKEN_ID.with_for_update())
 #: The sort key of the job that a page begins after.
 CURSOR = tagged("cursor", select(jobs.c.created_at, jobs.c.finished_at, jobs.c.id).where(IS_THE_JOB))
 CURSOR_IN_ORGANIZATION = CURSOR.where(jobs.c.organization_id == bindparam("organization_id"))

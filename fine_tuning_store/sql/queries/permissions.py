@@ -60,6 +60,10 @@ PERMISSION_CURSOR = tagged(
     .join_from(permissions, jobs, jobs.c.id == permissions.c.job_id)
     .where(permissions.c.id == _PERMISSION_ID, permissions.c.digest == _DIGEST, permissions.c.organization_id == _ORGANIZATION_ID),
 )
+PERMISSION_EXISTS = tagged(
+    "permission_exists",
+    select(permissions.c.id).join_from(permissions, jobs, jobs.c.id == permissions.c.job_id).where(permissions.c.id == _PERMISSION_ID),
+)
 DELETE_PERMISSION = tagged("delete_permission", delete(permissions).where(permissions.c.id == _PERMISSION_ID))
 DELETE_PERMISSION_OF_MODEL = DELETE_PERMISSION.where(permissions.c.digest == _DIGEST)
 
