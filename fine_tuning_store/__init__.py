@@ -30,6 +30,7 @@ from fine_tuning_store.errors import (
     SchemaConflictError,
     SchemaLockTimeoutError,
     SchemaVersionError,
+    StoreBusyError,
     UnitAlreadyOpenError,
     UnitEndedError,
     UnsupportedDatabaseError,
@@ -43,6 +44,7 @@ from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.schema import Schema, SchemaDifference, SchemaState, SchemaStatus
 from fine_tuning_store.sql.engine import prepare_sqlite_engine
+from fine_tuning_store.sql.timeouts import Timeouts
 from fine_tuning_store.store import FineTuningStore, UnitOfWork
 from fine_tuning_store.wire.errors import error_to_wire
 from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
@@ -118,6 +120,8 @@ __all__ = [
     "SchemaState",
     "SchemaStatus",
     "SchemaVersionError",
+    "StoreBusyError",
+    "Timeouts",
     "TransitionNotes",
     "UnitAlreadyOpenError",
     "UnitEndedError",

@@ -148,6 +148,27 @@ class ReadOnlyStoreError(FineTuningStoreError):
         return "this store was opened with read_only=True: write through another store, for a replica through one on its primary"
 
 
+class StoreBusyError(FineTuningStoreError):
+    """A call waited too long for a lock that another transaction holds, or for a free connection. Nothing of its transaction was written.
+
+    It can be repeated later. Stores that `from_url` opened raise it (see Timeouts).
+
+    Attributes:
+        waited_for: What was not free: `lock` or `connection`.
+        seconds: The limit, in seconds.
+    """
+
+    def __init__(self, waited_for: str, seconds: float) -> None:
+        super().__init__(waited_for, seconds)
+        self.waited_for = waited_for
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        if self.waited_for == "lock":
+            return f"another transaction has held a lock that this call needs for more than {self.seconds:g} s: try again later"
+        return f"all connections of the store were in use for {self.seconds:g} s: try again later"
+
+
 class CorruptDataError(FineTuningStoreError):
     """A stored row has a value that no release writes: the database is damaged, or another program wrote it.
 

@@ -25,6 +25,7 @@ from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
+from fine_tuning_store.sql.timeouts import Timeouts
 from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
 
 T = TypeVar("T")
@@ -127,6 +128,7 @@ class FineTuningStore(_Repositories):
         host_version_table: str | None = None,
         transaction_pooler: bool = False,
         read_only: bool = False,
+        timeouts: Timeouts | None = None,
     ) -> Self:
         """Open a store on the database of a URL. It connects on first use.
 
@@ -138,6 +140,7 @@ class FineTuningStore(_Repositories):
             transaction_pooler: True if a PgBouncer in transaction mode is between this process and PostgreSQL.
             read_only: True for a store that only reads, for example on a standby, a read replica or a SQLite file of another process.
                 Its methods that write raise ReadOnlyStoreError.
+            timeouts: How long its calls wait for locks, connections and the network. None for the defaults of Timeouts.
 
         Raises:
             UnsupportedDatabaseError: The database or the driver is not supported, or the driver is asynchronous, or a SQLite database
@@ -145,7 +148,7 @@ class FineTuningStore(_Repositories):
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """
-        engine = engines.connect(url, transaction_pooler=transaction_pooler, read_only=read_only)
+        engine = engines.connect(url, transaction_pooler=transaction_pooler, read_only=read_only, timeouts=timeouts)
         return cls._open(engine, clock, schema, host_version_table, owns_engine=True, read_only=read_only)
 
     @property

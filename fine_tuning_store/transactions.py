@@ -16,22 +16,25 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import get_ident
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.pool import QueuePool
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
-from fine_tuning_store.errors import ReadOnlyStoreError, UnitAlreadyOpenError, UnitEndedError
+from fine_tuning_store.errors import ReadOnlyStoreError, StoreBusyError, UnitEndedError
+from fine_tuning_store.reentrancy import ReentrancyGuard
 from fine_tuning_store.sql.dialects import Database, database_for
 from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import within_organization
-from fine_tuning_store.sql.waiting import sleep
+from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT
+from fine_tuning_store.sql.waiting import finish, sleep
 
 _logger = logging.getLogger(__name__)
 
@@ -92,8 +95,11 @@ class Transaction:
         try:
             return self.connection.execute(statement, rows, execution_options=self.options)
         except DBAPIError as error:
-            if self.database.is_retryable(error):
-                self.lost = error
+            is_busy = self.database.is_busy(error)
+            if is_busy or self.database.is_retryable(error):
+                self.lost = error  # also if busy: of MariaDB's transaction only the statement is undone
+            if is_busy:
+                _raise_busy(self.connection, error)
             raise
 
     @property
@@ -199,7 +205,7 @@ class EngineTransactions:
         return retry(lambda: self._run(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=self.read_only)
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
-        with self._guard(), self._readers.connect() as connection:
+        with self._guard(), self._connect(self._readers) as connection:
             if not self._reads_in_autocommit:
                 result = work(self._transaction(connection))
                 if self.database.rollback_discards_prepared_statements:
@@ -220,16 +226,33 @@ class EngineTransactions:
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """Yield a transaction that commits at the end of the block, rolls back on an exception, and is never retried."""
-        with self._guard(), self.engine.connect() as connection:
+        with self._guard(), self._connect(self.engine) as connection:
             transaction = self._transaction(connection)
             try:
                 with connection.begin() as begun:
-                    (self.database.begin if self.read_only else self.database.begin_write)(connection)
+                    self._begin(connection)
                     yield transaction
                     if not begun.is_active:
                         raise UnitEndedError
+                    finish(begun.commit, is_async=self.engine.dialect.is_async)
             finally:
                 transaction.has_ended = True
+
+    def _connect(self, engine: Engine) -> Connection:
+        try:
+            return engine.connect()
+        except PoolTimeoutError as error:
+            if not self.owns_engine:
+                raise
+            raise StoreBusyError("connection", cast("QueuePool", engine.pool).timeout()) from error
+
+    def _begin(self, connection: Connection) -> None:
+        try:
+            (self.database.begin if self.read_only else self.database.begin_write)(connection)
+        except DBAPIError as error:
+            if self.database.is_busy(error):
+                _raise_busy(connection, error)
+            raise
 
     def _transaction(self, connection: Connection) -> Transaction:
         if not self._state.is_usable:
@@ -242,6 +265,13 @@ class EngineTransactions:
 
     def _guard(self) -> ReentrancyGuard:
         return ReentrancyGuard(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())
+
+
+def _raise_busy(connection: Connection, error: DBAPIError) -> None:
+    """Raise StoreBusyError for a lock that was not free, if the engine is the store's."""
+    seconds = connection.get_execution_options().get(LOCK_TIMEOUT)
+    if seconds is not None:
+        raise StoreBusyError("lock", seconds) from error
 
 
 def retry(attempt: Callable[[], T], database: Database, *, is_async: bool, also_disconnected: bool = False) -> T:
@@ -257,36 +287,3 @@ def retry(attempt: Callable[[], T], database: Database, *, is_async: bool, also_
             _logger.info("attempt %d of a transaction failed (%s): retrying", number, database.error_code(error))
         sleep(random.uniform(0, 0.005 * 2**number), is_async=is_async)
     return attempt()
-
-
-#: The guards of this task or thread, innermost last.
-_guards: ContextVar[tuple[ReentrancyGuard, ...]] = ContextVar("fine_tuning_store_guards", default=())
-
-
-class ReentrancyGuard:
-    """A block in which a store has a transaction open in this task or thread, and refuses a second one.
-
-    On SQLite the second one would wait for the first for ever. A task or thread that is started inside the block inherits its context, but
-    may open a transaction of its own.
-    """
-
-    __slots__ = ("is_open", "state", "task")
-
-    def __init__(self, state: _StoreState, task: object) -> None:
-        self.state = state
-        self.task = task
-        self.is_open = False
-
-    def __enter__(self) -> None:
-        outer = _guards.get()
-        if outer:  # blocks may end out of order, and a task inherits those of the task that started it
-            outer = tuple(guard for guard in outer if guard.is_open)
-            if any(guard.state is self.state and guard.task == self.task for guard in outer):
-                raise UnitAlreadyOpenError
-        self.is_open = True
-        _guards.set((*outer, self))
-
-    def __exit__(self, *_: object) -> None:
-        self.is_open = False
-        remaining = _guards.get()
-        _guards.set(() if len(remaining) == 1 else tuple(guard for guard in remaining if guard.is_open))

@@ -25,6 +25,7 @@ from fine_tuning_store.aio.repositories import (
 )
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql import engine as engines
+from fine_tuning_store.sql.timeouts import Timeouts
 from fine_tuning_store.sql.waiting import wait_for
 from fine_tuning_store.store import FineTuningStore
 from fine_tuning_store.transactions import Transaction, TransactionSource
@@ -132,6 +133,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
         host_version_table: str | None = None,
         transaction_pooler: bool = False,
         read_only: bool = False,
+        timeouts: Timeouts | None = None,
     ) -> Self:
         """Open a store on the database of a URL. It connects on first use.
 
@@ -143,6 +145,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
             transaction_pooler: True if a PgBouncer in transaction mode is between this process and PostgreSQL.
             read_only: True for a store that only reads, for example on a standby, a read replica or a SQLite file of another process.
                 Its methods that write raise ReadOnlyStoreError.
+            timeouts: How long its calls wait for locks, connections and the network. None for the defaults of Timeouts.
 
         Raises:
             UnsupportedDatabaseError: The database or the driver is not supported, or the driver is synchronous, or a SQLite database
@@ -150,7 +153,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """
-        engine = engines.connect_async(url, transaction_pooler=transaction_pooler, read_only=read_only).sync_engine
+        engine = engines.connect_async(url, transaction_pooler=transaction_pooler, read_only=read_only, timeouts=timeouts).sync_engine
         store = cls.__new__(cls)
         store._bind(FineTuningStore._open(engine, clock, schema, host_version_table, owns_engine=True, read_only=read_only))
         return store

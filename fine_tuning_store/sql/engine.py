@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import sqlalchemy
 from sqlalchemy import URL, Dialect, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 
 from fine_tuning_store.errors import InvalidValueError, MissingDriverError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import Database, database_for, database_named
 from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER
+from fine_tuning_store.sql.dialects.sqlite import SQLITE
+from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,7 +28,7 @@ _NOT_A_URL: Final = (
 )
 
 
-def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False) -> Engine:
+def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False, timeouts: Timeouts | None = None) -> Engine:
     """Create a sync engine, which connects on first use. A URL without a driver gets the default one of its database.
 
     No message of an error contains a password.
@@ -34,6 +37,7 @@ def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool
         url: The URL of the database.
         transaction_pooler: Whether a PgBouncer in transaction mode is between the engine and PostgreSQL.
         read_only: Whether the database must refuse every write of the engine.
+        timeouts: How long to wait, None for the defaults.
 
     Raises:
         UnsupportedDatabaseError: The database or the driver is not supported, or the driver is async, or a database in memory would be
@@ -47,10 +51,14 @@ def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is an async driver and this store is synchronous: use {database.name}+{database.driver}://"
         )
-    return _sync(parsed, database, _behind_a_pooler(parsed, database) if transaction_pooler else {}, read_only=read_only)
+    timeouts = _checked_timeouts(timeouts)
+    options = _with_pool_timeout(_behind_a_pooler(parsed, database) if transaction_pooler else {}, timeouts)
+    return _sync(parsed, database, options, timeouts, read_only=read_only)
 
 
-def connect_async(url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False) -> AsyncEngine:
+def connect_async(
+    url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False, timeouts: Timeouts | None = None
+) -> AsyncEngine:
     """Create an async engine. Arguments and errors are those of `connect`, with sync and async exchanged."""
     parsed, database = _parsed(url)
     parsed = _with_driver(parsed, database.async_driver)
@@ -58,7 +66,9 @@ def connect_async(url: str | URL, *, transaction_pooler: bool = False, read_only
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is a synchronous driver and this store is async: use {database.name}+{database.async_driver}://"
         )
-    return _async(parsed, database, _behind_a_pooler(parsed, database) if transaction_pooler else {}, read_only=read_only)
+    timeouts = _checked_timeouts(timeouts)
+    options = _with_pool_timeout(_behind_a_pooler(parsed, database) if transaction_pooler else {}, timeouts)
+    return _async(parsed, database, options, timeouts, read_only=read_only)
 
 
 def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEngine:
@@ -75,7 +85,7 @@ def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEn
         raise UnsupportedDatabaseError("a database in memory is deleted when the command ends: name a file, as in sqlite:///fine_tuning.db")
     parsed = _with_driver(parsed, database.driver)
     dialect = _dialect(parsed, database)
-    return (_async if dialect.is_async else _sync)(parsed, database, database.pooler_options.get(dialect.driver, {}))
+    return (_async if dialect.is_async else _sync)(parsed, database, database.pooler_options.get(dialect.driver, {}), Timeouts())
 
 
 def _behind_a_pooler(url: URL, database: Database) -> dict[str, Any]:
@@ -86,27 +96,40 @@ def _behind_a_pooler(url: URL, database: Database) -> dict[str, Any]:
     return {**database.pooler_options[driver], "execution_options": TRANSACTION_POOLER}
 
 
-def _sync(url: URL, database: Database, options: Mapping[str, Any], *, read_only: bool = False) -> Engine:
+def _checked_timeouts(timeouts: object) -> Timeouts:
+    if timeouts is None:
+        return Timeouts()
+    if not isinstance(timeouts, Timeouts):
+        raise TypeError(f"timeouts must be Timeouts, as in Timeouts(lock=2), not {type(timeouts).__name__}")
+    return timeouts
+
+
+def _with_pool_timeout(options: dict[str, Any], timeouts: Timeouts) -> dict[str, Any]:
+    return options if options.get("poolclass") is NullPool else {**options, "pool_timeout": timeouts.pool}
+
+
+def _sync(url: URL, database: Database, options: Mapping[str, Any], timeouts: Timeouts, *, read_only: bool = False) -> Engine:
     # Looked up in its module: instrumentation may have replaced the function there.
     engine = _create(sqlalchemy.create_engine, url, database, _dialect(url, database), options)
-    _prepare(engine, database, read_only=read_only)
+    _prepare(engine, database, timeouts, read_only=read_only)
     return engine
 
 
-def _async(url: URL, database: Database, options: Mapping[str, Any], *, read_only: bool = False) -> AsyncEngine:
+def _async(url: URL, database: Database, options: Mapping[str, Any], timeouts: Timeouts, *, read_only: bool = False) -> AsyncEngine:
     require_greenlet()
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = _create(create_async_engine, url, database, _dialect(url, database).get_async_dialect_cls(url), options)
-    _prepare(engine.sync_engine, database, read_only=read_only)
+    _prepare(engine.sync_engine, database, timeouts, read_only=read_only)
     return engine
 
 
-def _prepare(engine: Engine, database: Database, *, read_only: bool) -> None:
+def _prepare(engine: Engine, database: Database, timeouts: Timeouts, *, read_only: bool) -> None:
+    engine.update_execution_options(**{LOCK_TIMEOUT: timeouts.lock})
     if read_only:
-        database.prepare_read_only_engine(engine)
+        database.prepare_read_only_engine(engine, timeouts)
     else:
-        database.prepare_engine(engine)
+        database.prepare_engine(engine, timeouts)
 
 
 def require_greenlet() -> None:
@@ -159,7 +182,7 @@ def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
     database = database_for(prepared.dialect)
     if not database.begins_transactions:
         raise UnsupportedDatabaseError(f"{database.name} needs no such preparation: use this engine as it is")
-    database.prepare_engine(prepared)
+    SQLITE.prepare_engine(prepared)
     event.listen(prepared, "begin", database.begin)
 
 

@@ -32,6 +32,28 @@ def sleep(seconds: float, *, is_async: bool) -> None:
         time.sleep(seconds)
 
 
+def finish(function: Callable[[], object], *, is_async: bool) -> None:
+    """Call a function that must not end half-way: a task that is cancelled meanwhile gets its CancelledError when the function is done."""
+    if not is_async:
+        function()
+        return
+    task = asyncio.ensure_future(greenlet_spawn(function))
+    cancelled = None
+    while not task.done():
+        try:
+            wait_for(asyncio.wait([task]))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled from task.exception()
+    task.result()
+
+
+def within(seconds: float, function: Callable[[], T]) -> T:
+    """Call a function that waits for an async driver. Raises TimeoutError, and cancels what it waits for, after so many seconds."""
+    return wait_for(asyncio.wait_for(greenlet_spawn(function), seconds))
+
+
 def poll(attempt: Callable[[], bool], seconds: float, *, is_async: bool) -> bool:
     """Call the function until it returns True, for at most so many seconds. Returns False if it never did."""
     deadline = time.monotonic() + seconds

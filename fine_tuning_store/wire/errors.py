@@ -13,7 +13,8 @@ def error_to_wire(error: Exception) -> tuple[int, dict[str, Any]]:
     """Return the HTTP status and the JSON body for an error.
 
     404 with the code `fine_tune_not_found` for what does not exist. 400 for illegal transitions and wrong values, with the member at fault
-    as `param`: the official client would retry a 409. 500 for everything else, without details of the database.
+    as `param`: the official client would retry a 409. 503 for StoreBusyError, to be
+    sent with a Retry-After header. 500 for everything else, without details of the database.
     """
     for kind, body in _BODIES.items():
         if isinstance(error, kind):
@@ -45,6 +46,7 @@ _BODIES: Mapping[type[Exception], Callable[[Any], tuple[int, dict[str, Any]]]] =
         ),
         errors.JobReferencedError: lambda error: _body(400, f"Cannot delete job {error.job_id}: it is in use.", None, None),
         errors.JobAlreadyExistsError: lambda error: _body(400, str(error), "id", None),
+        errors.StoreBusyError: lambda _: _body(503, "The service is busy. Try again in a few seconds.", None, None, "server_error"),
         errors.InvalidValueError: lambda error: _body(400, str(error), error.field, None),
     }
 )

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 from sqlalchemy.pool import QueuePool
 
@@ -156,6 +156,29 @@ def test_a_block_whose_task_is_cancelled_rolls_back(async_url: str) -> None:
         assert (await store.jobs.list()).data == ()
 
     run_on_store(async_url, cancel)
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+def test_a_task_that_is_cancelled_during_its_commit_is_stored(async_url: str, caplog: pytest.LogCaptureFixture, *, in_block: bool) -> None:
+    async def cancel(store: AsyncFineTuningStore) -> None:
+        await store.jobs.list()
+
+        async def work() -> None:
+            if in_block:
+                async with store.begin() as unit:
+                    await created(unit)
+            else:
+                await created(store)
+
+        engine = store._sync._transactions.engine
+        task = asyncio.create_task(work())
+        event.listen(engine, "commit", lambda _: task.cancel())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len((await store.jobs.list()).data) == 1
+
+    run_on_store(async_url, cancel)
+    assert not caplog.records
 
 
 def test_other_tasks_may_use_the_store_while_a_unit_is_open(async_url: str) -> None:

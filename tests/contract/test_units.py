@@ -106,7 +106,7 @@ def retryable_error() -> DBAPIError:
     """Return an error that every database's `is_retryable` accepts, to simulate a transaction that always loses."""
     original: Any = Exception(1213, "Deadlock found")
     original.sqlstate = "40P01"
-    original.sqlite_errorname = "SQLITE_BUSY"
+    original.sqlite_errorname = "SQLITE_BUSY_SNAPSHOT"
     return DBAPIError("UPDATE", {}, original)
 
 

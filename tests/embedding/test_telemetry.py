@@ -100,7 +100,7 @@ def test_a_retried_unit_is_logged_without_the_data_it_wrote(store: FineTuningSto
         if len(runs) == 1:
             original: Any = Exception(1213, SECRET)
             original.sqlstate = "40P01"
-            original.sqlite_errorname = "SQLITE_BUSY"
+            original.sqlite_errorname = "SQLITE_BUSY_SNAPSHOT"
             raise DBAPIError("UPDATE", {"model": SECRET}, original)
 
     with caplog.at_level(logging.DEBUG, logger="fine_tuning_store"):
@@ -108,5 +108,5 @@ def test_a_retried_unit_is_logged_without_the_data_it_wrote(store: FineTuningSto
 
     (record,) = [record for record in caplog.records if record.name.startswith("fine_tuning_store")]
     assert (record.name, record.levelno) == ("fine_tuning_store.transactions", logging.INFO)
-    assert re.fullmatch(r"attempt 1 of a transaction failed \((1213|40P01|SQLITE_BUSY)\): retrying", record.getMessage())
+    assert re.fullmatch(r"attempt 1 of a transaction failed \((1213|40P01|SQLITE_BUSY_SNAPSHOT)\): retrying", record.getMessage())
     assert SECRET not in caplog.text

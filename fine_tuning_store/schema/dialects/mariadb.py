@@ -19,7 +19,7 @@ from fine_tuning_store.sql.models import VERSION_TABLE
 
 _MARIADB: Final = database_named("mariadb")
 #: Besides errors of lost transactions: the table exists, the key is taken, the table does not exist, its definition has changed.
-_RACES: Final = (1050, 1062, 1146, 1412)
+_RACES: Final = (1050, 1062, 1146, 1205, 1412)
 
 _SESSION_LOCK: Final = session_lock(
     name=f"concat('{VERSION_TABLE}.', md5(database()))",
@@ -56,8 +56,8 @@ class MariaDBMigrations(MigrationSupport):
         return shown if collation is None else f"{shown} CHARACTER SET {character_set} COLLATE {collation}"
 
     def is_retryable(self, error: BaseException) -> bool:
-        """As at run time: a lock wait timeout is one of those errors."""
-        return self.database.is_retryable(error)
+        """As at run time, and lock wait timeouts."""
+        return self.database.is_retryable(error) or self.database.is_busy(error)
 
 
 def is_standalone_mariadb(connection: Connection) -> bool:

@@ -51,8 +51,8 @@ class PostgreSQLMigrations(MigrationSupport):
         return set_in_each_transaction(connection, name, value)
 
     def is_retryable(self, error: BaseException) -> bool:
-        """Also lock_not_available, the error of lock_timeout."""
-        return self.database.is_retryable(error) or self.database.error_code(error) == "55P03"
+        """As at run time, and the error of lock_timeout."""
+        return self.database.is_retryable(error) or self.database.is_busy(error)
 
     def column_type(self, type_: str, character_set: str | None, collation: str | None) -> str:
         """Write a type as SQLAlchemy does."""

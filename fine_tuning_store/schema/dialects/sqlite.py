@@ -55,7 +55,7 @@ class SQLiteMigrations(MigrationSupport):
             connection.exec_driver_sql("PRAGMA busy_timeout=0")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except DBAPIError as error:
-            if self.database.is_retryable(error):
+            if self.database.is_busy(error):
                 return False
             raise
         finally:

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Table
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import EngineConfigurationError
+from fine_tuning_store.sql.timeouts import Timeouts
 
 #: Execution option of an engine behind a transaction pooler, where each transaction may run in another session of the server.
 TRANSACTION_POOLER: Final[Mapping[str, Any]] = {"fine_tuning_store_transaction_pooler": True}
@@ -73,16 +74,17 @@ class Database(ABC):
         """Return the arguments of create_engine for the URL."""
         return {}
 
-    def prepare_engine(self, engine: Engine) -> None:  # noqa: B027 - most databases need nothing
+    @abstractmethod
+    def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Configure each new connection of the engine."""
 
-    def prepare_read_only_engine(self, engine: Engine) -> None:
+    def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Configure each new connection of the engine like `prepare_engine`, and so that the database refuses every write on it.
 
         Raises:
             UnsupportedDatabaseError: The database of the engine cannot be read-only.
         """
-        self.prepare_engine(engine)
+        self.prepare_engine(engine, timeouts)
 
     @abstractmethod
     def is_read_only(self, connection: Connection) -> bool:
@@ -137,6 +139,10 @@ class Database(ABC):
     @abstractmethod
     def is_retryable(self, error: BaseException) -> bool:
         """Return True if the whole transaction was rolled back because of another one, and may run again."""
+
+    @abstractmethod
+    def is_busy(self, error: BaseException) -> bool:
+        """Return True if a lock was not free within the time that the connection waits for one."""
 
     def is_permission_error(self, error: BaseException) -> bool:  # noqa: ARG002 - for subclasses
         """Return True if the user lacks a privilege."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, insert, text
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
+from fine_tuning_store.sql.timeouts import Timeouts, limit_silence
+from fine_tuning_store.sql.waiting import within
 
 
 class MariaDB(Database):
@@ -24,9 +29,16 @@ class MariaDB(Database):
         """Use READ COMMITTED: the default level locks gaps between rows, so that inserts of different jobs would wait for each other."""
         return {"isolation_level": "READ COMMITTED"}
 
-    def prepare_read_only_engine(self, engine: Engine) -> None:
+    def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
+        """Limit how long each connection waits."""
+        connect = {"pymysql": _connect_pymysql, "aiomysql": _connect_aiomysql}.get(engine.dialect.driver)
+        if connect is not None:
+            event.listen(engine, "do_connect", partial(connect, timeouts))
+        event.listen(engine, "connect", partial(_limit_locks, timeouts.lock))
+
+    def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Make each transaction of a session READ ONLY, whatever the server and the user allow."""
-        super().prepare_read_only_engine(engine)
+        super().prepare_read_only_engine(engine, timeouts)
         event.listen(engine, "connect", _refuse_writes)
 
     def is_read_only(self, connection: Connection) -> bool:
@@ -58,12 +70,54 @@ class MariaDB(Database):
         return self.error_code(error) in (1451, 1217)
 
     def is_retryable(self, error: BaseException) -> bool:
-        """Deadlock, lock wait timeout, and a row that changed since it was read."""
-        return self.error_code(error) in (1213, 1205, 1020)
+        """Deadlock, and a row that changed since it was read."""
+        return self.error_code(error) in (1213, 1020)
+
+    def is_busy(self, error: BaseException) -> bool:
+        """ER_LOCK_WAIT_TIMEOUT. It undoes the statement, but not the transaction."""
+        return self.error_code(error) == 1205
 
     def is_permission_error(self, error: BaseException) -> bool:
         """ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR."""
         return self.error_code(error) in (1044, 1142, 1143)
+
+
+# Neither driver has a public name for its socket, and both apply connect_timeout to TCP alone, not to the server's answer.
+
+
+def _connect_pymysql(timeouts: Timeouts, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    seconds = math.ceil(timeouts.connect)
+    try:
+        connection = dialect.connect(*arguments, **{"connect_timeout": seconds, "read_timeout": seconds, **options})
+    except dialect.dbapi.OperationalError as error:
+        if error.args[0] != 2013:
+            raise
+        raise _no_answer(dialect, seconds) from error
+    connection._read_timeout = options.get("read_timeout")  # the other one was for the answer to the login
+    limit_silence(connection._sock, timeouts.network)
+    return connection
+
+
+def _connect_aiomysql(timeouts: Timeouts, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    seconds = options.get("connect_timeout", timeouts.connect)
+    try:
+        connection = within(seconds, partial(dialect.connect, *arguments, **options))
+    except TimeoutError as error:
+        raise _no_answer(dialect, seconds) from error
+    limit_silence(connection.driver_connection._writer.transport.get_extra_info("socket"), timeouts.network)
+    return connection
+
+
+def _no_answer(dialect: Any, seconds: float) -> BaseException:
+    """Return the error for a server that cannot be reached. That of a lost connection (2013) would have a read tried again and again."""
+    error: BaseException = dialect.dbapi.OperationalError(2003, f"the server did not answer within {seconds:g} s")
+    return error
+
+
+def _limit_locks(seconds: float, dbapi_connection: Any, _: object) -> None:
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {math.ceil(seconds)}")
+    cursor.close()
 
 
 def _refuse_writes(dbapi_connection: Any, _: object) -> None:

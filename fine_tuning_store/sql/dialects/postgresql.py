@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -11,7 +12,8 @@ from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.sql.dialects.base import Database, driver_exception
+from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER, Database, driver_exception
+from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts, keepalive, limit_silence
 
 
 class PostgreSQL(Database):
@@ -40,19 +42,29 @@ class PostgreSQL(Database):
         },
     }
 
-    def prepare_engine(self, engine: Engine) -> None:
-        """Give psycopg's connections a cursor class that describes results on demand, and asyncpg the error of other drivers.
+    def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
+        """Limit how long each connection waits, and mend two things of the drivers.
 
-        asyncpg raises its own exceptions, or the system's, if it cannot connect, which SQLAlchemy does not wrap.
+        psycopg's connections get a cursor class that describes results on demand. asyncpg raises its own exceptions, or the system's, if it
+        cannot connect, which SQLAlchemy does not wrap: it gets the error of the other drivers.
         """
         if engine.dialect.driver == "asyncpg":
-            event.listen(engine, "do_connect", _connect_asyncpg)
+            event.listen(engine, "do_connect", partial(_connect_asyncpg, timeouts))
         else:
+            event.listen(engine, "do_connect", partial(_limit_psycopg, timeouts))
             event.listen(engine, "connect", _describe_on_demand)
+        if not is_pooled(engine):
+            event.listen(engine, "connect", partial(_limit_locks, timeouts.lock))
 
-    def prepare_read_only_engine(self, engine: Engine) -> None:
+    def begin_write(self, connection: Connection) -> None:
+        """Limit the waits for locks in this transaction, if the next one may run in another session of the server."""
+        seconds = connection.get_execution_options().get(LOCK_TIMEOUT)
+        if seconds is not None and is_pooled(connection):
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(seconds)}")
+
+    def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Begin each transaction with READ ONLY. Every driver can, and no pooler minds: it is not a setting of the session."""
-        super().prepare_read_only_engine(engine)
+        super().prepare_read_only_engine(engine, timeouts)
         dialect: Any = engine.dialect
         event.listen(engine, "connect", lambda connection, _: dialect.set_readonly(connection, True))
 
@@ -94,17 +106,53 @@ class PostgreSQL(Database):
         """serialization_failure, deadlock_detected."""
         return self.error_code(error) in ("40001", "40P01")
 
+    def is_busy(self, error: BaseException) -> bool:
+        """lock_not_available."""
+        return self.error_code(error) == "55P03"
+
     def is_permission_error(self, error: BaseException) -> bool:
         """insufficient_privilege."""
         return self.error_code(error) == "42501"
 
 
-def _connect_asyncpg(dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+def is_pooled(engine: Engine | Connection) -> bool:
+    """Return True if each transaction may run in another session of the server."""
+    return TRANSACTION_POOLER.items() <= engine.get_execution_options().items()
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
+
+
+def _limit_locks(seconds: float, dbapi_connection: Any, _: object) -> None:
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"SET lock_timeout = {_milliseconds(seconds)}")
+    cursor.close()
+    dbapi_connection.commit()
+
+
+def _limit_psycopg(timeouts: Timeouts, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+    idle, interval, count = keepalive(timeouts.network)
+    limits = {
+        "connect_timeout": math.ceil(timeouts.connect),
+        "keepalives_idle": idle,
+        "keepalives_interval": interval,
+        "keepalives_count": count,
+        "tcp_user_timeout": math.ceil(timeouts.network) * 1000,
+    }
+    for name, value in limits.items():
+        options.setdefault(name, value)
+
+
+def _connect_asyncpg(timeouts: Timeouts, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
     dbapi = dialect.dbapi
     try:
-        return dialect.connect(*arguments, **options)
+        connection = dialect.connect(*arguments, **{"timeout": timeouts.connect, **options})
     except (OSError, dbapi.asyncpg.PostgresError, dbapi.asyncpg.InterfaceError, dbapi.Error) as error:
         raise dbapi.OperationalError(str(error) or type(error).__name__, error) from error
+    # asyncpg has no public name for its socket, and no option for what is set here.
+    limit_silence(connection.driver_connection._transport.get_extra_info("socket"), timeouts.network)
+    return connection
 
 
 def _describe_on_demand(dbapi_connection: Any, _: object) -> None:

@@ -5,9 +5,11 @@ With the driver's defaults, eight concurrent writers lose every tenth read-modif
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -19,13 +21,14 @@ from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import DatabaseUnreachableError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
+from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
 from fine_tuning_store.sql.waiting import sleep
 
-#: How long a connection waits for another one's write lock, in seconds.
-BUSY_SECONDS: Final = 30
+#: How long a connection of a host's engine waits for another one's write lock.
+_HOST_TIMEOUTS: Final = Timeouts(lock=30)
 
-#: The same inside SQLite if the driver is async. BEGIN IMMEDIATE is repeated until BUSY_SECONDS are over: a cancelled task can leave
-#: a wait of this package, but not one inside SQLite.
+#: The longest wait inside SQLite, in seconds, if the driver is async. BEGIN IMMEDIATE is repeated until the time is over: a cancelled
+#: task can leave a wait of this package, but not one inside SQLite.
 ASYNC_BUSY_SECONDS: Final = 1
 
 
@@ -51,12 +54,12 @@ class SQLite(Database):
         pool = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
         return {"connect_args": {"check_same_thread": False}, "poolclass": pool, "pool_size": 1, "max_overflow": 0}
 
-    def prepare_engine(self, engine: Engine) -> None:
+    def prepare_engine(self, engine: Engine, timeouts: Timeouts = _HOST_TIMEOUTS) -> None:
         """Configure each new connection of the engine. Calling this twice does no harm."""
-        event.listen(engine, "connect", _configure)
+        event.listen(engine, "connect", partial(_configure, timeouts.lock))
         event.listen(engine, "invalidate", _release_lock)
 
-    def prepare_read_only_engine(self, engine: Engine) -> None:
+    def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Open the file of each new connection with `mode=ro`: SQLite never creates it, and refuses every write."""
         if self.is_in_memory(engine.url) or str(engine.url.database).startswith("file::memory:"):
             raise UnsupportedDatabaseError(
@@ -64,7 +67,7 @@ class SQLite(Database):
                 "sqlite:///fine_tuning.db"
             )
         engine.update_execution_options(**self.read_options)
-        event.listen(engine, "do_connect", _open_read_only)
+        event.listen(engine, "do_connect", partial(_open_read_only, timeouts.lock))
         event.listen(engine, "invalidate", _release_lock)
 
     def is_read_only(self, connection: Connection) -> bool:
@@ -80,12 +83,12 @@ class SQLite(Database):
 
     def begin_write(self, connection: Connection) -> None:
         """Take the write lock now: a transaction that has read cannot write any more once another one has written."""
-        deadline = time.monotonic() + BUSY_SECONDS
+        deadline = time.monotonic() + connection.get_execution_options().get(LOCK_TIMEOUT, _HOST_TIMEOUTS.lock)
         while not in_transaction(connection):
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             except DBAPIError as error:
-                if not connection.dialect.is_async or not self.is_retryable(error) or time.monotonic() > deadline:
+                if not connection.dialect.is_async or not self.is_busy(error) or time.monotonic() > deadline:
                     raise
                 sleep(0.01, is_async=True)
 
@@ -118,8 +121,12 @@ class SQLite(Database):
         return str(driver_exception(error)) == "FOREIGN KEY constraint failed"
 
     def is_retryable(self, error: BaseException) -> bool:
-        """SQLITE_BUSY and its extended codes: another connection holds the lock."""
-        return (self.error_code(error) or "").startswith("SQLITE_BUSY")
+        """SQLITE_BUSY_SNAPSHOT: another transaction has written since this one has read."""
+        return self.error_code(error) == "SQLITE_BUSY_SNAPSHOT"
+
+    def is_busy(self, error: BaseException) -> bool:
+        """SQLITE_BUSY and its other extended codes: another connection holds the lock."""
+        return (self.error_code(error) or "").startswith("SQLITE_BUSY") and not self.is_retryable(error)
 
     def connection_advice(self, error: BaseException, url: URL) -> str:
         """Return what to do about a file that cannot be opened, or cannot be read because its folder cannot be written to."""
@@ -136,24 +143,25 @@ def in_transaction(connection: Connection) -> bool:
     return bool(driver_connection.in_transaction)
 
 
-def _configure(dbapi_connection: Any, _: object) -> None:
+def _configure(lock_seconds: float, dbapi_connection: Any, _: object) -> None:
     is_async = hasattr(dbapi_connection, "run_async")
-    cursor = _cursor(dbapi_connection, is_async=is_async)
-    _switch_to_wal(cursor, is_async=is_async)
+    cursor = _cursor(dbapi_connection, lock_seconds, is_async=is_async)
+    _switch_to_wal(cursor, lock_seconds, is_async=is_async)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
 
-def _cursor(dbapi_connection: Any, *, is_async: bool) -> Any:
+def _cursor(dbapi_connection: Any, lock_seconds: float, *, is_async: bool) -> Any:
     """Return a cursor of a new connection, on which the driver sends no BEGIN by itself, and which waits for locks."""
     dbapi_connection.isolation_level = None
     cursor = dbapi_connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={(ASYNC_BUSY_SECONDS if is_async else BUSY_SECONDS) * 1000}")
+    seconds = min(lock_seconds, ASYNC_BUSY_SECONDS) if is_async else lock_seconds
+    cursor.execute(f"PRAGMA busy_timeout={math.ceil(seconds * 1000)}")
     return cursor
 
 
-def _open_read_only(dialect: Dialect, _: object, arguments: list[str], options: dict[str, Any]) -> Any:
+def _open_read_only(lock_seconds: float, dialect: Dialect, _: object, arguments: list[str], options: dict[str, Any]) -> Any:
     """Return a connection that cannot write. It has read the file once, because SQLite opens what is beside it only then."""
     (name,) = arguments
     path, uri = (Path(unquote(urlsplit(name).path)), name) if options.get("uri") else (Path(name), Path(name).as_uri())
@@ -165,7 +173,7 @@ def _open_read_only(dialect: Dialect, _: object, arguments: list[str], options: 
     uri += f"{'&' if '?' in uri else '?'}mode=ro"  # of several modes the last one applies
     dbapi_connection: Any = dialect.connect(uri, **{**options, "uri": True})
     try:
-        cursor = _cursor(dbapi_connection, is_async=dialect.is_async)
+        cursor = _cursor(dbapi_connection, lock_seconds, is_async=dialect.is_async)
         cursor.execute("PRAGMA query_only=ON")
         cursor.execute("PRAGMA schema_version")
         cursor.close()
@@ -199,9 +207,9 @@ def _release_lock(dbapi_connection: Any, *_: object) -> None:
         dbapi_connection.rollback()
 
 
-def _switch_to_wal(cursor: Any, *, is_async: bool) -> None:
+def _switch_to_wal(cursor: Any, seconds: float, *, is_async: bool) -> None:
     """Switch to WAL mode. The switch ignores busy_timeout, so it is repeated until it succeeds or another connection has done it."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             cursor.execute("PRAGMA journal_mode")
@@ -210,7 +218,7 @@ def _switch_to_wal(cursor: Any, *, is_async: bool) -> None:
         except Exception as error:  # the driver's, whose module is not imported for this class alone
             if SQLITE.error_code(error) == "SQLITE_READONLY":  # a read-only file keeps its journal mode
                 return
-            if not SQLITE.is_retryable(error) or time.monotonic() > deadline:
+            if not SQLITE.is_busy(error) or time.monotonic() > deadline:
                 raise
             sleep(0.01, is_async=is_async)
         else:

@@ -1,0 +1,62 @@
+"""How long a store on an engine of its own waits for locks, connections and the network."""
+
+from __future__ import annotations
+
+import math
+import socket
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from fine_tuning_store.errors import InvalidValueError
+
+#: Execution option of an engine: how long its transactions wait for a lock, in seconds.
+LOCK_TIMEOUT: Final = "fine_tuning_store_lock_timeout"
+
+LONGEST: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long the calls of a store that `from_url` opened wait, in seconds: more than 0, and at most a day.
+
+    They do not limit how long a statement works. What the URL says about connecting goes first.
+
+    Attributes:
+        lock: For a row, on SQLite for the file, that another transaction has locked. The call raises StoreBusyError then.
+        pool: For one of the store's connections while all are in use. The call raises StoreBusyError then.
+        connect: For a new connection to the server. The call raises OperationalError of SQLAlchemy then.
+        network: For the server's host while it is silent: it confirms neither what was sent nor that the connection still exists. The call
+            raises OperationalError or InterfaceError of SQLAlchemy then. Operating systems round it up to whole seconds.
+
+    Raises:
+        InvalidValueError: A value is out of range.
+    """
+
+    lock: float = 5.0
+    pool: float = 5.0
+    connect: float = 5.0
+    network: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name, seconds in asdict(self).items():
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= LONGEST:
+                raise InvalidValueError(f"timeouts.{name}", seconds, f"must be a number of seconds, more than 0 and at most {LONGEST}")
+
+
+def keepalive(seconds: float) -> tuple[int, int, int]:
+    """Return when an idle TCP connection is probed, at which interval in seconds, and how often, so that it ends after about `seconds`."""
+    idle = math.ceil(seconds / 2)
+    interval = math.ceil(seconds / 4)
+    return idle, interval, 2
+
+
+def limit_silence(tcp: Any, seconds: float) -> None:
+    """End the connection of a socket if the other side is silent for so many seconds. Other sockets than those of TCP stay as they are."""
+    if tcp.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    idle, interval, count = keepalive(seconds)
+    options = {"TCP_KEEPIDLE": idle, "TCP_KEEPINTVL": interval, "TCP_KEEPCNT": count, "TCP_USER_TIMEOUT": math.ceil(seconds) * 1000}
+    for name, value in options.items():
+        if hasattr(socket, name):  # not every system has all of them
+            tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
