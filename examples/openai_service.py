@@ -10,15 +10,17 @@ FINE_TUNING_DEMO_WORKER  1 (the default): a thread pretends to train the jobs; 0
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal, NoReturn
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -39,7 +41,12 @@ from fine_tuning_store import (
     permission_to_wire,
 )
 
-MAX_BODY = 1_000_000  # bytes
+MAX_BODY = 300_000  # bytes: a grader's code may have 256 kB
+MAX_PAGE = 20  # jobs: a client that asks for more gets shorter pages
+#: How many requests of one organization run at once, so that one that waits for a lock leaves threads and connections to others, and how
+#: many seconds another one waits for its turn.
+MAX_REQUESTS, TURN_SECONDS = 8, 2.0
+RETRY_LATER = {"Retry-After": "2"}  # seconds
 Wire = dict[str, Any]
 
 
@@ -51,6 +58,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     with FineTuningStore.from_url(os.environ.get("FINE_TUNING_STORE_URL", "sqlite:///fine_tuning.db")) as store:
         store.schema.upgrade()  # safe when several services start at once: one migrates, the others wait
         app.state.store = store
+        app.state.turns = defaultdict(lambda: asyncio.Semaphore(MAX_REQUESTS))
         stop = threading.Event()
         worker = threading.Thread(target=demo_worker, args=(store, stop))
         if os.environ.get("FINE_TUNING_DEMO_WORKER", "1") == "1":
@@ -64,14 +72,22 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 # Dependencies of the requests
 
 
-async def store_of_caller(request: Request) -> FineTuningStore:
-    """Return the store, restricted to the organization of the request's API key."""
+async def store_of_caller(request: Request) -> AsyncIterator[FineTuningStore]:
+    """Yield the store, restricted to the organization of the request's API key."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     organization = request.app.state.organizations.get(key.strip()) if scheme.lower() == "bearer" else None
     if organization is None:
         raise HTTPException(401, "Incorrect API key provided.")
-    store: FineTuningStore = request.app.state.store
-    return store.for_organization(organization)
+    turns: asyncio.Semaphore = request.app.state.turns[organization]
+    try:
+        await asyncio.wait_for(turns.acquire(), TURN_SECONDS)
+    except TimeoutError:
+        raise HTTPException(503, "Too many of your requests are waiting.", headers=RETRY_LATER) from None
+    try:
+        store: FineTuningStore = request.app.state.store
+        yield store.for_organization(organization)
+    finally:
+        turns.release()
 
 
 Store = Annotated[FineTuningStore, Depends(store_of_caller)]
@@ -116,14 +132,14 @@ def create_job(store: Store, payload: Body) -> Wire:
 
 
 @router.get("/jobs")
-def list_jobs(store: Store, request: Request, after: str | None = None, limit: int = 20) -> Wire:
+def list_jobs(store: Store, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> Wire:
     query = request.query_params
     pairs = {name[len("metadata[") : -1]: value for name, value in query.items() if name.startswith("metadata[") and name.endswith("]")}
     no_metadata = query.get("metadata")
     if no_metadata is not None and (no_metadata != "null" or pairs):
         raise InvalidValueError("metadata", no_metadata, "must be metadata[key]=value pairs, or null alone")
     has_metadata = None if no_metadata is None else False
-    return page_to_wire(store.jobs.list(after=after, limit=limit, metadata=pairs, has_metadata=has_metadata), job_to_wire)
+    return page_to_wire(store.jobs.list(after=after, limit=min(limit, MAX_PAGE), metadata=pairs, has_metadata=has_metadata), job_to_wire)
 
 
 @router.get("/jobs/{id}")
@@ -197,7 +213,8 @@ app.include_router(router)
 @app.exception_handler(Exception)
 @app.exception_handler(FineTuningStoreError)
 def handle_error(_: Request, error: Exception) -> Response:
-    return json_response(*error_to_wire(error))
+    status, content = error_to_wire(error)
+    return json_response(status, content, RETRY_LATER if status == 503 else None)
 
 
 @app.exception_handler(StarletteHTTPException)

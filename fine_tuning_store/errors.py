@@ -165,7 +165,7 @@ class StoreBusyError(FineTuningStoreError):
 
     def __str__(self) -> str:
         if self.waited_for == "lock":
-            return f"another transaction has held a lock that this call needs for more than {self.seconds:g} s: try again later"
+            return f"another transaction holds a lock that this call needs and that was not free within {self.seconds:g} s: try again later"
         return f"all connections of the store were in use for {self.seconds:g} s: try again later"
 
 

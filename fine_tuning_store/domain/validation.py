@@ -22,6 +22,9 @@ MAX_WORD_LENGTH: Final = 64  # of vocabulary such as method types and reasoning 
 LARGEST_INTEGER: Final = 2**63 - 1
 SMALLEST_INTEGER: Final = -(2**63)
 MAX_JSON_DEPTH: Final = 100
+#: The largest JSON value, in bytes: its strings, and about what an element takes in memory. The code of a grader has up to 256 kB.
+MAX_JSON_SIZE: Final = 512 * 1024
+JSON_ELEMENT_SIZE: Final = 50
 
 
 def check_text(field: str, value: object, longest: int | None = None, shortest: int = 0) -> str:
@@ -92,7 +95,7 @@ def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:
     Raises InvalidValueError, whose `field` is the path to the element at fault.
     """
     try:
-        return _json_copy(value, depth)
+        return _JsonCopy().copy(value, depth)
     except InvalidValueError as error:
         raise _below(field, error) from None
 
@@ -102,41 +105,61 @@ def _below(place: str, error: InvalidValueError) -> InvalidValueError:
     return InvalidValueError(f"{place}{error.field}", error.value, error.rule)
 
 
-def _json_copy(value: object, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return check_text("", value)
-    if isinstance(value, int):
-        return check_integer("", value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidValueError("", value, "must be a finite number")
-        return float(value)
-    if not isinstance(value, (Mapping, list, tuple)):
-        raise InvalidValueError("", value, "must be a JSON value")
-    if depth == 0:
-        raise InvalidValueError("", value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
-    if isinstance(value, Mapping):
-        return {check_text(" (a key)", key): _json_member(key, member, depth) for key, member in value.items()}
-    return _json_elements(value, depth)
+class _JsonCopy:
+    """A copy in the making, and how large it is so far."""
 
+    __slots__ = ("size",)
 
-def _json_elements(elements: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
-    copy: list[Any] = []
-    try:
-        for element in elements:
-            copy.append(_json_copy(element, depth - 1))  # noqa: PERF401 - its length is the position at fault
-    except InvalidValueError as error:
-        raise _below(f"[{len(copy)}]", error) from None
-    return copy
+    def __init__(self) -> None:
+        self.size = 0
 
+    def copy(self, value: object, depth: int) -> Any:
+        self._grow(JSON_ELEMENT_SIZE)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self._text("", value)
+        if isinstance(value, int):
+            return check_integer("", value)
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise InvalidValueError("", value, "must be a finite number")
+            return float(value)
+        if not isinstance(value, (Mapping, list, tuple)):
+            raise InvalidValueError("", value, "must be a JSON value")
+        if depth == 0:
+            raise InvalidValueError("", value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
+        if isinstance(value, Mapping):
+            return {self._text(" (a key)", key): self._member(key, member, depth) for key, member in value.items()}
+        return self._elements(value, depth)
 
-def _json_member(key: object, member: object, depth: int) -> Any:
-    try:
-        return _json_copy(member, depth - 1)
-    except InvalidValueError as error:
-        raise _below(f".{key}", error) from None
+    def _grow(self, size: int) -> None:
+        self.size += size
+        if self.size > MAX_JSON_SIZE:
+            rule = (
+                f"must take at most {MAX_JSON_SIZE} bytes in all, which are those of its strings and {JSON_ELEMENT_SIZE} for each element"
+            )
+            raise InvalidValueError("", "a larger value", rule)
+
+    def _text(self, place: str, value: object) -> str:
+        checked = check_text(place, value)
+        self._grow(len(checked) if checked.isascii() else len(checked.encode()))
+        return checked
+
+    def _elements(self, elements: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+        copy: list[Any] = []
+        try:
+            for element in elements:
+                copy.append(self.copy(element, depth - 1))  # noqa: PERF401 - its length is the position at fault
+        except InvalidValueError as error:
+            raise _below(f"[{len(copy)}]", error) from None
+        return copy
+
+    def _member(self, key: object, member: object, depth: int) -> Any:
+        try:
+            return self.copy(member, depth - 1)
+        except InvalidValueError as error:
+            raise _below(f".{key}", error) from None
 
 
 def check_json_object(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:

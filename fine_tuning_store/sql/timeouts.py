@@ -22,7 +22,8 @@ class Timeouts:
     They do not limit how long a statement works. What the URL says about connecting goes first.
 
     Attributes:
-        lock: For a row, on SQLite for the file, that another transaction has locked. The call raises StoreBusyError then.
+        lock: For a row, on SQLite for the file, that another transaction has locked. The call raises StoreBusyError then. On PostgreSQL,
+            a call that is the first one to wait for the row gives up after half of the time.
         pool: For one of the store's connections while all are in use. The call raises StoreBusyError then.
         connect: For a new connection to the server. The call raises OperationalError of SQLAlchemy then.
         network: For the server's host while it is silent: it confirms neither what was sent nor that the connection still exists. The call

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
@@ -29,6 +29,8 @@ class Service:
     port: int
     url: str
     """The URL of its database."""
+    pid: int = 0
+    """The id of its process."""
 
     @property
     def base_url(self) -> str:
@@ -83,7 +85,7 @@ def running(url: str, *, demo_worker: bool = False, services: int = 1) -> Iterat
                 if not _is_ready(service, process):
                     log.seek(0)
                     raise RuntimeError(f"the service did not start:\n{log.read().decode()}")
-            yield started
+            yield [replace(service, pid=process.pid) for service, process in zip(started, processes, strict=True)]
         finally:
             for process in processes:
                 process.terminate()

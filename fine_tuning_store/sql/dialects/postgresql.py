@@ -60,7 +60,7 @@ class PostgreSQL(Database):
         """Limit the waits for locks in this transaction, if the next one may run in another session of the server."""
         seconds = connection.get_execution_options().get(LOCK_TIMEOUT)
         if seconds is not None and is_pooled(connection):
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(seconds)}")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_lock_timeout(seconds)}")
 
     def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Begin each transaction with READ ONLY. Every driver can, and no pooler minds: it is not a setting of the session."""
@@ -120,13 +120,17 @@ def is_pooled(engine: Engine | Connection) -> bool:
     return TRANSACTION_POOLER.items() <= engine.get_execution_options().items()
 
 
-def _milliseconds(seconds: float) -> int:
-    return math.ceil(seconds * 1000)
+def _lock_timeout(seconds: float) -> int:
+    """Return a lock_timeout in milliseconds with which a statement that needs a row gives up within so many seconds.
+
+    The limit is for a single wait, and there can be two: for the other statements that wait for the same row, then for its holder.
+    """
+    return math.ceil(seconds * 1000 / 2)
 
 
 def _limit_locks(seconds: float, dbapi_connection: Any, _: object) -> None:
     cursor = dbapi_connection.cursor()
-    cursor.execute(f"SET lock_timeout = {_milliseconds(seconds)}")
+    cursor.execute(f"SET lock_timeout = {_lock_timeout(seconds)}")
     cursor.close()
     dbapi_connection.commit()
 
