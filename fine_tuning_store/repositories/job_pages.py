@@ -28,20 +28,26 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
     """
     if query.pairs and query.has_metadata is False:
         return ()
-    leads = pages.leads(query)
-    pair = 0
-    if leads:
+    if leads := pages.leads(query):
         counts = tuple(transaction.execute_unscoped(pages.count_leads(query), **parameters).one())
         rarest = counts.index(min(counts))
         if counts[rarest] < pages.RARE:
             return _fetch_by_keys(transaction, partial(pages.keys_of_rare, lead=leads[rarest]), query, parameters, rows)
-        pair = counts.index(min(counts[: query.pairs], default=counts[0]))
     if query.pairs:
+        pair = _rarest_pair(transaction, query, parameters) if query.pairs > 1 and query.order_by == "created_at" else 0
         return _fetch_by_keys(transaction, partial(pages.walk, pair=pair), query, parameters, rows)
     if pages.merged_statuses(query):
         return _fetch_by_keys(transaction, pages.keys_of_statuses, query, parameters, rows)
     result = transaction.execute(pages.page(query), **parameters, row_limit=rows)
     return tuple([job_rows.job_from_row(row) for row in result])
+
+
+def _rarest_pair(transaction: Transaction, query: JobQuery, parameters: dict[str, Any]) -> int:
+    """Return the position of the pair whose next keys reach farthest in time. To count the rows of common pairs would take long."""
+    times = transaction.execute_unscoped(pages.reaches(query), **parameters).one()
+    if None in times:
+        return times.index(None)
+    return times.index(min(times) if query.descending else max(times))
 
 
 def _fetch_by_keys(

@@ -84,9 +84,10 @@ FILTERS = st.fixed_dictionaries(
 @pytest.fixture(params=[2, 15, 1000])
 def rare(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The number below which a condition is rare, so that few jobs are enough for each kind of page."""
-    cached = (job_pages.count_leads, job_pages.keys_of_rare)
+    cached = (job_pages.count_leads, job_pages.keys_of_rare, job_pages.reaches)
     monkeypatch.setattr(job_pages, "RARE", request.param)
     monkeypatch.setattr(job_pages, "_RARE_LIMIT", literal_column(str(request.param)))
+    monkeypatch.setattr(job_pages, "_NEXT_LIMIT", literal_column("3"))
     for statement in cached:
         statement.cache_clear()
     yield request.param

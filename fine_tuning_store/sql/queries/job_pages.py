@@ -20,11 +20,14 @@ from fine_tuning_store.sql.query_tags import tagged
 
 #: A condition that fewer jobs meet is rare: all of them are read and sorted.
 RARE: Final = 1000
+#: Of pairs that are all common, the rarest is the one whose next so many keys reach farthest.
+NEXT: Final = 100
 #: The columns whose combinations with others an index has in the order of creation.
 _INDEXED: Final = ("model", "fine_tuned_model", "training_file", "method_type")
 
 _LIMIT: Final = bindparam("row_limit", type_=Integer, literal_execute=True)
 _RARE_LIMIT: Final[ColumnElement[int]] = literal_column(str(RARE))
+_NEXT_LIMIT: Final[ColumnElement[int]] = literal_column(str(NEXT))
 
 
 class Lead(NamedTuple):
@@ -73,6 +76,14 @@ def _rows_of(query: JobQuery, lead: Lead) -> Select[Any]:
         return select(job_metadata.c.job_id.label("id")).where(*_pair_conditions(query, lead.pair)).limit(_RARE_LIMIT)
     statement = select(jobs.c.id).where(*(jobs.c[name] == bindparam(name) for name in lead.columns))
     return (statement.where(status_in(query.statuses)) if lead.has_statuses else statement).limit(_RARE_LIMIT)
+
+
+@lru_cache(maxsize=512)
+def reaches(query: JobQuery) -> Select[Any]:
+    """Return the statement of the time that the next NEXT keys of each pair reach, NULL if no more are left."""
+    keys = (_keys_of_pair(query, position) for position in range(query.pairs))
+    times = (each.with_only_columns(job_metadata.c.created_at).limit(literal_column("1")).offset(_NEXT_LIMIT) for each in keys)
+    return tagged("reaches", select(*(time.scalar_subquery() for time in times)))
 
 
 def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]]:
