@@ -144,6 +144,22 @@ def test_of_two_common_pairs_the_rarer_one_leads(
     assert len(sent) == 4, "the counts, the reaches, one batch of keys, and the jobs"
 
 
+@pytest.mark.parametrize("order", ["desc", "asc"])
+def test_a_later_page_takes_as_few_steps_among_many_jobs_of_one_time(sqlite_store: FineTuningStore, order: Any) -> None:
+    sqlite_store.jobs.add_many(a_job(created_at=5, status="failed", finished_at=9, metadata=PAIR) for _ in range(2000))
+    middle = sqlite_store.jobs.list(limit=1000).last_id
+    limited = {"created_since": 1, "created_until": 10}
+
+    for filters in ({}, limited, {"status": "failed"}, {"metadata": PAIR, **limited}, {"status": "failed", "order_by": "finished_at"}):
+        steps = []
+        for after in (None, middle):
+            with captured(sqlite_store._transactions.engine) as sent:
+                assert sqlite_store.jobs.list(after=after, order=order, **filters).has_more
+            with sqlite_store.engine.connect() as connection:
+                steps.append(sum(steps_of(connection, *statement) for statement in sent))
+        assert steps[1] <= steps[0] + 3, (filters, steps)
+
+
 @contextmanager
 def captured(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
     """Collect the statements that are sent in the block, with their parameters."""

@@ -97,7 +97,7 @@ def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]
 @lru_cache(maxsize=512)
 def page(query: JobQuery) -> Select[Any]:
     """Return the statement of a page of at most `row_limit` jobs, which walks one index in the order of the page."""
-    return _ordered(tagged("page", READ).where(*_conditions_in_order(query)), query)
+    return _ordered(tagged("page", READ), query)
 
 
 def merged_statuses(query: JobQuery) -> tuple[JobStatus, ...]:
@@ -153,7 +153,7 @@ def _with_matches(keys: Select[Any], query: JobQuery, condition: ColumnElement[b
 def _keys(query: JobQuery) -> Select[Any]:
     """Return the SELECT of the keys of a page, from one ordered and limited branch for each status that is merged."""
     branches = [query._replace(statuses=(status,)) for status in merged_statuses(query)] or [query]
-    keys = [_ordered(select(jobs.c.id, jobs.c[query.order_by]).where(*_conditions_in_order(branch)), query) for branch in branches]
+    keys = [_ordered(select(jobs.c.id, jobs.c[query.order_by]), branch) for branch in branches]
     if len(keys) == 1:
         return keys[0]
     merged = union_all(*(select(branch.subquery()) for branch in keys)).subquery()
@@ -164,7 +164,7 @@ def _keys_of_pair(query: JobQuery, pair: int) -> Select[Any]:
     time, id = job_metadata.c.created_at, job_metadata.c.job_id
     times = [time_limit(time, name) for name in sorted(query.times) if name.startswith("created_")]
     after = after_key(time, id, descending=query.descending) if query.after else ()
-    statement = select(id.label("id"), time).where(*_pair_conditions(query, pair), *times, *after)
+    statement = select(id.label("id"), time).where(*after, *_pair_conditions(query, pair), *times)
     return statement.order_by(*key_order(time, id, descending=query.descending)).limit(_LIMIT)
 
 
@@ -188,14 +188,16 @@ def _without_residuals(query: JobQuery) -> JobQuery:
 
 
 def _ordered(statement: Select[Any], query: JobQuery) -> Select[Any]:
-    """Return the statement in the order of the page, from its beginning, and limited to its size."""
+    """Return a SELECT of jobs with the conditions of a page, in its order, and limited to its size.
+
+    The cursor is the first condition: SQLite seeks to the first limit of a time.
+    """
     order = key_order(jobs.c[query.order_by], jobs.c.id, descending=query.descending)
-    return statement.where(*_place(query)).order_by(*order).limit(_LIMIT)
+    return statement.where(*_place(query), *_conditions_in_order(query)).order_by(*order).limit(_LIMIT)
 
 
 def _place(query: JobQuery) -> list[ColumnElement[bool]]:
     """Return the conditions of the jobs that have a place in the order, after the cursor if there is one."""
-    found: list[ColumnElement[bool]] = [jobs.c.finished_at.is_not(None)] if query.order_by == "finished_at" else []
-    if query.after:
-        found += after_key(jobs.c[query.order_by], jobs.c.id, descending=query.descending)
-    return found
+    time = jobs.c[query.order_by]
+    after = after_key(time, jobs.c.id, descending=query.descending) if query.after else ()
+    return [*after, time.is_not(None)] if query.order_by == "finished_at" else [*after]

@@ -20,6 +20,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -89,13 +90,13 @@ COMPATIBILITY = tagged("compatibility", select(compatibility.c.schema_number, co
 def after_key(at: ColumnElement[int], id: ColumnElement[str], *, descending: bool) -> tuple[ColumnElement[bool], ...]:
     """Return the condition of the rows after a sort key.
 
-    In this form each database seeks in the index; with a row value or a plain OR one of them scans it.
+    SQLite and PostgreSQL seek to a row value in the index, also among many rows of one time; SQLite by the first condition it can use.
+    MariaDB seeks to the time.
     """
-    time: BindParameter[int] = bindparam("after_time")
-    tie: BindParameter[str] = bindparam("after_id")
+    time, tie = bindparam("after_time", type_=at.type), bindparam("after_id", type_=id.type)
     if descending:
-        return at <= time, (at < time) | (id < tie)
-    return at >= time, (at > time) | (id > tie)
+        return tuple_(at, id) < tuple_(time, tie), at <= time
+    return tuple_(at, id) > tuple_(time, tie), at >= time
 
 
 def key_order(at: ColumnElement[Any], id: ColumnElement[str], *, descending: bool) -> tuple[ColumnElement[Any], ...]:
