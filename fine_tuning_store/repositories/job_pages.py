@@ -18,6 +18,8 @@ from fine_tuning_store.transactions import Transaction
 
 #: The number of jobs that a walk looks at in one statement at most.
 MAX_BATCH: Final = 5000
+#: How many times as many as in the statement before.
+GROWTH: Final = 4
 
 
 def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
@@ -28,14 +30,16 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
     """
     if query.pairs and query.has_metadata is False:
         return ()
-    if leads := pages.leads(query):
+    leads = pages.leads(query)
+    if leads:
         counts = tuple(transaction.execute_unscoped(pages.count_leads(query), **parameters).one())
         rarest = counts.index(min(counts))
         if counts[rarest] < pages.RARE:
             return _fetch_by_keys(transaction, partial(pages.keys_of_rare, lead=leads[rarest]), query, parameters, rows)
     if query.pairs:
         pair = _rarest_pair(transaction, query, parameters) if query.pairs > 1 and query.order_by == "created_at" else 0
-        return _fetch_by_keys(transaction, partial(pages.walk, pair=pair), query, parameters, rows)
+        batch = rows * GROWTH if leads else rows  # not every key matches
+        return _fetch_by_keys(transaction, partial(pages.walk, pair=pair), query, parameters, rows, batch=batch)
     if pages.merged_statuses(query):
         return _fetch_by_keys(transaction, pages.keys_of_statuses, query, parameters, rows)
     result = transaction.execute(pages.page(query), **parameters, row_limit=rows)
@@ -51,11 +55,17 @@ def _rarest_pair(transaction: Transaction, query: JobQuery, parameters: dict[str
 
 
 def _fetch_by_keys(
-    transaction: Transaction, statement: Callable[[JobQuery], Select[Any]], query: JobQuery, parameters: dict[str, Any], rows: int
+    transaction: Transaction,
+    statement: Callable[[JobQuery], Select[Any]],
+    query: JobQuery,
+    parameters: dict[str, Any],
+    rows: int,
+    *,
+    batch: int | None = None,
 ) -> tuple[FineTuningJob, ...]:
-    """Return the jobs of a page by selecting more and more keys, batch by batch."""
+    """Return the jobs of a page by selecting more and more keys, batch by batch. The first batch has `batch` keys, by default `rows`."""
     found: list[FineTuningJob] = []
-    batch = rows
+    batch = min(batch or rows, MAX_BATCH)
     while True:
         keys = transaction.execute_unscoped(statement(query), **parameters, row_limit=batch).all()
         matching = [key for key in keys if key.matches]
@@ -66,7 +76,7 @@ def _fetch_by_keys(
         last = keys[-1] if len(wanted) == len(matching) else wanted[-1]  # the latter if some were deleted since
         query = query._replace(after=True)
         parameters = parameters | cursor_of(last, query.order_by)
-        batch = min(batch * 4, MAX_BATCH)
+        batch = min(batch * GROWTH, MAX_BATCH)
 
 
 def _existing(transaction: Transaction, ids: list[str]) -> list[FineTuningJob]:
