@@ -123,9 +123,14 @@ def keys_of_statuses(query: JobQuery) -> Select[Any]:
 
 @lru_cache(maxsize=512)
 def keys_of_rare(query: JobQuery, lead: Lead) -> Select[Any]:
-    """Return the SELECT of the keys of a page of the jobs of a lead that fewer than RARE jobs meet: all of them are sorted."""
+    """Return the SELECT of the keys of a page of the jobs of a lead that fewer than RARE jobs meet: all of them are sorted.
+
+    The conditions stand in a CASE, so that each job is looked up by its primary key: before the first ANALYZE, PostgreSQL may find an index
+    that serves more conditions as good, and read all of its jobs for each.
+    """
     rare = _rows_of(query, lead).subquery("rare")
-    time = select(jobs.c[query.order_by]).where(jobs.c.id == rare.c.id, *conditions(query), *_place(query)).scalar_subquery()
+    matches = and_(true(), *conditions(query), *_place(query))
+    time = select(case((matches, jobs.c[query.order_by]))).where(jobs.c.id == rare.c.id).scalar_subquery()
     keys = select(rare.c.id, time.label(query.order_by)).subquery("matching")
     at = keys.c[query.order_by]
     order = key_order(at, keys.c.id, descending=query.descending)
