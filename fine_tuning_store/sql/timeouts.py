@@ -27,7 +27,7 @@ class Timeouts:
         pool: For one of the store's connections while all are in use. The call raises StoreBusyError then.
         connect: For a new connection to the server. The call raises OperationalError of SQLAlchemy then.
         network: For the server's host while it is silent: it confirms neither what was sent nor that the connection still exists. The call
-            raises OperationalError or InterfaceError of SQLAlchemy then. Operating systems round it up to whole seconds.
+            raises DBAPIError of SQLAlchemy then. Operating systems round it up to whole seconds.
 
     Raises:
         InvalidValueError: A value is out of range.
