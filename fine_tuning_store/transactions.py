@@ -30,7 +30,7 @@ from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import ReadOnlyStoreError, StoreBusyError, UnitEndedError
 from fine_tuning_store.reentrancy import ReentrancyGuard
 from fine_tuning_store.sql.dialects import Database, database_for
-from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER
+from fine_tuning_store.sql.dialects.base import is_pooled
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import within_organization
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT
@@ -95,11 +95,9 @@ class Transaction:
         try:
             return self.connection.execute(statement, rows, execution_options=self.options)
         except DBAPIError as error:
-            is_busy = self.database.is_busy(error)
-            if is_busy or self.database.is_retryable(error):
+            if self.database.is_busy(error) or self.database.is_retryable(error):
                 self.lost = error  # also if busy: of MariaDB's transaction only the statement is undone
-            if is_busy:
-                _raise_busy(self.connection, error)
+            _refuse_if_busy(self.connection, self.database, error)
             raise
 
     @property
@@ -186,8 +184,7 @@ class EngineTransactions:
 
     def __post_init__(self) -> None:
         self.database = database_for(self.engine.dialect)
-        is_pooled = TRANSACTION_POOLER.items() <= self.engine.get_execution_options().items()
-        self._reads_in_autocommit = self.owns_engine and self.database.reads_in_autocommit and not is_pooled
+        self._reads_in_autocommit = self.owns_engine and self.database.reads_in_autocommit and not is_pooled(self.engine)
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 
     def read(self, work: Callable[[Transaction], T]) -> T:
@@ -250,8 +247,7 @@ class EngineTransactions:
         try:
             (self.database.begin if self.read_only else self.database.begin_write)(connection)
         except DBAPIError as error:
-            if self.database.is_busy(error):
-                _raise_busy(connection, error)
+            _refuse_if_busy(connection, self.database, error)
             raise
 
     def _transaction(self, connection: Connection) -> Transaction:
@@ -267,10 +263,10 @@ class EngineTransactions:
         return ReentrancyGuard(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())
 
 
-def _raise_busy(connection: Connection, error: DBAPIError) -> None:
+def _refuse_if_busy(connection: Connection, database: Database, error: DBAPIError) -> None:
     """Raise StoreBusyError for a lock that was not free, if the engine is the store's."""
     seconds = connection.get_execution_options().get(LOCK_TIMEOUT)
-    if seconds is not None:
+    if seconds is not None and database.is_busy(error):
         raise StoreBusyError("lock", seconds) from error
 
 

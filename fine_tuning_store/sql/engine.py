@@ -51,9 +51,8 @@ def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is an async driver and this store is synchronous: use {database.name}+{database.driver}://"
         )
-    timeouts = _checked_timeouts(timeouts)
-    options = _with_pool_timeout(_behind_a_pooler(parsed, database) if transaction_pooler else {}, timeouts)
-    return _sync(parsed, database, options, timeouts, read_only=read_only)
+    options = _behind_a_pooler(parsed, database) if transaction_pooler else {}
+    return _sync(parsed, database, options, _checked_timeouts(timeouts), read_only=read_only)
 
 
 def connect_async(
@@ -66,9 +65,8 @@ def connect_async(
         raise UnsupportedDatabaseError(
             f"{parsed.drivername!r} is a synchronous driver and this store is async: use {database.name}+{database.async_driver}://"
         )
-    timeouts = _checked_timeouts(timeouts)
-    options = _with_pool_timeout(_behind_a_pooler(parsed, database) if transaction_pooler else {}, timeouts)
-    return _async(parsed, database, options, timeouts, read_only=read_only)
+    options = _behind_a_pooler(parsed, database) if transaction_pooler else {}
+    return _async(parsed, database, options, _checked_timeouts(timeouts), read_only=read_only)
 
 
 def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEngine:
@@ -104,13 +102,9 @@ def _checked_timeouts(timeouts: object) -> Timeouts:
     return timeouts
 
 
-def _with_pool_timeout(options: dict[str, Any], timeouts: Timeouts) -> dict[str, Any]:
-    return options if options.get("poolclass") is NullPool else {**options, "pool_timeout": timeouts.pool}
-
-
 def _sync(url: URL, database: Database, options: Mapping[str, Any], timeouts: Timeouts, *, read_only: bool = False) -> Engine:
     # Looked up in its module: instrumentation may have replaced the function there.
-    engine = _create(sqlalchemy.create_engine, url, database, _dialect(url, database), options)
+    engine = _create(sqlalchemy.create_engine, url, database, _dialect(url, database), options, timeouts=timeouts)
     _prepare(engine, database, timeouts, read_only=read_only)
     return engine
 
@@ -119,7 +113,7 @@ def _async(url: URL, database: Database, options: Mapping[str, Any], timeouts: T
     require_greenlet()
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = _create(create_async_engine, url, database, _dialect(url, database).get_async_dialect_cls(url), options)
+    engine = _create(create_async_engine, url, database, _dialect(url, database).get_async_dialect_cls(url), options, timeouts=timeouts)
     _prepare(engine.sync_engine, database, timeouts, read_only=read_only)
     return engine
 
@@ -223,9 +217,12 @@ def _dialect(url: URL, database: Database) -> type[Dialect]:
         raise UnsupportedDatabaseError(f"SQLAlchemy knows no driver {url.drivername!r}: use {database.name}+{database.driver}://") from None
 
 
-def _create(create: Callable[..., E], url: URL, database: Database, dialect: type[Dialect], options: Mapping[str, Any]) -> E:
+def _create(
+    create: Callable[..., E], url: URL, database: Database, dialect: type[Dialect], options: Mapping[str, Any], *, timeouts: Timeouts
+) -> E:
+    pool = {} if options.get("poolclass") is NullPool else {"pool_timeout": timeouts.pool}
     try:
-        return create(url, hide_parameters=True, **database.engine_options(url, dialect), **options)
+        return create(url, hide_parameters=True, **database.engine_options(url, dialect), **options, **pool)
     except ImportError as error:
         raise MissingDriverError(
             f"the driver of {url.drivername!r} is not installed ({error}): {_installation(database, dialect)}"

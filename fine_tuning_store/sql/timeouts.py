@@ -44,11 +44,13 @@ class Timeouts:
                 raise InvalidValueError(f"timeouts.{name}", seconds, f"must be a number of seconds, more than 0 and at most {LONGEST}")
 
 
-def keepalive(seconds: float) -> tuple[int, int, int]:
-    """Return when an idle TCP connection is probed, at which interval in seconds, and how often, so that it ends after about `seconds`."""
-    idle = math.ceil(seconds / 2)
-    interval = math.ceil(seconds / 4)
-    return idle, interval, 2
+def keepalive(seconds: float) -> tuple[int, int, int, int]:
+    """Return the settings of a TCP connection that ends when the other side has been silent for about so many seconds.
+
+    They are the seconds after which it is probed, the seconds between probes, their number, and the milliseconds that sent data may stay
+    unconfirmed.
+    """
+    return math.ceil(seconds / 2), math.ceil(seconds / 4), 2, math.ceil(seconds) * 1000
 
 
 def limit_silence(tcp: Any, seconds: float) -> None:
@@ -56,8 +58,7 @@ def limit_silence(tcp: Any, seconds: float) -> None:
     if tcp.family not in (socket.AF_INET, socket.AF_INET6):
         return
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    idle, interval, count = keepalive(seconds)
-    options = {"TCP_KEEPIDLE": idle, "TCP_KEEPINTVL": interval, "TCP_KEEPCNT": count, "TCP_USER_TIMEOUT": math.ceil(seconds) * 1000}
-    for name, value in options.items():
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+    for name, value in zip(names, keepalive(seconds), strict=True):
         if hasattr(socket, name):  # not every system has all of them
             tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -50,7 +50,7 @@ CALLS: dict[str, Callable[[UnitOfWork, str], object]] = {
     "checkpoint_permissions.list": lambda unit, _: unit.checkpoint_permissions.list("ft:theirs"),
     "checkpoint_permissions.delete": lambda unit, _: unit.checkpoint_permissions.delete("perm-theirs"),
 }
-#: What the server is told so that a statement that waits for a lock fails at once.
+#: Settings with which a statement fails at once instead of waiting for a lock.
 REFUSE_TO_WAIT = {"postgresql": "SET LOCAL lock_timeout = 1", "mariadb": "SET SESSION innodb_lock_wait_timeout = 0"}
 
 

@@ -54,13 +54,13 @@ def test_45_cancels_of_a_locked_job_delay_no_other_organization(service: Service
     if database.name != "sqlite":  # where one writer at a time may write to the file
         calls["create"] = lambda: create(service, "key-2")
     usual = {name: statistics.median(seconds(call) for _ in range(5)) for name, call in calls.items()}
-    answers: Counter[int] = Counter()
+    statuses: Counter[int] = Counter()
     longest: list[float] = []
     released = threading.Event()
 
     def cancel_again_and_again() -> None:
         while not released.is_set():
-            longest.append(seconds(lambda: answers.update([service.request("POST", f"{JOBS}/{id}/cancel").status])))
+            longest.append(seconds(lambda: statuses.update([service.request("POST", f"{JOBS}/{id}/cancel").status])))
 
     clients = [threading.Thread(target=cancel_again_and_again) for _ in range(CLIENTS)]
     with FineTuningStore.from_url(service.url, timeouts=Timeouts(lock=60)) as holder:
@@ -75,7 +75,7 @@ def test_45_cancels_of_a_locked_job_delay_no_other_organization(service: Service
                     slowest[name] = max(slowest[name], seconds(call))
             while not longest:  # the first one has waited for its whole time
                 time.sleep(0.1)
-            busy = dict(answers)
+            busy = dict(statuses)
             released.set()
     for client in clients:
         client.join()

@@ -50,7 +50,7 @@ with socket.create_server((host, 0)) as server:
 
 #: Uses a store in the namespace, and prints the seconds of each call and its error.
 CLIENT = """
-import asyncio, json, sys, time
+import asyncio, inspect, json, sys, time
 from sqlalchemy.exc import DBAPIError
 from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, Timeouts
 
@@ -59,42 +59,29 @@ timeouts = Timeouts(lock=2, pool=2, connect=2, network=int(sys.argv[2]))
 def report(*what):
     print(json.dumps(what), flush=True)
 
-def sync():
-    with FineTuningStore.from_url(sys.argv[1], timeouts=timeouts) as store:
-        for call in (store.jobs.list, lambda: store.jobs.create(organization_id="org-1", model="m", training_file="f")):
-            call()
-        report("ready", 0)
-        input()
-        for call in (lambda: store.jobs.create(organization_id="org-1", model="m", training_file="f"), store.jobs.list):
-            started = time.monotonic()
-            try:
-                call()
-                error = None
-            except DBAPIError as caught:
-                error = type(caught).__name__
-            report(error, time.monotonic() - started)
-        input()
-        report(len(store.jobs.list().data), store._transactions.engine.pool.checkedout())
+async def result(value):
+    return await value if inspect.isawaitable(value) else value
 
-async def aio():
-    async with AsyncFineTuningStore.from_url(sys.argv[1], timeouts=timeouts) as store:
-        create = lambda: store.jobs.create(organization_id="org-1", model="m", training_file="f")
-        for call in (store.jobs.list, create):
-            await call()
-        report("ready", 0)
-        input()
-        for call in (create, store.jobs.list):
-            started = time.monotonic()
-            try:
-                await call()
-                error = None
-            except DBAPIError as caught:
-                error = type(caught).__name__
-            report(error, time.monotonic() - started)
-        input()
-        report(len((await store.jobs.list()).data), store._sync._transactions.engine.pool.checkedout())
+async def use(store):
+    create = lambda: store.jobs.create(organization_id="org-1", model="m", training_file="f")
+    for call in (store.jobs.list, create):
+        await result(call())
+    report("ready", 0)
+    input()
+    for call in (create, store.jobs.list):
+        started = time.monotonic()
+        try:
+            await result(call())
+            error = None
+        except DBAPIError as caught:
+            error = type(caught).__name__
+        report(error, time.monotonic() - started)
+    input()
+    report(len((await result(store.jobs.list())).data), store.engine.pool.checkedout())
+    await result(store.close())
 
-asyncio.run(aio()) if sys.argv[3] == "async" else sync()
+kind = AsyncFineTuningStore if sys.argv[3] == "async" else FineTuningStore
+asyncio.run(use(kind.from_url(sys.argv[1], timeouts=timeouts)))
 """
 
 

@@ -13,7 +13,7 @@ from fine_tuning_store.schema.locks import session_lock, transaction_lock
 from fine_tuning_store.schema.settings import set_in_each_transaction
 from fine_tuning_store.schema.timeouts import LOCK_WAIT_SECONDS
 from fine_tuning_store.sql.dialects import database_named
-from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER
+from fine_tuning_store.sql.dialects.base import is_pooled
 from fine_tuning_store.sql.models import VERSION_TABLE, jobs
 
 _KEY: Final = f"hashtextextended('{VERSION_TABLE}.' || coalesce(current_schema(), ''), 0)"
@@ -68,7 +68,7 @@ def is_one_session(connection: Connection) -> bool:
 
     A pooler gives its client a process id that is not the server's; `transaction_pooler=True` says it outright.
     """
-    if TRANSACTION_POOLER.items() <= connection.get_execution_options().items():
+    if is_pooled(connection):
         return False
     driver_connection: Any = connection.connection.driver_connection
     if hasattr(driver_connection, "get_server_pid"):

@@ -16,6 +16,18 @@ from fine_tuning_store.sql.timeouts import Timeouts
 TRANSACTION_POOLER: Final[Mapping[str, Any]] = {"fine_tuning_store_transaction_pooler": True}
 
 
+def is_pooled(engine: Engine | Connection) -> bool:
+    """Return True if each transaction may run in another session of the server."""
+    return TRANSACTION_POOLER.items() <= engine.get_execution_options().items()
+
+
+def run_on(dbapi_connection: Any, statement: str) -> None:
+    """Execute a statement that returns nothing on a connection of a driver."""
+    cursor = dbapi_connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
+
+
 def driver_exception(error: BaseException) -> Any:
     """Return the driver's own exception of an error of SQLAlchemy, or the error itself if it is not one.
 

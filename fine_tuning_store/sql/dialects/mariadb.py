@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, insert, text
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.sql.dialects.base import Database, driver_exception
+from fine_tuning_store.sql.dialects.base import Database, driver_exception, run_on
 from fine_tuning_store.sql.timeouts import Timeouts, limit_silence
 from fine_tuning_store.sql.waiting import within
 
@@ -115,15 +115,11 @@ def _no_answer(dialect: Any, seconds: float) -> BaseException:
 
 
 def _limit_locks(seconds: float, dbapi_connection: Any, _: object) -> None:
-    cursor = dbapi_connection.cursor()
-    cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {math.ceil(seconds)}")
-    cursor.close()
+    run_on(dbapi_connection, f"SET SESSION innodb_lock_wait_timeout = {math.ceil(seconds)}")
 
 
 def _refuse_writes(dbapi_connection: Any, _: object) -> None:
-    cursor = dbapi_connection.cursor()
-    cursor.execute("SET SESSION TRANSACTION READ ONLY")
-    cursor.close()
+    run_on(dbapi_connection, "SET SESSION TRANSACTION READ ONLY")
 
 
 MARIADB: Final = MariaDB()

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER, Database, driver_exception
+from fine_tuning_store.sql.dialects.base import Database, driver_exception, is_pooled, run_on
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts, keepalive, limit_silence
 
 
@@ -115,11 +115,6 @@ class PostgreSQL(Database):
         return self.error_code(error) == "42501"
 
 
-def is_pooled(engine: Engine | Connection) -> bool:
-    """Return True if each transaction may run in another session of the server."""
-    return TRANSACTION_POOLER.items() <= engine.get_execution_options().items()
-
-
 def _lock_timeout(seconds: float) -> int:
     """Return a lock_timeout in milliseconds with which a statement that needs a row gives up within so many seconds.
 
@@ -129,20 +124,18 @@ def _lock_timeout(seconds: float) -> int:
 
 
 def _limit_locks(seconds: float, dbapi_connection: Any, _: object) -> None:
-    cursor = dbapi_connection.cursor()
-    cursor.execute(f"SET lock_timeout = {_lock_timeout(seconds)}")
-    cursor.close()
+    run_on(dbapi_connection, f"SET lock_timeout = {_lock_timeout(seconds)}")
     dbapi_connection.commit()
 
 
 def _limit_psycopg(timeouts: Timeouts, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
-    idle, interval, count = keepalive(timeouts.network)
+    idle, interval, count, milliseconds = keepalive(timeouts.network)
     limits = {
         "connect_timeout": math.ceil(timeouts.connect),
         "keepalives_idle": idle,
         "keepalives_interval": interval,
         "keepalives_count": count,
-        "tcp_user_timeout": math.ceil(timeouts.network) * 1000,
+        "tcp_user_timeout": milliseconds,
     }
     for name, value in limits.items():
         options.setdefault(name, value)
