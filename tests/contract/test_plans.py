@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from fine_tuning_store import FineTuningStore, JobStatus, Method
+from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatus, Method
 from fine_tuning_store.repositories.job_filters import job_query
 from fine_tuning_store.sql.queries.job_pages import page
 from tests.support.databases import Database
@@ -30,7 +30,7 @@ def filled(database: Database) -> Iterator[FineTuningStore]:
                 created_at=1_700_000_000 + number // 3,
                 organization_id=f"org-{number % 50}",
                 status=STATUSES[number % 7],
-                model=f"model-{number % 30}",
+                model=f"model-{number % 30}" if number % 2 else "common-model",
                 fine_tuned_model=f"ft:{number}",
                 training_file=f"file-{number // 4}",
                 method=Method(type=METHODS[number % 5]),
@@ -79,6 +79,21 @@ def test_a_page_is_read_from_an_index_in_its_order(filled: FineTuningStore, name
         slow_steps = SLOW_STEPS[connection.dialect.name](connection, sql)
 
     assert slow_steps == []
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_a_later_page_of_a_common_model_begins_at_its_cursor_although_the_index_holds_the_beginning_of_a_name_alone(
+    filled: FineTuningStore,
+) -> None:
+    after = filled.jobs.list(limit=1, model="common-model", created_until=1_700_001_500).last_id
+    with filled.engine.connect() as connection:
+        before = rows_read_backwards(connection)
+        assert FineTuningJobRepository(connection).list(after=after, model="common-model", limit=20).has_more
+        assert rows_read_backwards(connection) - before <= 21
+
+
+def rows_read_backwards(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Handler_read_prev'").one()[1])
 
 
 #: Lists that read jobs in the order of the page; no index narrows them down.

@@ -96,8 +96,17 @@ def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]
 
 @lru_cache(maxsize=512)
 def page(query: JobQuery) -> Select[Any]:
-    """Return the statement of a page of at most `row_limit` jobs, which walks one index in the order of the page."""
-    return _ordered(tagged("page", READ), query)
+    """Return the statement of a page of at most `row_limit` jobs, which walks one index in the order of the page.
+
+    MariaDB is told the index of a name, of which it holds the beginning alone: by itself it would look for the name only, and read all of
+    its entries up to the cursor.
+    """
+    statement = _ordered(tagged("page", READ), query)
+    name = next((column for column in _INDEXED if column in query.equal and not leads(query)), None)
+    if name is None or query.order_by == "finished_at":
+        return statement
+    hint = f"FORCE INDEX (ix_fine_tuning_jobs_{'organization_' if 'organization_id' in query.equal else ''}{name})"
+    return statement.with_hint(jobs, hint, "mysql").with_hint(jobs, hint, "mariadb")
 
 
 def merged_statuses(query: JobQuery) -> tuple[JobStatus, ...]:
