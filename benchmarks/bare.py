@@ -71,7 +71,7 @@ ENQUEUE_GUARD = "WHERE id = {id} AND status = 'validating_files'"
 class Statements:
     """The SQL of one database, which differs in placeholders, casts of JSON to text, aggregates, and in writes by common table expressions.
 
-    `enqueue` and `insert_children` are one statement with such expressions, else two.
+    `enqueue` and `create` are one statement with such expressions, else two and three.
     """
 
     def __init__(self, placeholder: str, named: str, as_text: str, children: str, *, writes_in_ctes: bool) -> None:
@@ -101,12 +101,14 @@ class Statements:
             row = f"({', '.join([placeholder] * len(names))})"
             return f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([row] * rows)}"
 
-        self.insert_job = insert("fine_tuning_jobs", (*COLUMNS, *JSON_COLUMNS, "logged_status"))
+        job = insert("fine_tuning_jobs", (*COLUMNS, *JSON_COLUMNS, "logged_status"))
         pair = ("job_id", "key", "value", "digest", "organization_id", "created_at")
         metadata = insert("fine_tuning_job_metadata", pair, rows=len(METADATA))
         hyperparameters = insert("fine_tuning_job_hyperparameters", ("job_id", *HYPERPARAMETERS, "extra"))
-        #: Each takes the values of the metadata or of the hyperparameters, or both take one statement, metadata first.
-        self.insert_children = (f"WITH pairs AS ({metadata}) {hyperparameters}",) if writes_in_ctes else (metadata, hyperparameters)
+        #: The three, or one statement that takes the values of all, in this order.
+        self.create: tuple[str, ...] = (job, metadata, hyperparameters)
+        if writes_in_ctes:
+            self.create = (f"WITH job AS ({job}), pairs AS ({metadata}) {hyperparameters}",)
 
 
 class Bare(ABC):
@@ -150,11 +152,12 @@ class Bare(ABC):
         more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", 0, None, None, None, 0, 0)
         pairs = [value for key, word in METADATA.items() for value in (id, key, word, pair_digest(key, word), organization_id, now)]
         hyperparameters = (id, 3, -1, 1.8, None, None, None, None, None, None)
-        children = ((*pairs, *hyperparameters),) if len(self.statements.insert_children) == 1 else (pairs, hyperparameters)
+        values: tuple[Sequence[Any], ...] = ((*members, *more, *[None] * len(JSON_COLUMNS), "validating_files"), pairs, hyperparameters)
+        if len(self.statements.create) == 1:
+            values = ([value for row in values for value in row],)
         self.begin()
-        self.writer.execute(self.statements.insert_job, (*members, *more, *[None] * len(JSON_COLUMNS), "validating_files"))
-        for statement, values in zip(self.statements.insert_children, children, strict=True):
-            self.writer.execute(statement, values)
+        for statement, row in zip(self.statements.create, values, strict=True):
+            self.writer.execute(statement, row)
         self.commit()
         return id
 

@@ -30,8 +30,7 @@ BATCH_SIZE: Final = 100
 def replace_children(transaction: Transaction, id: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Replace the rows of a job in a child table. The caller has locked the job's row."""
     transaction.execute(queries.DELETE_CHILDREN[table], job_id=id)
-    if rows:
-        transaction.execute(queries.INSERT_CHILD[table], rows)
+    _insert_children(transaction, table, rows)
 
 
 # Insert and delete
@@ -52,27 +51,31 @@ def insert_jobs(transaction: Transaction, new: Sequence[FineTuningJob]) -> None:
     """Insert jobs and their children, or none: if an id is taken, those before it are deleted again, also in a host's transaction."""
     by_id = sorted(new, key=lambda job: job.id)  # so that imports that share ids wait for each other instead of deadlocking
     rows = [job_rows.rows_of_job(job) for job in by_id]
+    if len(rows) == 1 and transaction.database.writes_in_ctes and len(rows[0].metadata) <= MAX_METADATA_PAIRS:
+        statement = queries.insert_job(transaction.database, tuple(rows[0].job), len(rows[0].metadata))
+        if not transaction.execute(statement, job_rows.parameters_of_rows(rows[0])).rowcount:
+            raise JobAlreadyExistsError(by_id[0].id)
+    else:
+        _insert_batches(transaction, [row.job for row in rows])
+        _insert_children(transaction, job_hyperparameters, [row.hyperparameters for row in rows])
+        _insert_children(transaction, job_metadata, [pair for row in rows for pair in row.metadata])
+    _insert_children(transaction, job_errors, [row.error for row in rows if row.error])
+    _insert_children(transaction, job_result_files, [file for row in rows for file in row.result_files])
+
+
+def _insert_children(transaction: Transaction, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        transaction.execute(queries.INSERT_CHILD[table], rows)
+
+
+def _insert_batches(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     written: list[str] = []
     for start in range(0, len(rows), BATCH_SIZE):
-        taken = _insert_batch(transaction, [row.job for row in rows[start : start + BATCH_SIZE]], written)
+        taken = _insert_batch(transaction, rows[start : start + BATCH_SIZE], written)
         if taken is not None:
             for begin in range(0, len(written), BATCH_SIZE):
                 transaction.execute(queries.DELETE_JOBS, job_ids=written[begin : begin + BATCH_SIZE])
             raise JobAlreadyExistsError(taken)
-    pairs = [pair for row in rows for pair in row.metadata]
-    if transaction.database.writes_in_ctes and len(rows) == 1 and 0 < len(pairs) <= MAX_METADATA_PAIRS:
-        statement = queries.insert_hyperparameters_and_metadata(len(pairs))
-        transaction.execute(statement, {**rows[0].hyperparameters, **job_rows.numbered_pairs(pairs)})
-        pairs = []
-    else:
-        transaction.execute(queries.INSERT_CHILD[job_hyperparameters], [row.hyperparameters for row in rows])
-    for table, children in (
-        (job_errors, [row.error for row in rows if row.error]),
-        (job_result_files, [file for row in rows for file in row.result_files]),
-        (job_metadata, pairs),
-    ):
-        if children:
-            transaction.execute(queries.INSERT_CHILD[table], children)
 
 
 def _insert_batch(transaction: Transaction, batch: Sequence[dict[str, Any]], written: list[str]) -> str | None:
