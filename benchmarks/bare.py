@@ -63,7 +63,7 @@ UPDATE fine_tuning_jobs SET
     transition_count = transition_count + 1,
     updated_at = CASE WHEN created_at > {now} THEN created_at ELSE {now} END,
     queued_at = CASE WHEN created_at > {now} THEN created_at ELSE {now} END,
-    logged_status = 'queued', status = 'queued'
+    logged_status = 'queued', status = 'queued', wire_status = NULL
 """
 ENQUEUE_GUARD = "WHERE id = {id} AND status = 'validating_files'"
 

@@ -42,7 +42,8 @@ def _json() -> Any:
 class JobError:
     """Why a job failed: a machine-readable `code`, a `message` for people, and the parameter at fault.
 
-    `extra` keeps members that the API has not documented.
+    `extra` keeps members that the API has not documented, and a code, message or param that was imported as something else than a text: a
+    code of 500 is there, and `code` is `"500"`.
     """
 
     code: str | None = None
@@ -88,7 +89,10 @@ class FineTuningJob:
     """A fine-tuning job: the 14 members of the API's first version, what the API added later, and what only the store knows.
 
     `organization_id` is None only on a job that was read from a payload without one; every stored job has it. `method` is None on jobs
-    from before methods existed. `extra` holds members that this release does not know.
+    from before methods existed. `extra` holds members that this release does not know, and those of KEPT_MEMBERS as they were imported.
+
+    `wire_status` is the status and, after a colon, the word that another server sent for it, such as `running:training`. `job_to_wire`
+    writes the word while the job has that status; every transition clears it.
 
     The members of STORE_MEMBERS are not on the wire. `attempt` counts the starts. `queued_at`, `started_at` and `updated_at` are the Unix
     seconds at which the job was last queued, started and changed. `queued_seconds` and `running_seconds` are totals over all attempts,
@@ -123,6 +127,7 @@ class FineTuningJob:
     updated_at: int | None = None
     queued_seconds: int | None = None
     running_seconds: int | None = None
+    wire_status: str | None = None
     extra: Mapping[str, Any] = _json()
 
     @property
@@ -133,3 +138,6 @@ class FineTuningJob:
 
 #: The members of a job that the store keeps for itself: the JSON of the API does not have them.
 STORE_MEMBERS = ("attempt", "queued_at", "started_at", "updated_at", "queued_seconds", "running_seconds")
+#: The members of the API that `extra` keeps where no column can hold them: the `finished_at` of an open job, and an `error` that is no
+#: object, whose text is in `JobError.message` too.
+KEPT_MEMBERS = ("finished_at", "error")

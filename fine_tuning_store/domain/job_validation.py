@@ -11,9 +11,16 @@ from dataclasses import fields, replace
 from typing import Any, Final, TypedDict
 
 from fine_tuning_store.domain.hyperparameters import hyperparameters_for_create, validate_hyperparameters
-from fine_tuning_store.domain.job import STORE_MEMBERS, FineTuningJob, Hyperparameters, Method
+from fine_tuning_store.domain.job import KEPT_MEMBERS, STORE_MEMBERS, FineTuningJob, Hyperparameters, Method
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
-from fine_tuning_store.domain.member_validation import check_error, check_integrations, method_for_create, validate_method
+from fine_tuning_store.domain.member_validation import (
+    check_error,
+    check_integrations,
+    check_kept_members,
+    check_wire_status,
+    method_for_create,
+    validate_method,
+)
 from fine_tuning_store.domain.validation import (
     MAX_ID_LENGTH,
     MAX_METADATA_KEY_LENGTH,
@@ -39,13 +46,13 @@ MAX_RESULT_FILES: Final = 1000
 MAX_PAGE_SIZE: Final = 1000
 MAX_SECONDS: Final = 2**53  # of a job in a status: what is added to it still fits into a BIGINT
 
-#: The members of a job under their names in the API, which differ in one case. `extra` may hold none of them.
+#: The members of a job under their names in the API, which differ in one case. `extra` may hold none of them but the KEPT_MEMBERS.
 WIRE_MEMBERS: Final = (
     "object",
     *(
         "user_provided_suffix" if field.name == "suffix" else field.name
         for field in fields(FineTuningJob)
-        if field.name not in (*STORE_MEMBERS, "extra")
+        if field.name not in (*STORE_MEMBERS, "wire_status", "extra")
     ),
 )
 
@@ -119,12 +126,12 @@ def check_organization(value: object) -> str:
     return check_text("organization_id", value, MAX_ORGANIZATION_LENGTH, 1)
 
 
-def check_status(value: object) -> JobStatus:
+def check_status(value: object, field: str = "status") -> JobStatus:
     """Return the status of a JobStatus member or its string."""
     try:
         return JobStatus(value)  # type: ignore[arg-type]
     except ValueError:
-        raise InvalidValueError("status", value, f"must be one of {', '.join(JobStatus)}") from None
+        raise InvalidValueError(field, value, f"must be one of {', '.join(JobStatus)}") from None
 
 
 def check_page_size(field: str, value: object) -> int:
@@ -213,15 +220,18 @@ def validate_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
 def validate_for_storage(job: object) -> FineTuningJob:
     """Return a copy of a job from elsewhere that the tables can hold. It may still lack its organization.
 
-    Raises InvalidValueError for a member that its column cannot hold.
+    What was kept of a status that the job no longer has, or of another error, is left out. Raises InvalidValueError for a member that its
+    column cannot hold.
     """
     if not isinstance(job, FineTuningJob):
         raise InvalidValueError("job", type(job).__name__, "must be a FineTuningJob (job_from_wire makes one from a payload)")
     status = check_status(job.status)
     if job.finished_at is not None and status not in ENDED:
         raise InvalidValueError("finished_at", job.finished_at, f"must be None while the status is {status}")
+    error = None if job.error is None else check_error(job.error)
     extra = check_json_object("extra", job.extra)
-    refuse_members("extra", extra, (*WIRE_MEMBERS, "suffix"))
+    refuse_members("extra", extra, [name for name in (*WIRE_MEMBERS, "suffix") if name not in KEPT_MEMBERS])
+    kept = check_kept_members({name: extra.pop(name) for name in KEPT_MEMBERS if name in extra}, status, error)
     if not (job.shared_with_openai is None or isinstance(job.shared_with_openai, bool)):
         raise InvalidValueError("shared_with_openai", job.shared_with_openai, "must be True, False or None")
     return replace(
@@ -240,7 +250,7 @@ def validate_for_storage(job: object) -> FineTuningJob:
         suffix=check_optional_text("suffix", job.suffix, MAX_NAME_LENGTH),
         estimated_finish=check_optional_integer("estimated_finish", job.estimated_finish),
         eval_id=check_optional_text("eval_id", job.eval_id, MAX_ID_LENGTH),
-        error=None if job.error is None else check_error(job.error),
+        error=error,
         hyperparameters=validate_hyperparameters(job.hyperparameters),
         method=None if job.method is None else validate_method(job.method),
         result_files=check_result_files(job.result_files),
@@ -253,5 +263,6 @@ def validate_for_storage(job: object) -> FineTuningJob:
         updated_at=check_optional_integer("updated_at", job.updated_at, 0),
         queued_seconds=check_optional_integer("queued_seconds", job.queued_seconds, 0, MAX_SECONDS),
         running_seconds=check_optional_integer("running_seconds", job.running_seconds, 0, MAX_SECONDS),
-        extra=extra,
+        wire_status=check_wire_status(job.wire_status, status),
+        extra={**extra, **kept},
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, JobError, Method
+from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.validation import (
     MAX_NAME_LENGTH,
     MAX_TEXT_LENGTH,
     MAX_WORD_LENGTH,
+    check_integer,
     check_json,
     check_json_object,
     check_optional_text,
@@ -28,7 +31,9 @@ def check_error(value: object) -> JobError:
     if not isinstance(value, JobError):
         raise InvalidValueError("error", value, "must be a JobError object")
     extra = _without_nulls(check_json_object("error.extra", value.extra))
-    refuse_members("error.extra", extra, ("code", "message", "param"))
+    for name in _ERROR_COLUMNS:
+        if isinstance(extra.get(name), str) or getattr(value, name) != _error_text(extra.get(name)):
+            refuse_members("error.extra", extra, (name,))
     error = JobError(
         code=check_optional_text("error.code", value.code, MAX_TEXT_LENGTH),
         message=check_optional_text("error.message", value.message, MAX_TEXT_LENGTH),
@@ -38,6 +43,54 @@ def check_error(value: object) -> JobError:
     if error == JobError():
         raise InvalidValueError("error", value, "must have a code, a message or a param")
     return error
+
+
+_ERROR_COLUMNS: Final = ("code", "message", "param")
+
+
+def error_from_payload(value: object) -> JobError | None:
+    """Return the error of a job's JSON object. None, an empty value, and an object of nulls all mean that there is none.
+
+    A value that is no object becomes the message. A code, message or param that is no text is kept in `extra` too.
+    """
+    copy = check_json("error", value)
+    members = _without_nulls(copy) if isinstance(copy, dict) else copy
+    if not members:
+        return None
+    if not isinstance(members, dict):
+        return JobError(message=_error_text(members))
+    extra = {name: member for name, member in members.items() if name not in _ERROR_COLUMNS or not isinstance(member, str)}
+    return JobError(**{name: _error_text(members.get(name)) for name in _ERROR_COLUMNS}, extra=extra)
+
+
+def _error_text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def check_kept_members(kept: dict[str, Any], status: JobStatus, error: JobError | None) -> dict[str, Any]:
+    """Return the KEPT_MEMBERS that still belong to the status and the error of a job."""
+    counting: dict[str, Any] = {}
+    if "finished_at" in kept:
+        finished_at = check_integer("extra.finished_at", kept["finished_at"])
+        if status not in ENDED:
+            counting["finished_at"] = finished_at
+    if "error" in kept:
+        if not kept["error"] or isinstance(kept["error"], dict):
+            refuse_members("extra", kept, ("error",))
+        if error == error_from_payload(kept["error"]):
+            counting["error"] = kept["error"]
+    return counting
+
+
+def check_wire_status(value: object, status: JobStatus) -> str | None:
+    """Return a status and the word that another server sent for it, 1 to 64 characters after a colon, if it is the status of the job."""
+    if value is None:
+        return None
+    mapped, _, word = check_text("wire_status", value).partition(":")
+    if mapped not in tuple(JobStatus) or word == mapped:
+        raise InvalidValueError("wire_status", value, "must be a status, a colon, and another server's word, such as running:training")
+    check_text("wire_status", word, MAX_WORD_LENGTH, 1)
+    return f"{mapped}:{word}" if mapped == status else None
 
 
 def check_integrations(value: object, *, for_create: bool = False) -> tuple[Any, ...]:

@@ -84,6 +84,9 @@ class JobRow(Base):
     updated_at: Mapped[Integer | None] = mapped_column(comment="Unix seconds of the last transition or update")
     queued_seconds: Mapped[Integer | None] = mapped_column(comment="total over all attempts; NULL if a part is unknown")
     running_seconds: Mapped[Integer | None] = mapped_column(comment="total over all attempts, without pauses; NULL if a part is unknown")
+    wire_status: Mapped[str | None] = mapped_column(
+        identifier(128), comment="status, colon, word of the server that an imported job came from; NULL after a transition"
+    )
 
     error: Mapped[Optional["JobErrorRow"]] = relationship(back_populates="job", viewonly=True, lazy="raise")
     hyperparameters: Mapped["JobHyperparametersRow"] = relationship(back_populates="job", viewonly=True, lazy="raise")

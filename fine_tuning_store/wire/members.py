@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from fine_tuning_store.domain.validation import check_time
 from fine_tuning_store.errors import InvalidValueError
 
 
@@ -29,6 +31,22 @@ def given(payload: Mapping[str, Any], name: str, default: Any) -> Any:
     """Return a member, or a default if it is null or absent."""
     value = payload.get(name)
     return default if value is None else value
+
+
+def seconds(name: str, value: Any) -> Any:
+    """Return a time in Unix seconds: some servers send ISO 8601, whose fraction of a second is dropped.
+
+    Raises InvalidValueError for a text that is not such a time, or has no time zone.
+    """
+    if not isinstance(value, str):
+        return whole(value)
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        time = None
+    if time is None or time.utcoffset() is None:
+        raise InvalidValueError(name, value, "must be Unix seconds, or a time of ISO 8601 with a time zone, such as 2026-01-31T12:00:00Z")
+    return check_time(name, time)
 
 
 def whole(value: Any) -> Any:

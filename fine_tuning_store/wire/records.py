@@ -18,7 +18,7 @@ from fine_tuning_store.domain.page import HasId, Page
 from fine_tuning_store.domain.permission import CheckpointPermission
 from fine_tuning_store.domain.validation import MAX_ID_LENGTH, check_integer, check_text
 from fine_tuning_store.errors import InvalidValueError
-from fine_tuning_store.wire.members import given, object_of, required, whole
+from fine_tuning_store.wire.members import given, object_of, required, seconds, whole
 
 T = TypeVar("T", bound=HasId)
 
@@ -43,7 +43,7 @@ def event_from_wire(payload: Mapping[str, Any]) -> FineTuningJobEvent:
     return validate_event(
         FineTuningJobEvent(
             id=required(members, "id"),
-            created_at=whole(required(members, "created_at")),
+            created_at=seconds("created_at", required(members, "created_at")),
             message=required(members, "message"),
             level=given(members, "level", "info"),
             type=members.get("type"),
@@ -73,7 +73,7 @@ def checkpoint_from_wire(payload: Mapping[str, Any]) -> FineTuningJobCheckpoint:
     return validate_checkpoint(
         FineTuningJobCheckpoint(
             id=required(members, "id"),
-            created_at=whole(required(members, "created_at")),
+            created_at=seconds("created_at", required(members, "created_at")),
             fine_tuned_model_checkpoint=required(members, "fine_tuned_model_checkpoint"),
             fine_tuning_job_id=required(members, "fine_tuning_job_id"),
             step_number=whole(required(members, "step_number")),
@@ -98,7 +98,7 @@ def permission_from_wire(payload: Mapping[str, Any]) -> CheckpointPermission:
     members = object_of(payload, "checkpoint.permission")
     return CheckpointPermission(
         id=check_text("id", required(members, "id"), MAX_ID_LENGTH, 1),
-        created_at=check_integer("created_at", whole(required(members, "created_at"))),
+        created_at=check_integer("created_at", seconds("created_at", required(members, "created_at"))),
         project_id=check_text("project_id", required(members, "project_id"), MAX_ID_LENGTH, 1),
     )
 

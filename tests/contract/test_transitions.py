@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fine_tuning_store import FineTuningStore, Hyperparameters, IllegalTransitionError, JobError, JobStatus
+from fine_tuning_store import FineTuningStore, Hyperparameters, IllegalTransitionError, JobError, JobStatus, job_from_wire, job_to_wire
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.support.factories import created, in_status, stored, transition
 from tests.support.tables import each
@@ -36,6 +36,36 @@ def test_a_transition_is_allowed_only_from_its_sources(store: FineTuningStore, v
         assert str(status) in str(caught.value)
         assert all(source in str(caught.value) for source in expected.sources)
         assert store.jobs.get(job.id) == job
+
+
+@each("verb", TRANSITIONS)
+def test_every_transition_clears_the_word_of_another_server(store: FineTuningStore, verb: str) -> None:
+    for source in TRANSITIONS[verb].sources:
+        payload = job_to_wire(stored(store, status=source)) | {"id": f"{verb}-{source}", "status": "a word of its own"}
+        job = store.jobs.add(job_from_wire(payload, statuses={"a word of its own": source}))
+        assert job_to_wire(store.jobs.get(job.id))["status"] == "a word of its own"
+
+        updated = transition(store.jobs, verb, job.id)
+
+        assert updated.wire_status is None
+        assert job_to_wire(updated)["status"] == updated.status
+
+
+def test_a_failure_replaces_the_end_and_the_error_that_an_open_job_was_imported_with(url: str) -> None:
+    with FineTuningStore.from_url(url, clock=lambda: NOW) as store:
+        payload = job_to_wire(stored(store, status="paused")) | {
+            "id": "ftjob-azure",
+            "status": "resuming",
+            "finished_at": 5,
+            "error": "slow",
+        }
+        job = store.jobs.add(job_from_wire(payload))
+        assert job_to_wire(store.jobs.get(job.id)) == payload
+
+        failed = store.jobs.fail(job.id, JobError(code="c"))
+
+        error = {"code": "c", "message": None, "param": None}
+        assert job_to_wire(failed) == {**payload, "status": "failed", "finished_at": NOW, "error": error}
 
 
 def test_a_job_from_creation_to_success(url: str) -> None:

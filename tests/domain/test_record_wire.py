@@ -230,3 +230,17 @@ def test_any_payload_of_an_event_is_stored_or_its_error_names_the_member(store: 
     store.events.import_many(job.id, [event])
 
     assert without_empty(event_to_wire(store.events.list(job.id).data[0])) == without_empty(event_to_wire(event))
+
+
+@pytest.mark.parametrize(
+    ("read", "payload"),
+    [
+        (event_from_wire, {"id": "e", "message": "m"}),
+        (checkpoint_from_wire, {"id": "c", "fine_tuned_model_checkpoint": "m", "fine_tuning_job_id": "j", "step_number": 1}),
+        (permission_from_wire, {"id": "p", "project_id": "proj"}),
+    ],
+)
+def test_times_in_iso_8601_are_read_in_every_record(read: Any, payload: dict[str, Any]) -> None:
+    assert read({**payload, "created_at": "2025-09-02T02:50:54.9Z"}).created_at == 1756781454
+    with pytest.raises(InvalidValueError, match=r"created_at: .*time zone"):
+        read({**payload, "created_at": "2025-09-02T02:50:54"})

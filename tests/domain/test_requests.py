@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -324,13 +325,18 @@ def test_messages_that_clients_look_for_are_unchanged() -> None:
 def test_a_recorded_job_in_the_azure_profile_is_read_as_the_same_job(payload: dict[str, Any]) -> None:
     job = job_from_wire(payload)
 
-    assert job_from_wire(job_to_wire(job, "azure")) == job
+    assert without_word(job_from_wire(job_to_wire(job, "azure"))) == without_word(job)
 
 
 @settings(max_examples=75, deadline=None, suppress_health_check=[*HealthCheck])
 @given(job=jobs())
 def test_any_job_in_the_azure_profile_is_read_as_the_same_job(job: FineTuningJob) -> None:
-    assert job_from_wire(job_to_wire(job, "azure")) == job
+    assert without_word(job_from_wire(job_to_wire(job, "azure"))) == without_word(job)
+
+
+def without_word(job: FineTuningJob) -> FineTuningJob:
+    """Return a job without the word for its status, which is `pending` if it was read from Azure."""
+    return replace(job, wire_status=None)
 
 
 def test_the_azure_profile_writes_pending_and_minus_one(store: FineTuningStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from fine_tuning_store import FineTuningJob, FineTuningJobCheckpoint, FineTuningJobEvent, Hyperparameters, JobError, JobStatus, Method
 from fine_tuning_store.domain.history_validation import CHECKPOINT_MEMBERS, EVENT_MEMBERS
 from fine_tuning_store.domain.job_validation import WIRE_MEMBERS
-from fine_tuning_store.domain.member_validation import WANDB_MEMBERS
+from fine_tuning_store.domain.member_validation import WANDB_MEMBERS, error_from_payload
+from fine_tuning_store.wire.jobs import FOREIGN_STATUSES
 
 WHOLE = ("n_epochs", "batch_size", "eval_interval", "eval_samples")
 FRACTIONS = ("learning_rate_multiplier", "beta", "compute_multiplier")
@@ -120,6 +122,9 @@ def errors(draw: st.DrawFn) -> JobError:
     """Errors with at least one member."""
     words = st.none() | texts()
     error = JobError(code=draw(words), message=draw(words), param=draw(words), extra=draw(_members("code", "message", "param")))
+    if error.code is None and draw(st.booleans()):
+        number = draw(integers())
+        return replace(error, code=str(number), extra={**error.extra, "code": number})
     return JobError(message="") if error == JobError() else error
 
 
@@ -136,11 +141,18 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
     """Jobs that every database stores and returns unchanged."""
     status = draw(st.sampled_from(JobStatus))
     optional_integer = st.none() | integers()
+    error = draw(st.none() | errors())
+    extra = draw(_members(*WIRE_MEMBERS, "suffix"))
+    if not status.is_ended and draw(st.booleans()):
+        extra["finished_at"] = draw(integers())
+    if error is None and draw(st.integers(0, 9)) == 0:
+        extra["error"] = draw(st.sampled_from(["It broke.", 137, -0.5, True, [1, {"a": None}]]))
+        error = error_from_payload(extra["error"])
     return FineTuningJob(
         id=draw(texts(200, 1)),
         created_at=draw(integers()),
         finished_at=draw(optional_integer) if status.is_ended else None,
-        error=draw(st.none() | errors()),
+        error=error,
         fine_tuned_model=draw(st.none() | names()),
         hyperparameters=draw(hyperparameters()),
         model=draw(names()),
@@ -159,7 +171,8 @@ def jobs(draw: st.DrawFn) -> FineTuningJob:
         usage_metrics=draw(json_values()),
         shared_with_openai=draw(st.none() | st.booleans()),
         eval_id=draw(st.none() | texts(255)),
-        extra=draw(_members(*WIRE_MEMBERS, "suffix")),
+        wire_status=draw(st.sampled_from([None, *(f"{status}:{word}" for word in FOREIGN_STATUSES if FOREIGN_STATUSES[word] == status)])),
+        extra=extra,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from fine_tuning_store import FineTuningStore, SchemaVersionError
+from fine_tuning_store import FineTuningStore, SchemaVersionError, job_from_wire, job_to_wire
 from fine_tuning_store.schema import SCHEMA_NUMBER
 from tests.support.databases import Database
 from tests.support.factories import created
@@ -125,6 +125,29 @@ def test_earlier_code_works_during_an_upgrade_of_the_schema_and_afterwards(datab
         assert store.schema.check() == ()
         assert [event.position for event in store.events.list(job.id)] == [2, 1]
         assert [found.id for found in store.jobs.list()] == [job.id]
+
+
+TRANSITION = """
+import sys
+from fine_tuning_store import FineTuningStore
+with FineTuningStore.from_url(sys.argv[1]) as store:
+    store.jobs.pause("ftjob-other")
+"""
+
+
+def test_a_word_of_another_server_is_not_written_after_a_transition_of_earlier_code(url: str, tmp_path: Path) -> None:
+    """That code leaves `wire_status` as it is."""
+    earlier = code_before("0009_add_wire_status.py", tmp_path)
+    with FineTuningStore.from_url(url) as store:
+        payload = job_to_wire(created(store)) | {"id": "ftjob-other", "status": "training"}
+        store.jobs.add(job_from_wire(payload, statuses={"training": "running"}))
+
+        environment = {**os.environ, "PYTHONPATH": str(earlier)}
+        subprocess.run([sys.executable, "-c", TRANSITION, url], cwd=earlier, env=environment, check=True)
+
+        paused = store.jobs.get("ftjob-other")
+        assert paused.wire_status == "running:training"
+        assert job_to_wire(paused)["status"] == "paused"
 
 
 def test_the_contract_tests_of_earlier_code_pass_on_the_current_schema(database: Database, earlier: Path) -> None:

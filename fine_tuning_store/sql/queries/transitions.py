@@ -87,6 +87,7 @@ def _changes(verb: str, columns: frozenset[str]) -> list[tuple[Any, Any]]:
         (jobs.c.updated_at, NOT_BEFORE_CREATION),
         (jobs.c.logged_status, constant(allowed.target)),
         (jobs.c.status, constant(allowed.target)),
+        (jobs.c.wire_status, null()),
     ]
     if verb == "start":
         changes.append((jobs.c.attempt, jobs.c.attempt + 1))
