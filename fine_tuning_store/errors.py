@@ -1,16 +1,27 @@
 """The errors of this library.
 
-Each says what happened, to which job, and what to do next. Its arguments are its attributes, so an error can be pickled. Errors of
-SQLAlchemy and of the drivers pass through unchanged.
+Each says what happened, to which job, and what to do next. Its arguments are its attributes, so an error can be pickled and copied. Errors
+of SQLAlchemy and of the drivers pass through unchanged.
 """
 
 from __future__ import annotations
 
-import reprlib
+from typing import Any, Self
+
+from fine_tuning_store.error_values import pickleable, shown
 
 
 class FineTuningStoreError(Exception):
     """The base class of all errors of this library."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        attributes = {name: pickleable(value) for name, value in vars(self).items()}
+        return type(self), tuple(map(pickleable, self.args)), attributes
+
+    def __copy__(self) -> Self:
+        copy = type(self)(*self.args)
+        vars(copy).update(vars(self))
+        return copy
 
 
 class JobNotFoundError(FineTuningStoreError):
@@ -84,11 +95,7 @@ class InvalidValueError(FineTuningStoreError, ValueError):
         self.rule = rule
 
     def __str__(self) -> str:
-        try:
-            shown = reprlib.repr(self.value)
-        except ValueError:  # an integer too long for Python to write out
-            shown = f"that {type(self.value).__name__}"
-        return f"{self.field}: {self.rule}, not {shown}"
+        return f"{self.field}: {self.rule}, not {shown(self.value)}"
 
 
 class CursorNotFoundError(FineTuningStoreError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from inspect import iscoroutinefunction
@@ -195,7 +196,7 @@ class FineTuningStore(_Repositories):
         return self._transactions.run(work)
 
     def for_organization(self, organization_id: str) -> Self:
-        """Return a view of this store that is restricted to one organization. It shares the engine.
+        """Return a view of this store that is restricted to one organization: a copy with repositories of its own. It shares the engine.
 
         Raises:
             InvalidValueError: The store is restricted to another organization already.
@@ -203,7 +204,7 @@ class FineTuningStore(_Repositories):
         check_organization(organization_id)
         if self.organization_id not in (None, organization_id):
             raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store")
-        scoped = type(self).__new__(type(self))
+        scoped = copy(self)
         scoped._bind(replace(self._transactions, organization_id=organization_id), *self._names)
         return scoped
 

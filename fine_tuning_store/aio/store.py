@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from functools import cached_property
 from inspect import isawaitable
 from types import TracebackType
@@ -206,12 +207,12 @@ class AsyncFineTuningStore(_AsyncRepositories):
         return await greenlet_spawn(self._sync._transactions.run, work)
 
     def for_organization(self, organization_id: str) -> Self:
-        """Return a view of this store that is restricted to one organization. It shares the engine.
+        """Return a view of this store that is restricted to one organization: a copy with repositories of its own. It shares the engine.
 
         Raises:
             InvalidValueError: The store is restricted to another organization already.
         """
-        scoped = type(self).__new__(type(self))
+        scoped = copy(self)
         scoped._bind(self._sync.for_organization(organization_id))
         return scoped
 

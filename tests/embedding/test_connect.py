@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import subprocess
 import sys
 import threading
@@ -16,9 +15,6 @@ from sqlalchemy.exc import OperationalError
 from fine_tuning_store import (
     AsyncFineTuningStore,
     FineTuningStore,
-    IllegalTransitionError,
-    InvalidValueError,
-    JobReferencedError,
     MissingDriverError,
     SchemaVersionError,
     UnsupportedDatabaseError,
@@ -289,19 +285,6 @@ def test_a_url_object_is_accepted_and_may_name_a_driver(tmp_path: Path) -> None:
     with FineTuningStore.from_url(make_url(f"sqlite+pysqlite:///{tmp_path}/jobs.db")) as store:
         store.schema.upgrade()
         created(store)
-
-
-def test_errors_survive_pickling() -> None:
-    for error in (
-        IllegalTransitionError("ftjob-1", "start", "failed", ("queued",)),
-        JobReferencedError("ftjob-1"),
-        InvalidValueError("limit", 0, "must be positive"),
-        SchemaVersionError(None, 1),
-        SchemaVersionError(3, 1, 2),
-        SchemaVersionError(1, 2, None, None, True),
-    ):
-        copy = pickle.loads(pickle.dumps(error))
-        assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
 def test_a_store_from_a_url_describes_no_result_on_postgresql_and_reads_in_one_round_trip(url: str, database: Database) -> None:
