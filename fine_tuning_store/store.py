@@ -201,7 +201,7 @@ class FineTuningStore(_Repositories):
         Raises:
             InvalidValueError: The store is restricted to another organization already.
         """
-        check_organization(organization_id)
+        organization_id = check_organization(organization_id)
         if self.organization_id not in (None, organization_id):
             raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store")
         scoped = copy(self)

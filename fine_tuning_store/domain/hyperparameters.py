@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from fine_tuning_store.domain.job import HYPERPARAMETERS, METHOD_HYPERPARAMETERS, Hyperparameters
-from fine_tuning_store.domain.validation import LARGEST_INTEGER, MAX_WORD_LENGTH, check_json_object, check_text
+from fine_tuning_store.domain.plain_values import exact_number, model_members
+from fine_tuning_store.domain.validation import LARGEST_INTEGER, MAX_WORD_LENGTH, check_choice, check_json_object, check_text
 from fine_tuning_store.errors import InvalidValueError
 
 EFFORTS: Final = ("default", "low", "medium", "high")
@@ -54,14 +55,13 @@ STORABLE_RANGES: Mapping[str, Range] = MappingProxyType(
 
 def _fit(value: object, range: Range) -> Any:
     """Return the value as a column of that range holds it, or None if it cannot: a boolean, an infinity, or if it had to be rounded."""
-    if value == "auto":
-        return "auto"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, str):
+        return "auto" if value == "auto" else None
+    number = exact_number(value)
+    if number is None or (not math.isfinite(number) if isinstance(number, float) else abs(number) > LARGEST_INTEGER):
         return None
-    if not math.isfinite(value) if isinstance(value, float) else abs(value) > LARGEST_INTEGER:
-        return None
-    number = int(value) if range.whole else float(value)
-    return number if number == value and number in range else None
+    column = int(number) if range.whole else float(number)
+    return column if column == number and column in range else None
 
 
 def _checked_members(hyperparameters: Hyperparameters, ranges: Mapping[str, Range]) -> dict[str, Any]:
@@ -91,6 +91,9 @@ def hyperparameters_for_create(given: Hyperparameters | None, method: str) -> Hy
     """
     if given is None:
         return _defaults(method)
+    members = model_members(given)
+    if members is not None:
+        given = hyperparameters_from_request("hyperparameters", members, method)
     if not isinstance(given, Hyperparameters):
         raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
     for name in given.extra:
@@ -106,6 +109,9 @@ def hyperparameters_for_create(given: Hyperparameters | None, method: str) -> Hy
 
 def validate_hyperparameters(given: object) -> Hyperparameters:
     """Return a copy of hyperparameters as they can be stored: positive numbers of any size, `"auto"` or None, and the rest in `extra`."""
+    members = model_members(given)
+    if members is not None:
+        return hyperparameters_from_payload(members)
     if not isinstance(given, Hyperparameters):
         raise InvalidValueError("hyperparameters", given, "must be a Hyperparameters object")
     extra = check_json_object("hyperparameters.extra", {name: value for name, value in given.extra.items() if value is not None})
@@ -126,7 +132,7 @@ def hyperparameters_from_payload(members: Mapping[str, Any]) -> Hyperparameters:
             continue
         if isinstance(value, bool) and name in STORABLE_RANGES:
             raise InvalidValueError(f"hyperparameters.{name}", value, str(STORABLE_RANGES[name]))
-        column = "auto" if name in STORABLE_RANGES and value == -1 else _column_value(name, value)
+        column = "auto" if name in STORABLE_RANGES and exact_number(value) == -1 else _column_value(name, value)
         if column is None:
             extra[name] = value
         else:
@@ -146,9 +152,7 @@ def hyperparameters_from_request(field: str, members: Mapping[str, Any], method:
         if name in HYPERPARAMETERS and name not in METHOD_HYPERPARAMETERS[method]:
             raise InvalidValueError(f"{field}.{name}", value, f"is not a hyperparameter of the {method} method")
         if name == "reasoning_effort":
-            if value not in EFFORTS:
-                raise InvalidValueError(f"{field}.{name}", value, f"must be one of {', '.join(EFFORTS)}")
-            columns[name] = value
+            columns[name] = check_choice(f"{field}.{name}", value, EFFORTS)
         elif name not in API_RANGES:
             raise InvalidValueError(f"{field}.{name}", value, "is not a hyperparameter")
         else:

@@ -31,6 +31,7 @@ from fine_tuning_store.domain.validation import (
     check_json,
     check_json_object,
     check_name,
+    check_object,
     check_optional_integer,
     check_optional_name,
     check_optional_text,
@@ -143,13 +144,12 @@ def check_metadata(value: object, max_pairs: int | None = MAX_METADATA_PAIRS) ->
     """Return a copy of the metadata: at most `max_pairs` pairs of strings. No pairs become None."""
     if value is None:
         return None
-    if not isinstance(value, Mapping):
-        raise InvalidValueError("metadata", value, "must be an object of strings")
-    if max_pairs is not None and len(value) > max_pairs:
+    pairs = check_object("metadata", value)
+    if max_pairs is not None and len(pairs) > max_pairs:
         raise InvalidValueError("metadata", value, f"must have at most {max_pairs} pairs")
     return {
         check_text("metadata (a key)", key, MAX_METADATA_KEY_LENGTH): check_text(f"metadata.{key}", word, MAX_METADATA_VALUE_LENGTH)
-        for key, word in value.items()
+        for key, word in pairs.items()
     } or None
 
 

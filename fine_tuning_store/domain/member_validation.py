@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, JobError, Method
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
+from fine_tuning_store.domain.plain_values import model_members
 from fine_tuning_store.domain.validation import (
     MAX_NAME_LENGTH,
     MAX_TEXT_LENGTH,
@@ -106,6 +107,7 @@ def check_integrations(value: object, *, for_create: bool = False) -> tuple[Any,
 
 
 def _check_integration(field: str, value: object, *, for_create: bool) -> dict[str, Any]:
+    value = model_members(value) or value
     if not isinstance(value, Mapping):
         raise InvalidValueError(field, type(value).__name__, "must be an object")
     block = value.get("wandb")

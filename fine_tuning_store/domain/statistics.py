@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
-from fine_tuning_store.domain.validation import MAX_METADATA_KEY_LENGTH, check_text
+from fine_tuning_store.domain.validation import MAX_METADATA_KEY_LENGTH, check_choice, check_text
 from fine_tuning_store.errors import InvalidValueError
 
 #: The length of the intervals that jobs are counted in. Weeks begin on Monday.
@@ -126,8 +126,8 @@ def check_dimensions(value: object) -> tuple[str, ...]:
     for dimension in dimensions:
         if isinstance(dimension, str) and dimension.startswith(METADATA_PREFIX):
             check_text("by (a metadata key)", dimension.removeprefix(METADATA_PREFIX), MAX_METADATA_KEY_LENGTH)
-        elif dimension not in DIMENSIONS:
-            raise InvalidValueError("by", dimension, f"must be one of {possible}")
+        else:
+            check_choice("by", dimension, DIMENSIONS, f"must be one of {possible}")
     if len(set(dimensions)) < len(dimensions):
         raise InvalidValueError("by", dimensions, "must name each dimension once")
     if len(dimensions) > MAX_DIMENSIONS:
@@ -139,13 +139,11 @@ def check_bucket(value: object) -> Bucket | None:
     """Return the name of a bucket, or None."""
     if value is None:
         return None
-    if value not in get_args(Bucket):
-        raise InvalidValueError("bucket", value, f"must be None or one of {', '.join(get_args(Bucket))}")
-    return value  # type: ignore[return-value]
+    bucket: Bucket = check_choice("bucket", value, get_args(Bucket), f"must be None or one of {', '.join(get_args(Bucket))}")
+    return bucket
 
 
 def check_bucket_time(value: object) -> BucketTime:
     """Return the value of `at`."""
-    if value not in get_args(BucketTime):
-        raise InvalidValueError("at", value, f"must be one of {', '.join(get_args(BucketTime))}")
-    return value  # type: ignore[return-value]
+    time: BucketTime = check_choice("at", value, get_args(BucketTime))
+    return time

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from uuid import UUID
 
+from fine_tuning_store.domain.plain_values import exact_integer, exact_number, model_members
 from fine_tuning_store.errors import InvalidValueError
 
 #: Lengths in characters; the columns have the same ones.
@@ -26,11 +28,15 @@ MAX_JSON_DEPTH: Final = 100
 MAX_JSON_SIZE: Final = 512 * 1024
 JSON_ELEMENT_SIZE: Final = 50
 
+Word = TypeVar("Word", bound=str)
+
 
 def check_text(field: str, value: object, longest: int | None = None, shortest: int = 0) -> str:
-    """Return a string of `shortest` to `longest` characters that every database can hold: no NUL, no lone surrogates."""
+    """Return a string of `shortest` to `longest` characters that every database can hold: no NUL, no lone surrogates. A UUID is one."""
     if not isinstance(value, str):
-        raise InvalidValueError(field, value, "must be a string")
+        if not isinstance(value, UUID):
+            raise InvalidValueError(field, value, "must be a string")
+        value = str(value)
     if longest is not None and not shortest <= len(value) <= longest:
         raise InvalidValueError(field, value, f"must have {shortest} to {longest} characters")
     if "\0" in value:
@@ -62,12 +68,13 @@ def check_optional_name(field: str, value: object) -> str | None:
 
 
 def check_integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int:
-    """Return an integer of at most 64 bits. True and False are not integers here."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    """Return the integer of at most 64 bits that a value is exactly. True and False are not integers here."""
+    integer = exact_integer(value)
+    if integer is None:
         raise InvalidValueError(field, value, "must be an integer")
-    if not smallest <= value <= largest:
+    if not smallest <= integer <= largest:
         raise InvalidValueError(field, value, f"must be from {smallest} to {largest}")
-    return int(value)
+    return integer
 
 
 def check_optional_integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int | None:
@@ -84,13 +91,15 @@ def check_time(field: str, value: object) -> int:
         if value.utcoffset() is None:
             raise InvalidValueError(field, value, "must have a time zone, as in datetime(2026, 1, 31, tzinfo=timezone.utc)")
         return int((value - _EPOCH) // timedelta(seconds=1))
-    if isinstance(value, bool) or not isinstance(value, int):
+    if exact_integer(value) is None:
         raise InvalidValueError(field, value, "must be Unix seconds as an integer, or a datetime with a time zone")
     return check_integer(field, value)
 
 
 def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:
     """Return a copy of a JSON value, made of dicts, lists, strings, numbers, booleans and None.
+
+    Models, and numbers of other types with an exact meaning, become plain values.
 
     Raises InvalidValueError, whose `field` is the path to the element at fault.
     """
@@ -119,14 +128,13 @@ class _JsonCopy:
             return value
         if isinstance(value, str):
             return self._text("", value)
-        if isinstance(value, int):
-            return check_integer("", value)
-        if isinstance(value, float):
-            if not math.isfinite(value):
-                raise InvalidValueError("", value, "must be a finite number")
-            return float(value)
+        if isinstance(value, (int, float)):
+            return self._scalar(value)
         if not isinstance(value, (Mapping, list, tuple)):
-            raise InvalidValueError("", value, "must be a JSON value")
+            members = model_members(value)
+            if members is None:
+                return self._scalar(value)
+            value = members
         if depth == 0:
             raise InvalidValueError("", value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
         if isinstance(value, Mapping):
@@ -140,6 +148,18 @@ class _JsonCopy:
                 f"must take at most {MAX_JSON_SIZE} bytes in all, which are those of its strings and {JSON_ELEMENT_SIZE} for each element"
             )
             raise InvalidValueError("", "a larger value", rule)
+
+    def _scalar(self, value: object) -> int | float | str:
+        if isinstance(value, UUID):
+            return self._text("", value)
+        number = exact_number(value)
+        if number is None:
+            raise InvalidValueError("", value, "must be a JSON value")
+        if isinstance(number, int):
+            return check_integer("", number)
+        if not math.isfinite(number):
+            raise InvalidValueError("", value, "must be a finite number")
+        return number
 
     def _text(self, place: str, value: object) -> str:
         checked = check_text(place, value)
@@ -169,10 +189,19 @@ def check_json_object(field: str, value: object, depth: int = MAX_JSON_DEPTH) ->
 
 
 def check_object(field: str, value: object) -> Mapping[str, Any]:
-    """Return a mapping as it is. Its members are not checked."""
-    if not isinstance(value, Mapping):
+    """Return a mapping as it is, or the members of a model. They are not checked."""
+    members = value if isinstance(value, Mapping) else model_members(value)
+    if members is None:
         raise InvalidValueError(field, value, "must be an object")
-    return value
+    return members
+
+
+def check_choice(field: str, value: object, choices: Iterable[Word], rule: str | None = None) -> Word:
+    """Return one of some words. Objects that do not compare by True and False are refused too."""
+    words = {str(choice): choice for choice in choices}
+    if not isinstance(value, str) or value not in words:
+        raise InvalidValueError(field, value, rule or f"must be one of {', '.join(words)}")
+    return words[value]
 
 
 def refuse_members(field: str, extra: Mapping[str, Any], members: Iterable[str]) -> None:

@@ -70,7 +70,7 @@ class Repository:
         schema: str | None = None,
     ) -> None:
         if organization_id is not None:
-            check_organization(organization_id)
+            organization_id = check_organization(organization_id)
         if isinstance(source, Connection):
             options = options_of(checked_schema(schema, source.dialect))
             self._source: TransactionSource = Transaction(source, database_for(source.dialect), organization_id, options=options)
@@ -89,7 +89,7 @@ class Repository:
         """Return the organization of a call: that of the source, or the given one, or None for all."""
         own = self._source.organization_id
         if given is not None:
-            check_organization(given)
+            given = check_organization(given)
             if own not in (None, given):
                 raise InvalidValueError("organization_id", given, f"must be {own!r}, the only organization of this store")
         return own if given is None else given

@@ -81,10 +81,10 @@ class FineTuningJobCheckpointRepository(Repository):
             JobNotFoundError: There is no such job.
             CursorNotFoundError: The job has no checkpoint with the id `after`.
         """
-        check_page_size("limit", limit)
-        check_id(job_id, "job_id")
+        limit = check_page_size("limit", limit)
+        job_id = check_id(job_id, "job_id")
         if after is not None:
-            check_id(after, "after")
+            after = check_id(after, "after")
 
         def read(transaction: Transaction) -> Page[FineTuningJobCheckpoint]:
             if after is None:

@@ -42,7 +42,7 @@ class FineTuningJobEventRepository(Repository):
             JobNotFoundError: There is no such job.
             InvalidValueError: A value cannot be stored.
         """
-        check_id(job_id, "job_id")
+        job_id = check_id(job_id, "job_id")
 
         def write(transaction: Transaction) -> FineTuningJobEvent:
             return append_events(transaction, job_id, [new_event(transaction.clock, message, level, type, data)])[0]
@@ -63,7 +63,7 @@ class FineTuningJobEventRepository(Repository):
             JobNotFoundError: There is no such job.
             InvalidValueError: A value cannot be stored. No event is stored then.
         """
-        check_id(job_id, "job_id")
+        job_id = check_id(job_id, "job_id")
         given = check_new_events(events)
 
         def write(transaction: Transaction) -> tuple[FineTuningJobEvent, ...]:
@@ -86,7 +86,7 @@ class FineTuningJobEventRepository(Repository):
             JobNotFoundError: There is no such job.
             InvalidValueError: A value cannot be stored, or the job has an event of the same id. No event is stored then.
         """
-        check_id(job_id, "job_id")
+        job_id = check_id(job_id, "job_id")
         validated = validate_events(events)
         return self._source.write(lambda transaction: _import(transaction, job_id, validated))
 
@@ -102,10 +102,10 @@ class FineTuningJobEventRepository(Repository):
             JobNotFoundError: There is no such job.
             CursorNotFoundError: The job has no event with the id `after`.
         """
-        check_page_size("limit", limit)
-        check_id(job_id, "job_id")
+        limit = check_page_size("limit", limit)
+        job_id = check_id(job_id, "job_id")
         if after is not None:
-            check_id(after, "after")
+            after = check_id(after, "after")
 
         def read(transaction: Transaction) -> Page[FineTuningJobEvent]:
             if after is None:
@@ -128,9 +128,9 @@ class FineTuningJobEventRepository(Repository):
         Raises:
             JobNotFoundError: There is no such job.
         """
-        check_page_size("limit", limit)
-        check_integer("after_position", after_position, 0)
-        check_id(job_id, "job_id")
+        limit = check_page_size("limit", limit)
+        after_position = check_integer("after_position", after_position, 0)
+        job_id = check_id(job_id, "job_id")
         return self._source.read(
             lambda transaction: fetch_child_page(
                 transaction, queries.OLDEST_EVENTS_AFTER, queries.event_from_row, job_id, limit, after_position=after_position

@@ -10,7 +10,15 @@ from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES, validate_h
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters
 from fine_tuning_store.domain.job_validation import check_metadata, check_status
 from fine_tuning_store.domain.lifecycle import JobStatus
-from fine_tuning_store.domain.validation import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, check_integer, check_name, check_text, check_time
+from fine_tuning_store.domain.validation import (
+    MAX_NAME_LENGTH,
+    MAX_TEXT_LENGTH,
+    check_choice,
+    check_integer,
+    check_name,
+    check_text,
+    check_time,
+)
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.sql.queries.job_conditions import JobQuery, OrderBy
 from fine_tuning_store.sql.queries.job_rows import pair_digest
@@ -127,15 +135,11 @@ def job_query(
 
 def is_descending(order: object) -> bool:
     """Return True for newest first. Raises InvalidValueError for an unknown order."""
-    if order not in ("desc", "asc"):
-        raise InvalidValueError("order", order, 'must be "desc" (newest first) or "asc"')
-    return order == "desc"
+    return check_choice("order", order, ("desc", "asc"), 'must be "desc" (newest first) or "asc"') == "desc"
 
 
 def _check_order_by(order_by: object) -> OrderBy:
-    if order_by not in ("created_at", "finished_at"):
-        raise InvalidValueError("order_by", order_by, 'must be "created_at" or "finished_at"')
-    return order_by
+    return check_choice("order_by", order_by, ("created_at", "finished_at"), 'must be "created_at" or "finished_at"')
 
 
 def _check_times(given: Mapping[str, Any]) -> dict[str, int]:
@@ -175,9 +179,7 @@ def _bound_pairs(pairs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _check_method(value: object) -> str:
-    if not isinstance(value, str) or value not in METHOD_HYPERPARAMETERS:
-        raise InvalidValueError("method", value, f"must be one of {', '.join(METHOD_HYPERPARAMETERS)}")
-    return value
+    return check_choice("method", value, METHOD_HYPERPARAMETERS)
 
 
 def _check_statuses(value: object) -> tuple[JobStatus, ...]:

@@ -54,7 +54,7 @@ class JobTransitions(Repository):
         """
         if hyperparameters is None:
             return self._transition(id, "start", notes)
-        check_id(id)
+        id = check_id(id)
         given = validate_hyperparameters(hyperparameters)
         checked = check_transition_notes("start", notes)
 
@@ -106,7 +106,7 @@ class JobTransitions(Repository):
             IllegalTransitionError: The status does not allow it.
             InvalidValueError: A value cannot be stored.
         """
-        check_id(id)
+        id = check_id(id)
         values: dict[str, Any] = {"fine_tuned_model": check_name("fine_tuned_model", fine_tuned_model)}
         if trained_tokens is not None:
             values["trained_tokens"] = check_optional_integer("trained_tokens", trained_tokens, 0)
@@ -135,7 +135,7 @@ class JobTransitions(Repository):
             IllegalTransitionError: The job has ended already.
             InvalidValueError: A value cannot be stored.
         """
-        check_id(id)
+        id = check_id(id)
         row = job_rows.error_row(id, check_error(error))
         checked = check_transition_notes("fail", notes)
 
@@ -150,7 +150,7 @@ class JobTransitions(Repository):
     @with_keywords_of(TransitionNotes)
     def cancel(self, id: str, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """End a job for its user: every open status to cancelled. Sets `finished_at`. A cancelled job is returned unchanged."""
-        check_id(id)
+        id = check_id(id)
         checked = check_transition_notes("cancel", notes)
 
         def write(transaction: Transaction) -> FineTuningJob:
@@ -165,7 +165,7 @@ class JobTransitions(Repository):
         return self._source.write(write)
 
     def _transition(self, id: str, verb: str, notes: TransitionNotes) -> FineTuningJob:
-        check_id(id)
+        id = check_id(id)
         checked = check_transition_notes(verb, notes)
 
         def write(transaction: Transaction) -> FineTuningJob:

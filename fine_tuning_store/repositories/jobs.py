@@ -106,7 +106,7 @@ class FineTuningJobRepository(JobTransitions):
 
     def get(self, id: str) -> FineTuningJob:
         """Return the job with this id. Raises JobNotFoundError."""
-        check_id(id)
+        id = check_id(id)
         return self._source.read(lambda transaction: fetch(transaction, id))
 
     def get_many(self, ids: Iterable[str]) -> tuple[FineTuningJob, ...]:
@@ -139,11 +139,11 @@ class FineTuningJobRepository(JobTransitions):
             CursorNotFoundError: There is no job with the id `after` in the organization, or it has no `finished_at` to be ordered by.
             InvalidValueError: A limit, an order or a filter is wrong.
         """
-        check_page_size("limit", limit)
+        limit = check_page_size("limit", limit)
         organization_id = self._organization(filters.get("organization_id"))
         query, parameters = job_query(filters, order, organization_id, order_by)
         if after is not None:
-            check_id(after, "after")
+            after = check_id(after, "after")
 
         def read(transaction: Transaction) -> tuple[FineTuningJob, ...]:
             if after is None:
@@ -174,7 +174,7 @@ class FineTuningJobRepository(JobTransitions):
         return chain.from_iterable(self._iterate_pages(page_size, order, order_by, filters))
 
     def _iterate_pages(self, page_size: int, order: Order, order_by: OrderBy, filters: JobFilters) -> Iterator[tuple[FineTuningJob, ...]]:
-        check_page_size("page_size", page_size)
+        page_size = check_page_size("page_size", page_size)
         query, parameters = job_query(filters, order, self._organization(filters.get("organization_id")), order_by)
         return self._pages(query, parameters, page_size)
 
@@ -221,7 +221,7 @@ class FineTuningJobRepository(JobTransitions):
             IllegalTransitionError: The job has ended, and something else than its metadata was to be changed.
             InvalidValueError: A value cannot be stored.
         """
-        check_id(id)
+        id = check_id(id)
         values = validate_changes(changes)
         has_metadata = "metadata" in values
         metadata = values.pop("metadata", None)
@@ -249,5 +249,5 @@ class FineTuningJobRepository(JobTransitions):
             IllegalTransitionError: The job has not ended.
             JobReferencedError: A foreign key of another table forbids it.
         """
-        check_id(id)
+        id = check_id(id)
         self._source.write(lambda transaction: delete_job(transaction, id))

@@ -80,12 +80,12 @@ class CheckpointPermissionRepository(Repository):
             CursorNotFoundError: The model has no permission with the id `after`.
             InvalidValueError: An argument is wrong, or several organizations have a model of this name.
         """
-        check_page_size("limit", limit)
+        limit = check_page_size("limit", limit)
         model = check_name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint)
         organization = self._organization(organization_id)
         project = {} if project_id is None else {"project_id": check_text("project_id", project_id, MAX_ID_LENGTH, 1)}
         if after is not None:
-            check_id(after, "after")
+            after = check_id(after, "after")
         statement = queries.permissions_page(project=bool(project), after=after is not None, descending=is_descending(order))
 
         def read(transaction: Transaction) -> Page[CheckpointPermission]:
@@ -109,7 +109,8 @@ class CheckpointPermissionRepository(Repository):
         Raises:
             CheckpointPermissionNotFoundError: There is no such permission.
         """
-        statement, parameters = queries.DELETE_PERMISSION, {"permission_id": check_id(id)}
+        id = check_id(id)
+        statement, parameters = queries.DELETE_PERMISSION, {"permission_id": id}
         if fine_tuned_model_checkpoint is not None:
             statement = queries.DELETE_PERMISSION_OF_MODEL
             parameters["digest"] = queries.model_digest(check_name("fine_tuned_model_checkpoint", fine_tuned_model_checkpoint))

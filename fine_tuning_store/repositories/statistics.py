@@ -111,7 +111,7 @@ class FineTuningJobStatistics(Repository):
         Raises:
             InvalidValueError: The limit or a filter is wrong.
         """
-        check_page_size("limit", limit)
+        limit = check_page_size("limit", limit)
         query, parameters = self._query(filters)
         rows = self._source.read(
             lambda transaction: select_matching(transaction, queries.error_codes, query, row_limit=limit, **parameters)

@@ -26,10 +26,10 @@ class JobTransitionRepository(Repository):
             JobNotFoundError: There is no such job.
             CursorNotFoundError: The job has no transition with the id `after`.
         """
-        check_page_size("limit", limit)
-        check_id(job_id, "job_id")
+        limit = check_page_size("limit", limit)
+        job_id = check_id(job_id, "job_id")
         if after is not None:
-            check_id(after, "after")
+            after = check_id(after, "after")
 
         def read(transaction: Transaction) -> Page[JobTransition]:
             if after is None:

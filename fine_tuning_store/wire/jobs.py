@@ -23,7 +23,7 @@ from fine_tuning_store.domain.job import (
 from fine_tuning_store.domain.job_validation import WIRE_MEMBERS, check_status, validate_for_storage
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.member_validation import error_from_payload
-from fine_tuning_store.domain.validation import MAX_JSON_DEPTH, check_json_object, check_object, check_text
+from fine_tuning_store.domain.validation import MAX_JSON_DEPTH, check_json, check_json_object, check_object, check_text
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.wire.members import given, object_of, required, seconds, whole
 
@@ -71,17 +71,18 @@ def job_from_wire(
     Raises:
         InvalidValueError: The payload is not a job, or has a value that cannot be stored. `field` names the member.
     """
-    object_of(payload, "fine_tuning.job")
+    payload = object_of(payload, "fine_tuning.job")
     method, hyperparameters = _method_in(payload)
     suffix = payload.get("user_provided_suffix")
     status, wire_status = _status_in(required(payload, "status"), {} if statuses is None else statuses)
     finished_at = seconds("finished_at", payload.get("finished_at"))
-    error = error_from_payload(payload.get("error"))
+    sent_error = check_json("error", payload.get("error"))
+    error = error_from_payload(sent_error)
     extra = {name: value for name, value in payload.items() if name not in _READ}
     if finished_at is not None and not status.is_ended:
         extra["finished_at"] = finished_at
-    if error is not None and not isinstance(payload["error"], Mapping):
-        extra["error"] = payload["error"]
+    if error is not None and not isinstance(sent_error, dict):
+        extra["error"] = sent_error
     job = FineTuningJob(
         id=required(payload, "id"),
         created_at=seconds("created_at", required(payload, "created_at")),

@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fine_tuning_store.domain.validation import check_time
+from fine_tuning_store.domain.plain_values import exact_number, model_members
+from fine_tuning_store.domain.validation import check_choice, check_time
 from fine_tuning_store.errors import InvalidValueError
 
 
-def object_of(payload: Any, kind: str) -> Mapping[str, Any]:
-    """Return the payload. Raises InvalidValueError if it is no object, or names another kind of object."""
-    if not isinstance(payload, Mapping):
+def object_of(payload: Any, kind: str | None = None) -> Mapping[str, Any]:
+    """Return the payload, or the members of a model. Raises InvalidValueError if it is no object, or names another kind of object."""
+    members = payload if isinstance(payload, Mapping) else model_members(payload)
+    if members is None:
         raise InvalidValueError("payload", type(payload).__name__, "must be an object")
-    if payload.get("object") not in (kind, None):
-        raise InvalidValueError("object", payload["object"], f"must be {kind!r}")
-    return payload
+    if kind is not None and members.get("object") is not None:
+        check_choice("object", members["object"], (kind,))
+    return members
 
 
 def required(payload: Mapping[str, Any], name: str) -> Any:
@@ -51,4 +53,5 @@ def seconds(name: str, value: Any) -> Any:
 
 def whole(value: Any) -> Any:
     """Return a whole number as an int: some servers send 1692661014.0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    number = exact_number(value)
+    return int(number) if isinstance(number, float) and number.is_integer() else value

@@ -8,9 +8,9 @@ from typing import Any, Final, cast
 from fine_tuning_store.domain.hyperparameters import hyperparameters_from_request
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters, Method
 from fine_tuning_store.domain.job_validation import JobRequest, validate_for_create
-from fine_tuning_store.domain.validation import check_json_object, check_object
+from fine_tuning_store.domain.validation import check_choice, check_json_object, check_object
 from fine_tuning_store.errors import InvalidValueError
-from fine_tuning_store.wire.members import required
+from fine_tuning_store.wire.members import object_of, required
 
 _MEMBERS: Final = tuple(JobRequest.__annotations__)
 
@@ -26,8 +26,7 @@ def job_request_from_wire(payload: Mapping[str, Any]) -> JobRequest:
     Raises:
         InvalidValueError: A member is unknown, missing or outside of its range. `field` names it as the API does.
     """
-    if not isinstance(payload, Mapping):
-        raise InvalidValueError("payload", type(payload).__name__, "must be an object")
+    payload = object_of(payload)
     for name in payload:
         if name not in _MEMBERS:
             raise InvalidValueError(str(name), payload[name], "is not a member of a create request")
@@ -52,8 +51,7 @@ def _method(value: Any) -> tuple[Method | None, Hyperparameters | None]:
         return None, None
     members = {name: member for name, member in check_object("method", value).items() if member is not None}
     type = members.pop("type", None)
-    if not isinstance(type, str) or type not in METHOD_HYPERPARAMETERS:
-        raise InvalidValueError("method.type", type, f"must be one of {', '.join(METHOD_HYPERPARAMETERS)}")
+    type = check_choice("method.type", type, METHOD_HYPERPARAMETERS)
     block = dict(check_object(f"method.{type}", members.pop(type, {})))
     for name, member in members.items():
         raise InvalidValueError(f"method.{name}", member, f"does not belong to the {type} method")
