@@ -162,6 +162,21 @@ def hyperparameters_from_request(field: str, members: Mapping[str, Any], method:
     return Hyperparameters(**columns)
 
 
+def merged_hyperparameters(top: Hyperparameters, nested: Hyperparameters) -> Hyperparameters:
+    """Return the hyperparameters of a create request that has them at the top and in its method: a number goes before `"auto"`.
+
+    Raises InvalidValueError if the two places disagree.
+    """
+    members: dict[str, Any] = {}
+    for name in HYPERPARAMETERS:
+        upper, lower = getattr(top, name), getattr(nested, name)
+        values = [value for value in (lower, upper) if value not in (None, "auto")]
+        if len(values) == 2 and upper != lower:
+            raise InvalidValueError(f"hyperparameters.{name}", upper, f"must be {lower!r} as in the method, or be left out")
+        members[name] = values[0] if values else lower or upper
+    return Hyperparameters(**members)
+
+
 def _column_value(name: str, value: object) -> Any:
     if name in STORABLE_RANGES:
         return _fit(value, STORABLE_RANGES[name])

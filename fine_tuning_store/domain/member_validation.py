@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fine_tuning_store.domain.grader_validation import check_grader
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, JobError, Method
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.plain_values import model_members
@@ -115,11 +116,21 @@ def _check_integration(field: str, value: object, *, for_create: bool) -> dict[s
         if value.get("type") != "wandb" or not isinstance(block, Mapping):
             raise InvalidValueError(f"{field}.type", value.get("type"), 'must be "wandb", with an object of that name beside it')
         check_text(f"{field}.wandb.project", block.get("project"), MAX_NAME_LENGTH, 1)
+        for name in ("name", "entity", "run_id"):
+            check_optional_text(f"{field}.wandb.{name}", block.get(name), MAX_NAME_LENGTH)
+        _check_tags(f"{field}.wandb.tags", block.get("tags"))
     if value.get("type") != "wandb" and "wandb" not in value:
         return check_json_object(field, value)
     if isinstance(block, Mapping):
         return {"type": "wandb", "wandb": check_json_object(f"{field}.wandb", _known_wandb(block))}
     return {"type": "wandb", **check_json_object(field, _known_wandb(value))}  # other servers keep the members flat
+
+
+def _check_tags(field: str, value: object) -> None:
+    if not (value is None or isinstance(value, (list, tuple))):
+        raise InvalidValueError(field, value, "must be a list of strings")
+    for position, tag in enumerate(value or ()):
+        check_text(f"{field}[{position}]", tag)
 
 
 def _known_wandb(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +170,7 @@ def method_for_create(value: object) -> Method:
     if method.type == "reinforcement":
         if not isinstance(method.grader, dict) or not method.grader:
             raise InvalidValueError("method.reinforcement.grader", method.grader, "must be an object: the method needs a grader")
+        check_grader("method.reinforcement.grader", method.grader)
     else:
         for name in ("grader", "response_format"):
             if getattr(method, name) is not None:

@@ -106,10 +106,10 @@ def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:
     try:
         return _JsonCopy().copy(value, depth)
     except InvalidValueError as error:
-        raise _below(field, error) from None
+        raise below(field, error) from None
 
 
-def _below(place: str, error: InvalidValueError) -> InvalidValueError:
+def below(place: str, error: InvalidValueError) -> InvalidValueError:
     """Return the error of an element with a longer path. Paths are built on the way up: one for each element checked would be slow."""
     return InvalidValueError(f"{place}{error.field}", error.value, error.rule)
 
@@ -172,14 +172,14 @@ class _JsonCopy:
             for element in elements:
                 copy.append(self.copy(element, depth - 1))  # noqa: PERF401 - its length is the position at fault
         except InvalidValueError as error:
-            raise _below(f"[{len(copy)}]", error) from None
+            raise below(f"[{len(copy)}]", error) from None
         return copy
 
     def _member(self, key: object, member: object, depth: int) -> Any:
         try:
             return self.copy(member, depth - 1)
         except InvalidValueError as error:
-            raise _below(f".{key}", error) from None
+            raise below(f".{key}", error) from None
 
 
 def check_json_object(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from fine_tuning_store.domain.hyperparameters import hyperparameters_from_request
+from fine_tuning_store.domain.hyperparameters import hyperparameters_from_request, merged_hyperparameters
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters, Method
 from fine_tuning_store.domain.job_validation import JobRequest, validate_for_create
 from fine_tuning_store.domain.validation import check_choice, check_json_object, check_object
 from fine_tuning_store.errors import InvalidValueError
-from fine_tuning_store.wire.members import object_of, required
+from fine_tuning_store.wire.members import object_of, required, whole
 
 _MEMBERS: Final = tuple(JobRequest.__annotations__)
 
@@ -18,7 +18,8 @@ _MEMBERS: Final = tuple(JobRequest.__annotations__)
 def job_request_from_wire(payload: Mapping[str, Any]) -> JobRequest:
     """Return the arguments of `create` for a create request, with its values checked.
 
-    Hyperparameters are read from the block of the method, or from the deprecated place at the top, but not from both.
+    Null is the same as absent. Hyperparameters are read from the block of the method and from the deprecated place at the top, which must
+    not contradict each other. Blocks of other methods than that of `method.type` are ignored.
 
     Args:
         payload: The JSON object that a client sent.
@@ -26,20 +27,23 @@ def job_request_from_wire(payload: Mapping[str, Any]) -> JobRequest:
     Raises:
         InvalidValueError: A member is unknown, missing or outside of its range. `field` names it as the API does.
     """
-    payload = object_of(payload)
-    for name in payload:
+    members = _without_nulls(object_of(payload))
+    for name in members:
         if name not in _MEMBERS:
-            raise InvalidValueError(str(name), payload[name], "is not a member of a create request")
+            raise InvalidValueError(str(name), members[name], "is not a member of a create request")
     for name in sorted(JobRequest.__required_keys__):
-        required(payload, name)
-    method, nested = _method(payload.get("method"))
-    top = _hyperparameters("hyperparameters", payload.get("hyperparameters"), "supervised" if method is None else method.type)
-    if top is not None and nested is not None:
-        raise InvalidValueError("hyperparameters", payload["hyperparameters"], "must not be given beside those of the method")
-    request = {name: payload.get(name) for name in _MEMBERS}
-    request |= {"method": method, "hyperparameters": top if nested is None else nested}
+        required(members, name)
+    method, nested = _method(members.get("method"))
+    top = _hyperparameters("hyperparameters", members.get("hyperparameters"), "supervised" if method is None else method.type)
+    request = {name: members.get(name) for name in _MEMBERS}
+    request |= {"method": method, "seed": whole(members.get("seed"))}
+    request["hyperparameters"] = merged_hyperparameters(top, nested) if top and nested else top or nested
     validate_for_create("ftjob-", 0, None, request)
     return cast("JobRequest", request)
+
+
+def _without_nulls(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: member for name, member in members.items() if member is not None}
 
 
 def _hyperparameters(field: str, value: Any, method: str) -> Hyperparameters | None:
@@ -49,16 +53,16 @@ def _hyperparameters(field: str, value: Any, method: str) -> Hyperparameters | N
 def _method(value: Any) -> tuple[Method | None, Hyperparameters | None]:
     if value is None:
         return None, None
-    members = {name: member for name, member in check_object("method", value).items() if member is not None}
-    type = members.pop("type", None)
-    type = check_choice("method.type", type, METHOD_HYPERPARAMETERS)
-    block = dict(check_object(f"method.{type}", members.pop(type, {})))
+    members = _without_nulls(check_object("method", value))
+    type = check_choice("method.type", members.pop("type", None), METHOD_HYPERPARAMETERS)
+    blocks = {name: check_object(f"method.{name}", members.pop(name)) for name in METHOD_HYPERPARAMETERS if name in members}
     for name, member in members.items():
-        raise InvalidValueError(f"method.{name}", member, f"does not belong to the {type} method")
+        raise InvalidValueError(f"method.{name}", member, "is not a member of a method")
+    block = _without_nulls(blocks.get(type, {}))
     nested = _hyperparameters(f"method.{type}.hyperparameters", block.pop("hyperparameters", None), type)
     if type != "reinforcement":
         for name in ("grader", "response_format"):
-            if block.get(name) is not None:
+            if name in block:
                 raise InvalidValueError(f"method.{type}.{name}", block[name], f"does not belong to the {type} method")
     method = Method(type=type, grader=block.pop("grader", None), response_format=block.pop("response_format", None))
     for name, member in block.items():

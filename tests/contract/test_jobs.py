@@ -94,7 +94,7 @@ def test_a_created_job_is_validating_its_files_and_has_the_defaults_of_its_metho
 
 
 def test_a_reinforcement_job_keeps_its_grader_and_its_effort(store: FineTuningStore) -> None:
-    grader = {"type": "multi", "graders": {"a": {"type": "string_check"}}, "calculate_output": "a"}
+    grader = {"type": "multi", "graders": {"a": {"type": "python", "name": "a", "source": "x"}}, "calculate_output": "a"}
 
     job = created(store, method=Method(type="reinforcement", grader=grader), hyperparameters=Hyperparameters(reasoning_effort="high"))
 

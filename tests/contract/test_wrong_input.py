@@ -12,7 +12,7 @@ from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, I
 from tests.support.factories import a_job, created, stored
 from tests.support.tables import each
 
-REINFORCEMENT = Method(type="reinforcement", grader={"type": "python"})
+REINFORCEMENT = Method(type="reinforcement", grader={"type": "python", "name": "g", "source": "x"})
 
 
 def nested(levels: int) -> Any:
@@ -53,6 +53,8 @@ CREATE: list[tuple[str, dict[str, Any]]] = [
     ("method.type", {"method": Method(type="telepathy")}),
     ("method", {"method": "dpo"}),
     ("method.reinforcement.grader", {"method": Method(type="reinforcement")}),
+    ("method.reinforcement.grader.type", {"method": Method(type="reinforcement", grader={"a": 1})}),
+    ("integrations[0].wandb.tags", {"integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": "abc"}}]}),
     ("method.grader", {"method": Method(type="dpo", grader={"type": "python"})}),
     ("method.grader.a[0]", {"method": Method(type="reinforcement", grader={"a": [math.nan]})}),
     ("integrations", {"integrations": [{"type": "wandb", "wandb": {"project": "p"}}] * 6}),

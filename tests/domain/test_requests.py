@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openai.types.fine_tuning import FineTuningJobWandbIntegrationObject, ReinforcementMethod
+from openai.types.fine_tuning import fine_tuning_job as client_job
 
 from fine_tuning_store import (
     CheckpointNotFoundError,
@@ -40,10 +44,62 @@ from fine_tuning_store import (
     job_request_from_wire,
     job_to_wire,
 )
-from tests.support.strategies import jobs, recorded
+from tests.support.strategies import changed, jobs, recorded
 
 MINIMAL: dict[str, Any] = {"model": "gpt-4o-mini", "training_file": "file-abc"}
 GRADER = {"type": "string_check", "name": "g", "input": "a", "reference": "b", "operation": "eq"}
+MESSAGE = {"role": "user", "content": [{"type": "input_text", "text": "{{item.a}}"}, "and"]}
+#: A grader of each type, with all its members.
+GRADERS: dict[str, dict[str, Any]] = {
+    "string_check": GRADER,
+    "text_similarity": {"type": "text_similarity", "name": "g", "input": "a", "reference": "b", "evaluation_metric": "rouge_l"},
+    "python": {"type": "python", "name": "g", "source": "def grade(sample, item): return 1.0", "image_tag": "2025-05-08"},
+    "score_model": {
+        "type": "score_model",
+        "name": "g",
+        "model": "gpt-4o",
+        "range": [0, 1.5],
+        "input": [MESSAGE],
+        "sampling_params": {"seed": 1, "top_p": 0.5, "temperature": 0, "max_completions_tokens": 64, "reasoning_effort": "low"},
+    },
+    "multi": {"type": "multi", "name": "g", "calculate_output": "g", "graders": GRADER},
+}
+LABEL_MODEL = {"type": "label_model", "name": "g", "model": "m", "input": [MESSAGE], "labels": ["a"], "passing_labels": ["a"]}
+#: What is wrong with a grader: its type, the member at fault, and the value.
+WRONG_GRADERS: list[tuple[str, str, Any]] = [
+    *[
+        (type, name, value)
+        for type, grader in GRADERS.items()
+        for name in grader
+        if name not in ("image_tag", "range", "sampling_params", "type") and (type, name) != ("multi", "name")
+        for value in (None, 5, True, [5])
+    ],
+    *[(type, "type", value) for type in GRADERS for value in (None, "", "telepathy", 5, ["multi"], "label_model")],
+    ("string_check", "operation", "equals"),
+    ("text_similarity", "evaluation_metric", "rouge_9"),
+    ("python", "image_tag", 5),
+    ("score_model", "range", "0-1"),
+    ("score_model", "range[1]", [0, "1"]),
+    ("score_model", "sampling_params.seed", {"seed": 1.5}),
+    ("score_model", "sampling_params.top_p", {"top_p": True}),
+    ("score_model", "input[0]", ["text"]),
+    ("score_model", "input[0].role", [{"content": "text"}]),
+    ("score_model", "input[0].role", [{"role": "tool", "content": "text"}]),
+    ("score_model", "input[0].content", [{"role": "user"}]),
+    ("score_model", "input[0].content[1].type", [{"role": "user", "content": ["a", {"text": "b"}]}]),
+    ("score_model", "input[0].content[0].text", [{"role": "user", "content": [{"type": "input_text"}]}]),
+    (
+        "score_model",
+        "input[0].content.input_audio.format",
+        [{"role": "user", "content": {"type": "input_audio", "input_audio": {"data": ""}}}],
+    ),
+    ("multi", "graders", {}),
+    ("multi", "graders.type", {"type": "multi"}),
+    ("multi", "graders.operation", {**GRADER, "operation": None}),
+    ("multi", "graders.b", {"a": GRADER, "b": 1}),
+    ("multi", "graders.b.reference", {"a": GRADER, "b": {**GRADER, "reference": None}}),
+    ("multi", "graders.labels[0]", {**LABEL_MODEL, "labels": [1]}),
+]
 WANDB = {"type": "wandb", "wandb": {"project": "p"}}
 #: For each hyperparameter the values that are accepted and those that are refused.
 RANGES: dict[str, tuple[list[Any], list[Any]]] = {
@@ -96,6 +152,14 @@ def test_explicit_nulls_are_read_as_absent(store: FineTuningStore) -> None:
         {"method": {"type": "supervised"}, "hyperparameters": {"n_epochs": 3}},
         {"method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}}, "hyperparameters": None},
         {"metadata": {}, "integrations": []},
+        {"integrations": [{"type": "wandb", "wandb": {"project": "p", "name": None, "entity": None, "tags": None}}]},
+        {
+            "method": {
+                "type": "reinforcement",
+                "reinforcement": {"grader": GRADERS["python"] | {"image_tag": None}, "response_format": None},
+            }
+        },
+        {"trainingType": None, "method": {"type": "dpo", "new": None, "dpo": {"new": None, "grader": None}}},
     ]
     for members in blocks:
         job = store.jobs.create(organization_id="org-1", **job_request_from_wire({**MINIMAL, **members}))
@@ -146,9 +210,44 @@ def test_a_hyperparameter_of_another_method_is_refused(type: str, name: str) -> 
     assert refused_field({"method": method(type, **{name: RANGES[name][0][-1]})}) == f"method.{type}.hyperparameters.{name}"
 
 
-def test_hyperparameters_in_both_places_are_refused() -> None:
-    assert refused_field({"hyperparameters": {"n_epochs": 3}, "method": method("supervised", n_epochs=3)}) == "hyperparameters"
-    assert refused_field({"hyperparameters": {}, "method": method("supervised")}) == "hyperparameters"
+@pytest.mark.parametrize(
+    ("top", "nested", "expected"),
+    [
+        ({}, {}, {}),
+        ({"n_epochs": 3}, {"n_epochs": 3.0}, {"n_epochs": 3}),
+        ({"n_epochs": "auto"}, {"n_epochs": "auto"}, {"n_epochs": "auto"}),
+        ({"n_epochs": "auto"}, {"n_epochs": 3}, {"n_epochs": 3}),
+        ({"n_epochs": 3}, {"n_epochs": "auto"}, {"n_epochs": 3}),
+        ({"n_epochs": 3, "batch_size": None}, {"batch_size": 8}, {"n_epochs": 3, "batch_size": 8}),
+    ],
+)
+def test_hyperparameters_in_both_places_complete_each_other(top: Any, nested: Any, expected: dict[str, Any]) -> None:
+    made = job_request_from_wire({**MINIMAL, "hyperparameters": top, "method": method("supervised", **nested)})
+
+    assert made["hyperparameters"] == Hyperparameters(**expected)
+
+
+def test_hyperparameters_that_contradict_each_other_are_refused() -> None:
+    members = {"hyperparameters": {"n_epochs": 3}, "method": method("supervised", n_epochs=4)}
+
+    assert refused_field(members) == "hyperparameters.n_epochs"
+
+
+def test_blocks_of_other_methods_are_ignored(store: FineTuningStore) -> None:
+    """Some clients send all of them; the type says which one counts."""
+    blocks = {name: method(name)[name] for name in METHODS} | {"supervised": {"hyperparameters": {"n_epochs": 3}}, "dpo": {"new": 1}}
+
+    job = store.jobs.create(organization_id="o", **job_request_from_wire({**MINIMAL, "method": {"type": "supervised", **blocks}}))
+
+    assert store.jobs.get(job.id) == job
+    assert (job.method, job.hyperparameters.n_epochs, job.hyperparameters.beta) == (Method(), 3, None)
+
+
+@pytest.mark.parametrize("seed", [2, 2.0, 0.0, 2147483647.0])
+def test_a_whole_number_is_a_seed_in_any_notation_of_json(seed: float) -> None:
+    made = job_request_from_wire({**MINIMAL, "seed": seed})
+
+    assert (made["seed"], type(made["seed"])) == (seed, int)
 
 
 SIXTEEN_PAIRS = {f"key {number}": "value" for number in range(16)}
@@ -191,7 +290,15 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("method", {"method": "dpo"}),
     *[("method.type", {"method": {"type": value}}) for value in (None, "", "other", 5)],
     ("method.type", {"method": {"supervised": {}}}),
-    ("method.dpo", {"method": {"type": "supervised", "dpo": {}}}),
+    ("method.dpo", {"method": {"type": "supervised", "dpo": []}}),
+    ("trainingType", {"trainingType": 1}),
+    *[
+        (f"integrations[0].wandb.{name}", {"integrations": [{"type": "wandb", "wandb": {"project": "p", name: value}}]})
+        for name in ("name", "entity", "tags", "run_id")
+        for value in (5, True, {"a": 1}, {})
+    ],
+    ("integrations[0].wandb.tags", {"integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": "abc"}}]}),
+    ("integrations[0].wandb.tags[1]", {"integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": ["a", None]}}]}),
     ("method.new", {"method": {"type": "supervised", "new": 1}}),
     ("method.dpo.new", {"method": {"type": "dpo", "dpo": {"new": 1}}}),
     ("method.dpo", {"method": {"type": "dpo", "dpo": []}}),
@@ -212,6 +319,57 @@ def test_a_request_at_the_bounds_of_the_ranges_is_accepted(store: FineTuningStor
 @pytest.mark.parametrize(("field", "members"), REFUSED, ids=[f"{number}-{field}" for number, (field, _) in enumerate(REFUSED)])
 def test_the_error_for_a_request_outside_of_the_ranges_names_the_member_as_the_api_does(field: str, members: dict[str, Any]) -> None:
     assert refused_field(members) == field
+
+
+def reinforcement(grader: Any) -> dict[str, Any]:
+    return {"method": {"type": "reinforcement", "reinforcement": {"grader": grader}}}
+
+
+@pytest.mark.parametrize("grader", [*GRADERS.values(), {**GRADERS["multi"], "graders": LABEL_MODEL}], ids=lambda grader: grader["type"])
+def test_a_grader_and_an_integration_are_read_back_by_the_strict_types_of_the_official_client(
+    sqlite_store: FineTuningStore, grader: dict[str, Any]
+) -> None:
+    wandb = {"type": "wandb", "wandb": {"project": "p", "name": "n", "entity": None, "tags": ["a"]}}
+    request = {**MINIMAL, **reinforcement(grader), "integrations": [wandb]}
+    written = job_to_wire(sqlite_store.jobs.create(organization_id="o", **job_request_from_wire(request)))
+
+    read = client_job.Method.model_validate(written["method"])
+    assert read.reinforcement is not None
+    assert read.reinforcement.grader.to_dict() == grader
+    assert FineTuningJobWandbIntegrationObject.model_validate(written["integrations"][0]).to_dict() == wandb
+
+
+def test_the_graders_of_the_guide_are_accepted() -> None:
+    """OpenAI's guide sends a multi grader without a name, whose graders have names as keys. Its schema has neither."""
+    grader = {"type": "multi", "calculate_output": "a + b", "graders": {"a": GRADER, "b": GRADERS["score_model"], "type": GRADER}}
+
+    assert job_request_from_wire({**MINIMAL, **reinforcement(grader)})["method"] == Method(type="reinforcement", grader=grader)
+
+
+@pytest.mark.parametrize(("type", "place", "value"), WRONG_GRADERS)
+def test_a_grader_that_the_client_cannot_read_back_is_refused(type: str, place: str, value: Any) -> None:
+    name = re.split(r"[.\[]", place)[0]
+
+    field = refused_field(reinforcement({**GRADERS[type], name: value}))
+
+    if place == "type" and value == "label_model":
+        assert field == "method.reinforcement.grader.type"
+    else:
+        assert field in (f"method.reinforcement.grader.{place}", f"method.reinforcement.grader.{place}[0]")
+
+
+@settings(max_examples=300, deadline=None)
+@given(type=st.sampled_from([*GRADERS]), data=st.data())
+def test_any_grader_that_is_accepted_is_read_back_by_the_official_client(type: str, data: st.DataObject) -> None:
+    grader = data.draw(changed(GRADERS[type]))
+    try:
+        made = job_request_from_wire({**MINIMAL, **reinforcement(grader)})
+    except InvalidValueError:
+        return
+    assert made["method"] is not None
+    stored = made["method"].grader
+    if stored["type"] != "multi" or (stored.get("name") is not None and isinstance(stored["graders"].get("type"), str)):
+        ReinforcementMethod.model_validate({"grader": stored})
 
 
 @pytest.mark.parametrize("type", [["dpo"], {"dpo": 1}])
@@ -299,15 +457,15 @@ class KeyWithoutPath(str):
 def test_the_paths_of_a_request_are_built_only_to_refuse_it() -> None:
     """The path of each element, with its long keys, took 18 s of CPU for a request of a megabyte."""
     request: dict[str, Any] = {"model": "gpt-4o-mini", "training_file": "file-abc"}
-    grader = {"type": "multi", "graders": {KeyWithoutPath("k"): [1, {"a": "b"}]}}
+    grader = {**GRADERS["multi"], "graders": {KeyWithoutPath("k"): {**GRADERS["score_model"], "extra": [1, {"a": "b"}]}}}
 
     made = job_request_from_wire({**request, "method": {"type": "reinforcement", "reinforcement": {"grader": grader}}})
 
     assert made["method"] == Method(type="reinforcement", grader=grader)
-    grader["graders"] = {"k": [1, {"a": float("nan")}]}
+    grader["graders"] = {"k": {**GRADER, "extra": [1, {"a": float("nan")}]}}
     with pytest.raises(InvalidValueError) as caught:
         job_request_from_wire({**request, "method": {"type": "reinforcement", "reinforcement": {"grader": grader}}})
-    assert caught.value.field == "method.grader.graders.k[1].a"
+    assert caught.value.field == "method.grader.graders.k.extra[1].a"
 
 
 def test_messages_that_clients_look_for_are_unchanged() -> None:

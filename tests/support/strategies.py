@@ -243,9 +243,15 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
 
 @st.composite
 def mutations(draw: st.DrawFn, kind: str) -> dict[str, Any]:
-    """A recorded payload with a few changes: values replaced, copied or removed, and members added."""
+    """A recorded payload with a few changes."""
     payloads = recorded(kind)
-    payload: dict[str, Any] = deepcopy(payloads[draw(st.sampled_from(sorted(payloads)))])
+    return draw(changed(payloads[draw(st.sampled_from(sorted(payloads)))]))
+
+
+@st.composite
+def changed(draw: st.DrawFn, original: dict[str, Any]) -> dict[str, Any]:
+    """A payload with a few changes: values replaced, copied or removed, and members added."""
+    payload = deepcopy(original)
     for _ in range(draw(st.integers(1, 4))):
         places = _places(payload)
         if not places:

@@ -91,7 +91,7 @@ def test_45_cancels_of_a_locked_job_delay_no_other_organization(service: Service
 
 
 def grader(**members: Any) -> dict[str, Any]:
-    method = {"type": "reinforcement", "reinforcement": {"grader": {"type": "multi", **members}}}
+    method = {"type": "reinforcement", "reinforcement": {"grader": {"type": "python", "name": "g", "source": "x", **members}}}
     return {"method": method}
 
 
@@ -101,6 +101,13 @@ LARGE: dict[str, Callable[[], dict[str, Any]]] = {
     "a long key over a long list": lambda: grader(**{"k" * 100_000: list(range(10_000))}),
     "refused at its end": lambda: grader(**{"k" * 100_000: [*([1] * 9_000), "\ud800"]}),
     "too many elements": lambda: grader(graders=[1] * 90_000),
+    "messages under a long key": lambda: grader(
+        type="multi",
+        calculate_output="",
+        graders={
+            "k" * 100_000: {"type": "score_model", "name": "g", "model": "m", "input": [{"role": "user", "content": "x"}] * 3_000 + [1]}
+        },
+    ),
     "keys": lambda: grader(**{f"k{number}": number for number in range(9_000)}),
     "text": lambda: grader(source="x" * 280_000),
     "wide text": lambda: grader(source="x" * 280_000 + "\U0001f600"),
