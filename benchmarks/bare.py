@@ -23,7 +23,7 @@ Job = dict[str, Any]
 COLUMNS = (
     *("id", "created_at", "finished_at", "fine_tuned_model", "model", "organization_id", "status", "trained_tokens"),
     *("training_file", "validation_file", "seed", "suffix", "estimated_finish", "shared_with_openai", "eval_id", "method_type"),
-    *("attempt", "queued_at", "started_at", "updated_at", "queued_seconds", "running_seconds"),
+    *("attempt", "queued_at", "started_at", "updated_at", "queued_seconds", "running_seconds", "wire_status"),
 )
 JSON_COLUMNS = ("method_grader", "method_response_format", "method_extra", "integrations", "usage_metrics", "extra")
 HYPERPARAMETERS = (
@@ -149,7 +149,7 @@ class Bare(ABC):
     def create(self, organization_id: str) -> str:
         id, now = f"ftjob-{uuid7().hex}", int(time.time())
         members = (id, now, None, None, "gpt-4o-mini", organization_id, "validating_files", None, "file-abc", "file-def")
-        more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", 0, None, None, None, 0, 0)
+        more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", 0, None, None, None, 0, 0, None)
         pairs = [value for key, word in METADATA.items() for value in (id, key, word, pair_digest(key, word), organization_id, now)]
         hyperparameters = (id, 3, -1, 1.8, None, None, None, None, None, None)
         values: tuple[Sequence[Any], ...] = ((*members, *more, *[None] * len(JSON_COLUMNS), "validating_files"), pairs, hyperparameters)

@@ -51,12 +51,13 @@ _ERROR_COLUMNS: Final = ("code", "message", "param")
 
 
 def error_from_payload(value: object) -> JobError | None:
-    """Return the error of a job's JSON object. None, an empty value, and an object of nulls all mean that there is none.
+    """Return the error of a job's JSON object, a value that `check_json` has returned.
+
+    None, an empty value, and an object of nulls all mean that there is none.
 
     A value that is no object becomes the message. A code, message or param that is no text is kept in `extra` too.
     """
-    copy = check_json("error", value)
-    members = _without_nulls(copy) if isinstance(copy, dict) else copy
+    members = _without_nulls(value) if isinstance(value, dict) else value
     if not members:
         return None
     if not isinstance(members, dict):

@@ -13,7 +13,7 @@ def exact_integer(value: object) -> int | None:
     """Return the integer that a value is: an int, an object with `__index__`, or a whole Decimal. None for others, also for booleans."""
     if type(value) is int:
         return value
-    if isinstance(value, bool):
+    if value is None or isinstance(value, (bool, str)):
         return None
     if isinstance(value, Decimal):
         is_whole = value.is_finite() and value.adjusted() < 20 and value == value.to_integral_value()  # the integer of 1E+999999 is huge
@@ -29,7 +29,7 @@ def exact_number(value: object) -> int | float | None:
     if isinstance(value, float):
         return float(value)
     integer = exact_integer(value)
-    if integer is not None or isinstance(value, bool) or not isinstance(value, Real):
+    if integer is not None or value is None or isinstance(value, (bool, str)) or not isinstance(value, Real):
         return integer
     try:
         number = float(value)
@@ -41,4 +41,5 @@ def exact_number(value: object) -> int | float | None:
 def model_members(value: object) -> Mapping[str, Any] | None:
     """Return the members of a Pydantic model under their names in JSON. None for others."""
     dump = getattr(type(value), "model_dump", None)
-    return None if dump is None else cast("Mapping[str, Any]", dump(value, by_alias=True, warnings=False))
+    members = None if dump is None else dump(value, by_alias=True, warnings=False)
+    return members if isinstance(members, Mapping) else None

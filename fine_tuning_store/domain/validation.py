@@ -122,19 +122,20 @@ class _JsonCopy:
     def __init__(self) -> None:
         self.size = 0
 
-    def copy(self, value: object, depth: int) -> Any:
+    def copy(self, value: object, depth: int) -> Any:  # noqa: PLR0911 - one for each type of JSON, and one for the others
         self._grow(JSON_ELEMENT_SIZE)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
             return self._text("", value)
-        if isinstance(value, (int, float)):
-            return self._scalar(value)
+        if isinstance(value, int):
+            return check_integer("", value)
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise InvalidValueError("", value, "must be a finite number")
+            return float(value)
         if not isinstance(value, (Mapping, list, tuple)):
-            members = model_members(value)
-            if members is None:
-                return self._scalar(value)
-            value = members
+            return self._foreign(value, depth)
         if depth == 0:
             raise InvalidValueError("", value, f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
         if isinstance(value, Mapping):
@@ -149,17 +150,13 @@ class _JsonCopy:
             )
             raise InvalidValueError("", "a larger value", rule)
 
-    def _scalar(self, value: object) -> int | float | str:
-        if isinstance(value, UUID):
-            return self._text("", value)
-        number = exact_number(value)
-        if number is None:
+    def _foreign(self, value: object, depth: int) -> Any:
+        plain: Any = str(value) if isinstance(value, UUID) else exact_number(value)
+        if plain is None:
+            plain = model_members(value)
+        if plain is None:
             raise InvalidValueError("", value, "must be a JSON value")
-        if isinstance(number, int):
-            return check_integer("", number)
-        if not math.isfinite(number):
-            raise InvalidValueError("", value, "must be a finite number")
-        return number
+        return self.copy(plain, depth)
 
     def _text(self, place: str, value: object) -> str:
         checked = check_text(place, value)
