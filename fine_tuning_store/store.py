@@ -27,6 +27,7 @@ from fine_tuning_store.schema import Schema, require_usable
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
 from fine_tuning_store.sql.timeouts import Timeouts
+from fine_tuning_store.sql.urls import shown
 from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
 
 T = TypeVar("T")
@@ -144,8 +145,7 @@ class FineTuningStore(_Repositories):
             timeouts: How long its calls wait for locks, connections and the network. None for the defaults of Timeouts.
 
         Raises:
-            UnsupportedDatabaseError: The database or the driver is not supported, or the driver is asynchronous, or a SQLite database
-                in memory would be read-only.
+            UnsupportedDatabaseError: The database or the driver is not supported, or a SQLite database in memory would be read-only.
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """
@@ -225,7 +225,7 @@ class FineTuningStore(_Repositories):
     def __repr__(self) -> str:
         scope = "" if self.organization_id is None else f", organization_id={self.organization_id!r}"
         mode = ", read_only=True" if self._transactions.read_only else ""
-        return f"{type(self).__name__}({engines.shown(self._transactions.engine.url)!r}{scope}{mode})"
+        return f"{type(self).__name__}({shown(self._transactions.engine.url)!r}{scope}{mode})"
 
 
 def _transactions_on(

@@ -252,6 +252,7 @@ class EngineTransactions:
 
     def _transaction(self, connection: Connection) -> Transaction:
         if not self._state.is_usable:
+            database_for(connection.dialect)  # refuses the server if it is not supported
             if not self._reads_in_autocommit:
                 self.database.refuse_autocommit(connection)
             self.require_usable(connection)

@@ -1,12 +1,13 @@
 """Fixtures: every test that takes `database`, `url` or `store` runs on SQLite, PostgreSQL and MariaDB.
 
-In a module marked `every_driver`, tests that take a `store` also run on an async store with each async driver.
+In a module marked `every_driver`, tests that take a `store` also run on the other sync drivers, and on an async store with each async
+driver.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -98,8 +99,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "driver" in metafunc.fixturenames:
         marked = {mark.name for mark in metafunc.definition.iter_markers()}
         sync = [] if "async_drivers" in marked else [None]
-        every = bool(marked & {"every_driver", "async_drivers"})
-        pairs = [(name, driver) for name in databases.NAMES for driver in (*sync, *(databases.ASYNC_DRIVERS[name] if every else ()))]
+        drivers: list[Mapping[str, Sequence[str]]] = []
+        if "every_driver" in marked:
+            drivers = [databases.SYNC_DRIVERS, databases.ASYNC_DRIVERS]
+        elif "async_drivers" in marked:
+            drivers = [databases.ASYNC_DRIVERS]
+        pairs = [(name, driver) for name in databases.NAMES for driver in (*sync, *(driver for kind in drivers for driver in kind[name]))]
         ids = [f"{name}-{driver}" if driver else name for name, driver in pairs]
         metafunc.parametrize(("database", "driver"), pairs, ids=ids, indirect=True, scope="session")
     elif "database" in metafunc.fixturenames:
@@ -189,7 +194,7 @@ def altered_url(database: Database) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def driver(request: pytest.FixtureRequest) -> str | None:
-    """The async driver of the store, or None for a sync store."""
+    """The driver of the store, or None for a sync store with the driver that a URL without one gets."""
     driver: str | None = getattr(request, "param", None)
     return driver
 
@@ -209,7 +214,8 @@ class Stores:
     def get(self, url: str, driver: str | None) -> FineTuningStore:
         key = (url, driver)
         if key not in self._open:
-            made = FineTuningStore.from_url(url) if driver is None else AwaitedStore(databases.with_driver(url, driver))
+            named = url if driver is None else databases.with_driver(url, driver)
+            made = FineTuningStore.from_url(named) if databases.is_sync(driver) else AwaitedStore(named)
             self._open[key] = cast("FineTuningStore", made)
         return self._open[key]
 

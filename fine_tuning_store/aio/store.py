@@ -149,8 +149,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
             timeouts: How long its calls wait for locks, connections and the network. None for the defaults of Timeouts.
 
         Raises:
-            UnsupportedDatabaseError: The database or the driver is not supported, or the driver is synchronous, or a SQLite database
-                in memory would be read-only.
+            UnsupportedDatabaseError: The database or the driver is not supported, or a SQLite database in memory would be read-only.
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """

@@ -10,10 +10,11 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store.errors import DatabaseUnreachableError
+from fine_tuning_store.errors import DatabaseUnreachableError, UnsupportedDatabaseError
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql.dialects import database_for, driver_exception
-from fine_tuning_store.sql.engine import connect, connect_either, shown
+from fine_tuning_store.sql.engine import connect, connect_either
+from fine_tuning_store.sql.urls import shown
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ def _engine(url: str, *, connects: bool) -> Engine:
     if isinstance(engine, Engine):
         return engine
     database = database_for(engine.dialect)
-    if database.extra is None:  # Python brings a sync driver, and aiosqlite's thread outlives the loop if it cannot open its file
+    if not database.extras:  # Python brings a sync driver, and aiosqlite's thread outlives the loop if it cannot open its file
         return connect(engine.url.set(drivername=database.name))
     return engine.sync_engine
 
@@ -66,6 +67,8 @@ def _engine(url: str, *, connects: bool) -> Engine:
 def _reach(engine: Engine) -> None:
     try:
         engine.connect().close()
+    except UnsupportedDatabaseError:
+        raise
     except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for every driver
         advice = database_for(engine.dialect).connection_advice(error, engine.url)
         raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}{advice}") from error

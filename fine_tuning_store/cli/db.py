@@ -11,7 +11,7 @@ import typer
 from fine_tuning_store.cli import output
 from fine_tuning_store.cli.database import on_schema
 from fine_tuning_store.schema import LOCK_SECONDS, Schema, SchemaState
-from fine_tuning_store.sql.engine import shown
+from fine_tuning_store.sql.urls import shown
 
 T = TypeVar("T")
 

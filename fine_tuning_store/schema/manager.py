@@ -185,6 +185,7 @@ class Schema:
 
         def once() -> T:
             with self._engine.connect() as connection:
+                database_for(connection.dialect)  # refuses the server if it is not supported
                 return work(connection)
 
         return retry(once, database_for(self._engine.dialect), is_async=self._engine.dialect.is_async, also_disconnected=True)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
 from alembic.util import CommandError
-from sqlalchemy import Connection, Dialect, Engine, inspect, make_url, text
+from sqlalchemy import Connection, Dialect, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import greenlet_spawn
 
@@ -28,6 +28,7 @@ from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.engine import connect_either
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from fine_tuning_store.sql.schema_option import checked_schema
+from fine_tuning_store.sql.urls import offline_url
 from fine_tuning_store.sql.waiting import poll, sleep
 
 DEFAULT_URL: Final = "sqlite:///fine_tuning.db"
@@ -170,11 +171,12 @@ def _read_or_stamp(connection: Connection) -> None:
 
 
 def _write_script() -> None:
-    dialect = make_url(_url()).get_dialect()()
+    url = offline_url(_url())
+    dialect = url.get_dialect()()
     support, schema = support_for(dialect), _schema(dialect)
     heads_after: list[set[str]] = []  # the heads after each revision
     context.configure(
-        url=_url(),
+        url=url,
         literal_binds=True,
         dialect_opts={"paramstyle": "named"},
         version_table_schema=schema,

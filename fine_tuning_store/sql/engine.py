@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy
-from sqlalchemy import URL, Dialect, Engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy import URL, Dialect, Engine, event
 from sqlalchemy.pool import NullPool
 
 from fine_tuning_store.errors import InvalidValueError, MissingDriverError, UnsupportedDatabaseError
-from fine_tuning_store.sql.dialects import Database, database_for, database_named
+from fine_tuning_store.sql.dialects import Database, database_for
 from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER
 from fine_tuning_store.sql.dialects.sqlite import SQLITE
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
+from fine_tuning_store.sql.urls import dialect_class, parse, with_driver
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 E = TypeVar("E")
 
 _NEEDS_AIO: Final = "an async driver needs more packages: pip install 'fine-tuning-store[aio]'"
-_NOT_A_URL: Final = (
-    "this is not a database URL: use one like sqlite:///fine_tuning.db, and percent-encode @ : / % in a password (%40 %3A %2F %25)"
-)
 
 
 def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False, timeouts: Timeouts | None = None) -> Engine:
-    """Create a sync engine, which connects on first use. A URL without a driver gets the default one of its database.
+    """Create a sync engine, which connects on first use.
 
-    No message of an error contains a password.
+    A URL without a driver, or with an async one, gets the default one of its database. No message of an error contains a password.
 
     Args:
         url: The URL of the database.
@@ -40,17 +37,14 @@ def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool
         timeouts: How long to wait, None for the defaults.
 
     Raises:
-        UnsupportedDatabaseError: The database or the driver is not supported, or the driver is async, or a database in memory would be
-            read-only.
+        UnsupportedDatabaseError: The database or the driver is not supported, or a database in memory would be read-only.
         MissingDriverError: The driver is not installed.
         InvalidValueError: `transaction_pooler` is given for another database or driver.
     """
-    parsed, database = _parsed(url)
-    parsed = _with_driver(parsed, database.driver)
-    if _dialect(parsed, database).is_async:
-        raise UnsupportedDatabaseError(
-            f"{parsed.drivername!r} is an async driver and this store is synchronous: use {database.name}+{database.driver}://"
-        )
+    parsed, database = parse(url)
+    parsed = with_driver(parsed, database.driver)
+    if dialect_class(parsed, database).is_async:
+        parsed = parsed.set(drivername=f"{database.name}+{database.driver}")
     options = _behind_a_pooler(parsed, database) if transaction_pooler else {}
     return _sync(parsed, database, options, _checked_timeouts(timeouts), read_only=read_only)
 
@@ -59,12 +53,10 @@ def connect_async(
     url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False, timeouts: Timeouts | None = None
 ) -> AsyncEngine:
     """Create an async engine. Arguments and errors are those of `connect`, with sync and async exchanged."""
-    parsed, database = _parsed(url)
-    parsed = _with_driver(parsed, database.async_driver)
-    if not _dialect(parsed, database).get_async_dialect_cls(parsed).is_async:
-        raise UnsupportedDatabaseError(
-            f"{parsed.drivername!r} is a synchronous driver and this store is async: use {database.name}+{database.async_driver}://"
-        )
+    parsed, database = parse(url)
+    parsed = with_driver(parsed, database.async_driver)
+    if not dialect_class(parsed, database).get_async_dialect_cls(parsed).is_async:
+        parsed = parsed.set(drivername=f"{database.name}+{database.async_driver}")
     options = _behind_a_pooler(parsed, database) if transaction_pooler else {}
     return _async(parsed, database, options, _checked_timeouts(timeouts), read_only=read_only)
 
@@ -78,18 +70,18 @@ def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEn
         url: The URL of the database.
         connects: False if the command needs only the kind of the database.
     """
-    parsed, database = _parsed(url, connects=connects)
+    parsed, database = parse(url, connects=connects)
     if connects and database.is_in_memory(parsed):
         raise UnsupportedDatabaseError("a database in memory is deleted when the command ends: name a file, as in sqlite:///fine_tuning.db")
-    parsed = _with_driver(parsed, database.driver)
-    dialect = _dialect(parsed, database)
+    parsed = with_driver(parsed, database.driver)
+    dialect = dialect_class(parsed, database)
     return (_async if dialect.is_async else _sync)(parsed, database, database.pooler_options.get(dialect.driver, {}), Timeouts())
 
 
 def _behind_a_pooler(url: URL, database: Database) -> dict[str, Any]:
-    driver = _dialect(url, database).driver
+    driver = dialect_class(url, database).driver
     if driver not in database.pooler_options:
-        rule = f"must be False for {url.drivername}:// (it is for a transaction pooler before PostgreSQL, and psycopg or asyncpg)"
+        rule = f"must be False for {url.drivername}:// (it is for a transaction pooler before PostgreSQL)"
         raise InvalidValueError("transaction_pooler", True, rule)
     return {**database.pooler_options[driver], "execution_options": TRANSACTION_POOLER}
 
@@ -104,7 +96,7 @@ def _checked_timeouts(timeouts: object) -> Timeouts:
 
 def _sync(url: URL, database: Database, options: Mapping[str, Any], timeouts: Timeouts, *, read_only: bool = False) -> Engine:
     # Looked up in its module: instrumentation may have replaced the function there.
-    engine = _create(sqlalchemy.create_engine, url, database, _dialect(url, database), options, timeouts=timeouts)
+    engine = _create(sqlalchemy.create_engine, url, database, dialect_class(url, database), options, timeouts=timeouts)
     _prepare(engine, database, timeouts, read_only=read_only)
     return engine
 
@@ -113,7 +105,9 @@ def _async(url: URL, database: Database, options: Mapping[str, Any], timeouts: T
     require_greenlet()
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = _create(create_async_engine, url, database, _dialect(url, database).get_async_dialect_cls(url), options, timeouts=timeouts)
+    engine = _create(
+        create_async_engine, url, database, dialect_class(url, database).get_async_dialect_cls(url), options, timeouts=timeouts
+    )
     _prepare(engine.sync_engine, database, timeouts, read_only=read_only)
     return engine
 
@@ -180,43 +174,6 @@ def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
     event.listen(prepared, "begin", database.begin)
 
 
-def shown(url: str | URL) -> str:
-    """Return a URL without its password and its query, which may contain one too."""
-    return _made(url).set(query={}).render_as_string(hide_password=True)
-
-
-def _made(url: str | URL) -> URL:
-    """Parse a URL, without the line end of a secret that was read from a file."""
-    return make_url(url.strip() if isinstance(url, str) else url)
-
-
-def _parsed(url: str | URL, *, connects: bool = True) -> tuple[URL, Database]:
-    if not isinstance(url, (str, URL)):
-        raise TypeError(f"from_url takes a URL, not {type(url).__name__}: for an engine of yours call the store's constructor")
-    try:
-        parsed = _made(url)
-    except (ArgumentError, ValueError):
-        raise UnsupportedDatabaseError(_NOT_A_URL) from None
-    has_password = isinstance(url, str) and parsed.password is not None
-    if has_password and "@" in f"{parsed.host}{parsed.database}":  # a part of the password was taken for them
-        raise UnsupportedDatabaseError(_NOT_A_URL)
-    database = database_named(parsed.get_backend_name())
-    if connects and database.needs_database and not parsed.database:
-        raise UnsupportedDatabaseError(f"the URL names no database: use one like {database.name}://user@host/fine_tuning")
-    return parsed, database
-
-
-def _with_driver(url: URL, driver: str) -> URL:
-    return url if "+" in url.drivername else url.set(drivername=f"{url.drivername}+{driver}")
-
-
-def _dialect(url: URL, database: Database) -> type[Dialect]:
-    try:
-        return url.get_dialect()
-    except NoSuchModuleError:
-        raise UnsupportedDatabaseError(f"SQLAlchemy knows no driver {url.drivername!r}: use {database.name}+{database.driver}://") from None
-
-
 def _create(
     create: Callable[..., E], url: URL, database: Database, dialect: type[Dialect], options: Mapping[str, Any], *, timeouts: Timeouts
 ) -> E:
@@ -230,12 +187,7 @@ def _create(
 
 
 def _installation(database: Database, dialect: type[Dialect]) -> str:
-    """Return how to install a driver, or which one to use instead if no extra installs it."""
     extras = ["aio"] if dialect.is_async else []
-    if database.extra and (dialect.driver == database.driver or not dialect.is_async):
-        extras.append(database.extra)
-    package = f"'fine-tuning-store[{','.join(extras)}]'"
-    if dialect.driver in (database.driver, database.async_driver):
-        return f"pip install {package}" if extras else "install it"
-    driver = database.async_driver if dialect.is_async else database.driver
-    return f"install it, or use {database.name}+{driver}://" + (f" of {package}" if extras else "")
+    if dialect.driver in database.extras:
+        extras.append(database.extras[dialect.driver])
+    return f"pip install 'fine-tuning-store[{','.join(extras)}]'" if extras else "install it"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sqlite3
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 
+import psycopg2  # type: ignore[import-untyped]
+import pymysql  # type: ignore[import-untyped]
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import OperationalError
@@ -20,23 +25,20 @@ from fine_tuning_store import (
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.schema import SCHEMA_NUMBER
-from fine_tuning_store.sql.engine import connect_async, connect_either
-from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
+from fine_tuning_store.sql.engine import connect, connect_async, connect_either
+from fine_tuning_store.sql.urls import offline_url
+from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
 from tests.support.servers import free_port
+from tests.support.tables import each
 
 
 @pytest.mark.parametrize(
     ("url", "hint"),
     [
         ("oracle://scott:tiger@host/db", "postgresql://"),
-        ("postgres://user:tiger@host/db", "postgresql://"),
         ("mssql+pyodbc://user:tiger@host/db", "sqlite:///"),
         ("sqlite+nonsense:///file.db", r"sqlite\+pysqlite://"),
-        ("sqlite+aiosqlite:///file.db", r"sqlite\+pysqlite://"),
-        ("postgresql+asyncpg://user:tiger@host/db", r"postgresql\+psycopg://"),
-        ("postgresql+psycopg_async://user:tiger@host/db", r"postgresql\+psycopg://"),
-        ("mariadb+aiomysql://user:tiger@host/db", r"mariadb\+pymysql://"),
         ("tiger, not a url", "sqlite:///fine_tuning.db"),
         ("postgresql://user:t:i/g%er@tiger:5/432@host:5432/db", "%40 %3A %2F %25"),
         ("postgresql://user:top@tiger/secret@host/db", "%40 %3A %2F %25"),
@@ -54,37 +56,27 @@ def test_a_url_that_cannot_be_used_is_refused_with_one_that_can(url: str, hint: 
 
 
 @pytest.mark.parametrize(
-    ("url", "driver", "dialect"),
+    ("url", "driver", "async_driver"),
     [
-        ("sqlite:///file.db", "aiosqlite", "sqlite"),
-        ("sqlite+aiosqlite:///file.db", "aiosqlite", "sqlite"),
-        ("postgresql://host/db", "asyncpg", "postgresql"),
-        ("postgresql+psycopg://host/db", "psycopg", "postgresql"),
-        ("postgresql+psycopg_async://host/db", "psycopg", "postgresql"),
-        ("mariadb://host/db", "aiomysql", "mariadb"),
+        ("sqlite:///file.db", "pysqlite", "aiosqlite"),
+        ("sqlite+pysqlite:///file.db", "pysqlite", "aiosqlite"),
+        ("sqlite+aiosqlite:///file.db", "pysqlite", "aiosqlite"),
+        ("postgres://host/db", "psycopg", "asyncpg"),
+        ("postgresql://host/db", "psycopg", "asyncpg"),
+        ("postgresql+psycopg://host/db", "psycopg", "psycopg"),
+        ("postgresql+psycopg2://host/db", "psycopg2", "asyncpg"),
+        ("postgresql+psycopg_async://host/db", "psycopg", "psycopg"),
+        ("postgresql+asyncpg://host/db", "psycopg", "asyncpg"),
+        ("mariadb://host/db", "pymysql", "aiomysql"),
+        ("mariadb+aiomysql://host/db", "pymysql", "aiomysql"),
+        ("mysql+pymysql://host/db", "pymysql", "aiomysql"),
     ],
 )
-def test_an_async_engine_uses_the_async_driver_of_its_database(url: str, driver: str, dialect: str) -> None:
-    engine = connect_async(url)
+def test_one_url_opens_a_sync_and_an_async_engine_with_its_driver_or_the_default_one(url: str, driver: str, async_driver: str) -> None:
+    engine, async_engine = connect(url), connect_async(url)
 
-    assert (engine.dialect.is_async, engine.dialect.driver, engine.dialect.name) == (True, driver, dialect)
-
-
-@pytest.mark.parametrize(
-    ("url", "hint"),
-    [
-        ("sqlite+pysqlite:///file.db", r"sqlite\+aiosqlite://"),
-        ("mariadb+pymysql://user:tiger@host/db", r"mariadb\+aiomysql://"),
-        ("mysql+pymysql://user:tiger@host/db", r"mariadb\+aiomysql://"),
-        ("oracle://scott:tiger@host/db", "postgresql://"),
-        ("sqlite+nonsense:///file.db", r"sqlite\+"),
-    ],
-)
-def test_an_async_engine_refuses_a_synchronous_driver(url: str, hint: str) -> None:
-    with pytest.raises(UnsupportedDatabaseError, match=hint) as caught:
-        connect_async(url)
-
-    assert "tiger" not in str(caught.value)
+    assert (engine.dialect.is_async, engine.dialect.driver) == (False, driver)
+    assert (async_engine.dialect.is_async, async_engine.dialect.driver) == (True, async_driver)
 
 
 def test_a_password_may_have_any_character_once_it_is_encoded_and_postgresql_needs_no_database_name() -> None:
@@ -105,6 +97,7 @@ def test_a_sync_or_async_engine_follows_the_driver_that_the_url_names() -> None:
     for url, is_async in (
         ("sqlite:///file.db", False),
         ("postgresql://host/db", False),
+        ("postgres://host/db", False),
         ("postgresql+psycopg://host/db", False),
         ("postgresql+asyncpg://host/db", True),
         ("sqlite+aiosqlite:///file.db", True),
@@ -131,7 +124,12 @@ def test_an_async_database_in_memory_is_one_database_for_all_tasks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "module", "extra"), [("postgresql://host/db", "psycopg", "postgresql"), ("mariadb://h/db", "pymysql", "mariadb")]
+    ("url", "module", "extra"),
+    [
+        ("postgresql://host/db", "psycopg", "postgresql"),
+        ("postgresql+psycopg2://host/db", "psycopg2", "psycopg2"),
+        ("mariadb://h/db", "pymysql", "mariadb"),
+    ],
 )
 def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
@@ -142,21 +140,33 @@ def test_a_missing_driver_is_named_with_the_extra_to_install(monkeypatch: pytest
         FineTuningStore.from_url(url)
 
 
-@pytest.mark.parametrize(
-    ("url", "advice"),
-    [
-        ("postgresql+psycopg2://u:tiger@host/db", "install it, or use postgresql+psycopg:// of 'fine-tuning-store[postgresql]'"),
-        ("mysql+mysqldb://u:tiger@host/db", "install it, or use mariadb+pymysql:// of 'fine-tuning-store[mariadb]'"),
-        ("mysql+asyncmy://u:tiger@host/db", "install it, or use mariadb+aiomysql:// of 'fine-tuning-store[aio]'"),
-        ("sqlite+pysqlcipher://:tiger@/file.db", "install it, or use sqlite+pysqlite://"),
-    ],
-)
-def test_a_missing_driver_without_an_extra_is_named_with_one_that_has_an_extra(url: str, advice: str) -> None:
-    with pytest.raises(MissingDriverError) as caught:
-        connect_either(url)
+#: Dialects of SQLAlchemy whose drivers are not supported, installed or not.
+OTHER_DRIVERS = {
+    "sqlite": ("pysqlcipher",),
+    "postgresql": ("psycopg2cffi", "pg8000"),
+    "mariadb": ("mysqldb", "mysqlconnector", "mariadbconnector", "cymysql", "pyodbc", "asyncmy"),
+    "mysql": ("mysqldb", "mysqlconnector", "cymysql", "pyodbc", "asyncmy"),
+    "oracle": ("cx_oracle", "oracledb", "oracledb_async"),
+    "mssql": ("pyodbc", "pymssql", "aioodbc"),
+}
 
-    assert str(caught.value).endswith(f"): {advice}")
-    assert "tiger" not in str(caught.value)
+
+@each("drivername", [f"{name}+{driver}" for name, drivers in OTHER_DRIVERS.items() for driver in drivers])
+def test_another_driver_is_refused_by_name_however_the_store_is_opened(drivername: str) -> None:
+    url = f"{drivername}://:tiger@/file.db" if drivername.startswith("sqlite") else f"{drivername}://user:tiger@host/db"
+    name = re.escape(drivername.partition("+")[2].removesuffix("_async"))
+    for opened in (FineTuningStore.from_url, AsyncFineTuningStore.from_url, connect_either, offline_url):
+        with pytest.raises(UnsupportedDatabaseError, match=rf"{name}|not supported: use a sqlite:///file.db") as caught:
+            opened(url)
+        assert "tiger" not in str(caught.value)
+
+
+@each(("drivername", "module"), [("sqlite+pysqlcipher", sqlite3), ("postgresql+pg8000", psycopg2), ("mysql+mysqldb", pymysql)])
+def test_an_engine_of_the_host_with_another_driver_is_refused_when_the_store_is_opened(drivername: str, module: ModuleType) -> None:
+    """The dialects are given a module that has the same interface, as applications do that replace a driver."""
+    engine = create_engine(f"{drivername}://", module=module)
+    with pytest.raises(UnsupportedDatabaseError, match=drivername.partition("+")[2]):
+        FineTuningStore(engine)
 
 
 @pytest.mark.parametrize("module", ["fine_tuning_store", "fine_tuning_store.aio"])
@@ -302,8 +312,9 @@ def test_a_failure_to_connect_is_an_operational_error_with_every_driver(database
     changed = make_url(url).set(port=free_port()) if change == "port" else make_url(url).set(database="no_such_database")
     unreachable = changed.render_as_string(hide_password=False)
 
-    with FineTuningStore.from_url(unreachable) as store, pytest.raises(OperationalError):
-        store.jobs.list()
+    for driver in (make_url(url).get_driver_name(), *SYNC_DRIVERS[database.name]):
+        with FineTuningStore.from_url(with_driver(unreachable, driver)) as store, pytest.raises(OperationalError):
+            store.jobs.list()
 
     async def read(driver: str) -> None:
         async with AsyncFineTuningStore.from_url(with_driver(unreachable, driver)) as store:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from fine_tuning_store import FineTuningStore, JobNotFoundError
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.schema.test_cli import refusal
-from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
+from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
 
 pytestmark = pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True, scope="session")
@@ -111,7 +111,7 @@ def test_a_user_without_rights_on_the_schema_cannot_upgrade_and_changes_nothing(
 
 
 def test_the_command_line_sends_a_user_without_rights_to_the_owner_of_the_tables(database: Database, role: Role) -> None:
-    for driver in (make_url(role.url).get_driver_name(), *ASYNC_DRIVERS[database.name]):
+    for driver in (make_url(role.url).get_driver_name(), *SYNC_DRIVERS[database.name], *ASYNC_DRIVERS[database.name]):
         line = refusal("upgrade", url=with_driver(role.url, driver))
 
         assert line.startswith("the database failed: ")

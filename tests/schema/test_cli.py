@@ -19,8 +19,8 @@ from sqlalchemy import create_engine, inspect, make_url
 
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.schema.dialects import support_for
-from fine_tuning_store.sql.engine import shown as shown_url
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.urls import shown as shown_url
 from tests.schema.test_schema import HEAD
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
@@ -207,13 +207,13 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(data
     assert (code, result) == (3, {"error": "DatabaseUnreachableError", "message": line})
 
 
-def test_an_invalid_url_and_a_missing_driver_are_one_line() -> None:
+def test_an_invalid_url_and_another_driver_are_one_line() -> None:
     assert "use one like sqlite:///fine_tuning.db" in refusal("state", url="nonsense")
     assert "%40 %3A %2F %25" in refusal("state", url="postgresql://someone:top@secret/here@127.0.0.1:1/none")
     assert "names no database" in refusal("state", url="mariadb://someone@127.0.0.1:1/")
     assert "not supported" in refusal("state", url="oracle://someone:top-secret@127.0.0.1/none")
     line = refusal("upgrade", url="postgresql+pg8000://someone:top-secret@127.0.0.1:1/none")
-    assert line.endswith("install it, or use postgresql+psycopg:// of 'fine-tuning-store[postgresql]'")
+    assert line.startswith("the driver 'pg8000' is not supported: use postgresql+psycopg://")
     assert "top-secret" not in line
 
 

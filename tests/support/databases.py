@@ -19,11 +19,18 @@ from fine_tuning_store import FineTuningStore
 from tests.support.servers import PREFIX, REQUIRED, process_token
 
 NAMES = ("sqlite", "postgresql", "mariadb")
+#: The sync drivers besides the one of a URL that names none.
+SYNC_DRIVERS = {"sqlite": (), "postgresql": ("psycopg2",), "mariadb": ()}
 ASYNC_DRIVERS = {"sqlite": ("aiosqlite",), "postgresql": ("asyncpg", "psycopg_async"), "mariadb": ("aiomysql",)}
 #: What ends the other sessions in a PostgreSQL database, and what lists the schemas that are not the server's.
 END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 SCHEMAS = "SELECT quote_ident(nspname) FROM pg_namespace WHERE left(nspname, 3) <> 'pg_' AND nspname <> 'information_schema'"
 _numbers = itertools.count()
+
+
+def is_sync(driver: str | None) -> bool:
+    """Return True if a sync store has this driver."""
+    return driver is None or any(driver in drivers for drivers in SYNC_DRIVERS.values())
 
 
 def with_driver(url: str, driver: str) -> str:

@@ -24,7 +24,7 @@ from fine_tuning_store.sql.waiting import poll
 from tests.schema.test_cli import db_json
 from tests.schema.test_schema import HEAD
 from tests.support import galera, pgbouncer
-from tests.support.databases import ASYNC_DRIVERS, Database, Server, with_driver
+from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, Server, with_driver
 from tests.support.future_release import ROOT, alembic
 from tests.support.parallel import at_once
 from tests.system.test_killed import from_nothing, from_the_first, kill_upgrade, kill_upgrades
@@ -141,7 +141,7 @@ def test_processes_that_start_at_once_all_work(place: Place, rounds: int) -> Non
 
 @pytest.mark.parametrize("place", ["pgbouncer"], indirect=True, scope="module")
 def test_the_migration_commands_work_through_a_pooler_too(place: Place, urls: list[str]) -> None:
-    for driver in (None, *ASYNC_DRIVERS["postgresql"]):
+    for driver in (None, *SYNC_DRIVERS["postgresql"], *ASYNC_DRIVERS["postgresql"]):
         url = urls[0] if driver is None else with_driver(urls[0], driver)
         assert db_json("upgrade", url=url) == (0, {"revision": HEAD})
         assert db_json("check", url=url) == (0, {"differences": []})

@@ -62,7 +62,8 @@ def assert_all_succeeded(url: str, jobs: int) -> None:
         assert [job.status for job in store.jobs.iterate()] == [JobStatus.SUCCEEDED] * jobs
 
 
-def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_threads_share_few_server_connections(pooler: URL, url: str, driver: str) -> None:
     failed: list[Exception] = []
 
     def run_jobs(store: FineTuningStore) -> None:
@@ -74,7 +75,7 @@ def test_threads_share_few_server_connections(pooler: URL, url: str) -> None:
         except Exception as error:  # noqa: BLE001 - asserted below
             failed.append(error)
 
-    with FineTuningStore.from_url(through(pooler, url), transaction_pooler=True) as store:
+    with FineTuningStore.from_url(through(pooler, url, driver), transaction_pooler=True) as store:
         threads = [threading.Thread(target=run_jobs, args=(store,)) for _ in range(CLIENTS)]
         for thread in threads:
             thread.start()
@@ -130,7 +131,7 @@ def test_a_read_only_store_leaves_the_server_connections_to_others_as_they_were(
 @pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db"])
 @pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
 def test_transaction_pooler_is_refused_on_other_databases(kind: Any, url: str, database: Database) -> None:
-    with pytest.raises(InvalidValueError, match="psycopg or asyncpg") as caught:
+    with pytest.raises(InvalidValueError, match="before PostgreSQL") as caught:
         kind.from_url(url, transaction_pooler=True)
 
     assert caught.value.field == "transaction_pooler"

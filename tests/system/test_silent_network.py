@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import make_url
 
 from fine_tuning_store import FineTuningStore
-from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
+from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, with_driver
 from tests.support.servers import LINUX
 
 pytestmark = [
@@ -118,14 +118,14 @@ def test_each_driver_ends_its_calls_when_the_network_goes_silent_and_recovers(
     with FineTuningStore.from_url(empty_url) as store:
         store.schema.upgrade()
     (tmp_path / "client.py").write_text(CLIENT)
-    drivers = [url.get_driver_name(), *ASYNC_DRIVERS[database.name]]
+    drivers = [url.get_driver_name(), *SYNC_DRIVERS[database.name], *ASYNC_DRIVERS[database.name]]
     with subprocess.Popen([sys.executable, "-c", FORWARDER, HOST, str(url.port or 0)], stdout=subprocess.PIPE, text=True) as forwarder:
         assert forwarder.stdout is not None
         port = int(forwarder.stdout.readline())
         try:
-            for number, driver in enumerate(drivers):
+            for driver in drivers:
                 there = make_url(with_driver(empty_url, driver)).set(host=HOST, port=port).render_as_string(hide_password=False)
-                made = _calls(namespace, tmp_path / "client.py", there, "async" if number else "sync")
+                made = _calls(namespace, tmp_path / "client.py", there, "async" if driver in ASYNC_DRIVERS[database.name] else "sync")
                 print(database.name, driver, made)  # noqa: T201
                 with FineTuningStore.from_url(empty_url) as store:
                     assert made["recovered"] == [len(store.jobs.list().data), 0]

@@ -24,8 +24,14 @@ _DATABASES: Final[Mapping[str, Database]] = {"sqlite": SQLITE, "postgresql": POS
 
 
 def database_for(dialect: Dialect) -> Database:
-    """Return the database of an engine's or a connection's dialect. Raises UnsupportedDatabaseError as `database_named`."""
-    return database_named(dialect.name)
+    """Return the database of an engine's or a connection's dialect.
+
+    Raises:
+        UnsupportedDatabaseError: The database, its driver or, as far as the dialect knows it by now, its server is not supported.
+    """
+    database = database_named(dialect.name)
+    database.require_supported(dialect)
+    return database
 
 
 def database_named(name: str) -> Database:

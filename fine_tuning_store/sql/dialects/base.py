@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import URL, Connection, Dialect, Engine, Table
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.errors import EngineConfigurationError
+from fine_tuning_store.errors import EngineConfigurationError, UnsupportedDatabaseError
 from fine_tuning_store.sql.timeouts import Timeouts
 
 #: Execution option of an engine behind a transaction pooler, where each transaction may run in another session of the server.
@@ -49,8 +49,10 @@ class Database(ABC):
     #: The sync and the async driver of a URL that names none.
     driver: ClassVar[str]
     async_driver: ClassVar[str]
-    #: The extra of this package that installs the sync driver; None if Python brings it.
-    extra: ClassVar[str | None] = None
+    #: The names of all supported drivers, as dialects have them.
+    drivers: ClassVar[frozenset[str]]
+    #: The extras of this package that install drivers, besides `aio`; none if Python brings the sync driver.
+    extras: ClassVar[Mapping[str, str]] = {}
     #: True if a URL must name a database because the server has no default one.
     needs_database: ClassVar[bool] = False
     #: Arguments of create_engine behind a transaction pooler, by driver.
@@ -77,6 +79,14 @@ class Database(ABC):
     locks_before_filtering: ClassVar[bool] = False
     #: True if `percentile_cont` is an aggregate that computes several percentiles at once.
     aggregates_percentiles: ClassVar[bool] = False
+
+    def require_supported(self, dialect: Dialect | type[Dialect]) -> None:
+        """Raise UnsupportedDatabaseError unless the dialect's driver is supported."""
+        if dialect.driver not in self.drivers:
+            raise UnsupportedDatabaseError(
+                f"the driver {dialect.driver!r} is not supported: use {self.name}+{self.driver}:// or, in an async store, "
+                f"{self.name}+{self.async_driver}://"
+            )
 
     def is_in_memory(self, url: URL) -> bool:  # noqa: ARG002 - for subclasses
         """Return True if the database of the URL is deleted with its last connection."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, insert, text
 from sqlalchemy.sql.dml import Insert
 
+from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects.base import Database, driver_exception, run_on
 from fine_tuning_store.sql.timeouts import Timeouts, limit_silence
 from fine_tuning_store.sql.waiting import within
@@ -21,9 +22,17 @@ class MariaDB(Database):
     name = "mariadb"
     driver = "pymysql"
     async_driver = "aiomysql"
-    extra = "mariadb"
+    drivers = frozenset({"pymysql", "aiomysql"})
+    extras = {"pymysql": "mariadb"}  # noqa: RUF012 - a constant, and never changed
     needs_database = True
     locks_before_filtering = True
+
+    def require_supported(self, dialect: Dialect | type[Dialect]) -> None:
+        """Refuse the server, too, if the dialect has connected, and found that it is MySQL."""
+        super().require_supported(dialect)
+        version = getattr(dialect, "server_version_info", None)
+        if version and not getattr(dialect, "is_mariadb", True):
+            raise _not_mariadb(".".join(map(str, version)))
 
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - the interface's
         """Use READ COMMITTED: the default level locks gaps between rows, so that inserts of different jobs would wait for each other."""
@@ -31,9 +40,8 @@ class MariaDB(Database):
 
     def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Limit how long each connection waits."""
-        connect = {"pymysql": _connect_pymysql, "aiomysql": _connect_aiomysql}.get(engine.dialect.driver)
-        if connect is not None:
-            event.listen(engine, "do_connect", partial(connect, timeouts))
+        connect = _connect_aiomysql if engine.dialect.is_async else _connect_pymysql
+        event.listen(engine, "do_connect", partial(connect, timeouts))
         event.listen(engine, "connect", partial(_limit_locks, timeouts.lock))
 
     def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
@@ -47,10 +55,9 @@ class MariaDB(Database):
         return any(str(value) not in ("0", "OFF") for value in row)
 
     def is_in_autocommit(self, connection: Connection) -> bool:
-        """Return the driver's setting, by a method of PyMySQL and its kin or by an attribute of other drivers."""
+        """Return the driver's setting."""
         driver_connection: Any = connection.connection.driver_connection
-        get = getattr(driver_connection, "get_autocommit", None)
-        return bool(driver_connection.autocommit if get is None else get())
+        return bool(driver_connection.get_autocommit())
 
     def insert_unless_taken(self, table: Table) -> Insert:
         """Return a plain INSERT: INSERT IGNORE would also ignore values that do not fit."""
@@ -93,6 +100,7 @@ def _connect_pymysql(timeouts: Timeouts, dialect: Any, _: object, arguments: Seq
         if error.args[0] != 2013:
             raise
         raise _no_answer(dialect, seconds) from error
+    _require_mariadb(dialect, connection)
     connection._read_timeout = options.get("read_timeout")  # the other one was for the answer to the login
     limit_silence(connection._sock, timeouts.network)
     return connection
@@ -104,8 +112,29 @@ def _connect_aiomysql(timeouts: Timeouts, dialect: Any, _: object, arguments: Se
         connection = within(seconds, partial(dialect.connect, *arguments, **options))
     except TimeoutError as error:
         raise _no_answer(dialect, seconds) from error
+    _require_mariadb(dialect, connection)
     limit_silence(connection.driver_connection._writer.transport.get_extra_info("socket"), timeouts.network)
     return connection
+
+
+def _require_mariadb(dialect: Any, connection: Any) -> None:
+    """Refuse a MySQL server, on the first connection. SQLAlchemy finds it out later, and only refuses it if the URL says mariadb.
+
+    It is asked, because a proxy sends a version of its own when a client connects.
+    """
+    if dialect.server_version_info:
+        return
+    cursor = connection.cursor()
+    cursor.execute("SELECT VERSION()")
+    (version,) = cursor.fetchone()
+    cursor.close()
+    if "MariaDB" not in version:
+        connection.close()
+        raise _not_mariadb(version)
+
+
+def _not_mariadb(version: str) -> UnsupportedDatabaseError:
+    return UnsupportedDatabaseError(f"the server is MySQL {version}, which is not supported: use MariaDB, PostgreSQL or SQLite")
 
 
 def _no_answer(dialect: Any, seconds: float) -> BaseException:

@@ -1,4 +1,4 @@
-"""PostgreSQL, with the peculiarities of psycopg and asyncpg."""
+"""PostgreSQL, with the peculiarities of psycopg, psycopg2 and asyncpg."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from sqlalchemy.sql.dml import Insert
 from fine_tuning_store.sql.dialects.base import Database, driver_exception, is_pooled, run_on
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts, keepalive, limit_silence
 
+#: PQTRANS_INERROR of libpq. psycopg has it as a member of an IntEnum, psycopg2 as a number.
+_IN_ERROR: Final = 3
+
 
 class PostgreSQL(Database):
-    """PostgreSQL, with psycopg or asyncpg."""
+    """PostgreSQL, with psycopg, psycopg2 or asyncpg."""
 
     name = "postgresql"
     driver = "psycopg"
     async_driver = "asyncpg"
-    extra = "postgresql"
+    drivers = frozenset({"psycopg", "psycopg2", "asyncpg"})
+    extras = {"psycopg": "postgresql", "psycopg2": "psycopg2"}  # noqa: RUF012 - a constant, and never changed
     has_schemas = True
     writes_in_ctes = True
     aggregates_percentiles = True
@@ -32,6 +36,7 @@ class PostgreSQL(Database):
     #: The server changes from transaction to transaction: no statement can stay prepared on it, and no name may be used twice.
     pooler_options = {  # noqa: RUF012 - a constant, and never changed
         "psycopg": {"connect_args": {"prepare_threshold": None}},
+        "psycopg2": {},  # it prepares nothing
         "asyncpg": {
             "connect_args": {
                 "statement_cache_size": 0,
@@ -51,7 +56,7 @@ class PostgreSQL(Database):
         if engine.dialect.driver == "asyncpg":
             event.listen(engine, "do_connect", partial(_connect_asyncpg, timeouts))
         else:
-            event.listen(engine, "do_connect", partial(_limit_psycopg, timeouts))
+            event.listen(engine, "do_connect", partial(_limit_libpq, timeouts))
             event.listen(engine, "connect", _describe_on_demand)
         if not is_pooled(engine):
             event.listen(engine, "connect", partial(_limit_locks, timeouts.lock))
@@ -78,9 +83,9 @@ class PostgreSQL(Database):
         return bool(driver_connection.autocommit)
 
     def refuse_failed_transaction(self, connection: Connection) -> None:
-        """Raise the driver's error if an earlier error has ended the transaction. psycopg knows its status without a round trip."""
+        """Raise the driver's error if an earlier error has ended the transaction. libpq knows its status without a round trip."""
         info = getattr(connection.connection.driver_connection, "info", None)
-        if info is None or info.transaction_status.name == "INERROR":
+        if info is None or info.transaction_status == _IN_ERROR:
             connection.exec_driver_sql("SELECT 1")
 
     def insert_unless_taken(self, table: Table) -> Insert:
@@ -128,7 +133,7 @@ def _limit_locks(seconds: float, dbapi_connection: Any, _: object) -> None:
     dbapi_connection.commit()
 
 
-def _limit_psycopg(timeouts: Timeouts, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+def _limit_libpq(timeouts: Timeouts, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
     idle, interval, count, milliseconds = keepalive(timeouts.network)
     limits = {
         "connect_timeout": math.ceil(timeouts.connect),

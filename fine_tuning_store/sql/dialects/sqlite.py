@@ -38,6 +38,7 @@ class SQLite(Database):
     name = "sqlite"
     driver = "pysqlite"
     async_driver = "aiosqlite"
+    drivers = frozenset({"pysqlite", "aiosqlite"})
     begins_transactions = True
     enforces_foreign_keys = False
     #: Transactions with this option begin with a deferred BEGIN and wait for no writer.
