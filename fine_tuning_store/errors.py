@@ -212,7 +212,7 @@ class MissingDriverError(FineTuningStoreError, ImportError):
 
 
 class EngineConfigurationError(FineTuningStoreError):
-    """An engine or a connection of the host is configured in a way that this library cannot work with. The message says what to change."""
+    """An engine or a connection of the host, or the parameters of a URL, cannot be used as they are. The message says what to change."""
 
 
 class SchemaVersionError(FineTuningStoreError):

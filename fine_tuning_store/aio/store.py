@@ -150,6 +150,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
 
         Raises:
             UnsupportedDatabaseError: The database or the driver is not supported, or a SQLite database in memory would be read-only.
+            EngineConfigurationError: A parameter of the URL is not possible with the driver.
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
         """

@@ -38,6 +38,7 @@ def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool
 
     Raises:
         UnsupportedDatabaseError: The database or the driver is not supported, or a database in memory would be read-only.
+        EngineConfigurationError: A parameter of the URL is not possible with the driver.
         MissingDriverError: The driver is not installed.
         InvalidValueError: `transaction_pooler` is given for another database or driver.
     """
@@ -178,8 +179,11 @@ def _create(
     create: Callable[..., E], url: URL, database: Database, dialect: type[Dialect], options: Mapping[str, Any], *, timeouts: Timeouts
 ) -> E:
     pool = {} if options.get("poolclass") is NullPool else {"pool_timeout": timeouts.pool}
+    made = {**database.engine_options(url, dialect), **options, **pool}
     try:
-        return create(url, hide_parameters=True, **database.engine_options(url, dialect), **options, **pool)
+        bare, arguments = database.connect_arguments(url, dialect)
+        made["connect_args"] = {**arguments, **made.get("connect_args", {})}
+        return create(bare, hide_parameters=True, **made)
     except ImportError as error:
         raise MissingDriverError(
             f"the driver of {url.drivername!r} is not installed ({error}): {_installation(database, dialect)}"

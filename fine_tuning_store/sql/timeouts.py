@@ -44,21 +44,36 @@ class Timeouts:
                 raise InvalidValueError(f"timeouts.{name}", seconds, f"must be a number of seconds, more than 0 and at most {LONGEST}")
 
 
-def keepalive(seconds: float) -> tuple[int, int, int, int]:
+#: libpq's settings of a TCP connection, and the options of a socket.
+_OPTIONS: Final = {
+    "keepalives_idle": "TCP_KEEPIDLE",
+    "keepalives_interval": "TCP_KEEPINTVL",
+    "keepalives_count": "TCP_KEEPCNT",
+    "tcp_user_timeout": "TCP_USER_TIMEOUT",
+}
+
+
+def keepalive(seconds: float) -> dict[str, int]:
     """Return the settings of a TCP connection that ends when the other side has been silent for about so many seconds.
 
     They are the seconds after which it is probed, the seconds between probes, their number, and the milliseconds that sent data may stay
     unconfirmed.
     """
-    return math.ceil(seconds / 2), math.ceil(seconds / 4), 2, math.ceil(seconds) * 1000
+    return dict(zip(_OPTIONS, (math.ceil(seconds / 2), math.ceil(seconds / 4), 2, math.ceil(seconds) * 1000), strict=True))
 
 
-def limit_silence(tcp: Any, seconds: float) -> None:
-    """End the connection of a socket if the other side is silent for so many seconds. Other sockets than those of TCP stay as they are."""
+def limit_silence(tcp: Any, seconds: float, *, keepalives: int = 1, **settings: int) -> None:
+    """End the connection of a socket if the other side is silent for so many seconds. Other sockets than those of TCP stay as they are.
+
+    Args:
+        tcp: The socket.
+        seconds: The limit.
+        keepalives: 0 if the other side must not be probed.
+        settings: Those of libpq that differ from the settings of `keepalive`. 0 stands for the system's default.
+    """
     if tcp.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
-    for name, value in zip(names, keepalive(seconds), strict=True):
-        if hasattr(socket, name):  # not every system has all of them
-            tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1 if keepalives else 0)
+    for name, value in {**keepalive(seconds), **settings}.items():
+        if value > 0 and hasattr(socket, _OPTIONS[name]):  # not every system has all of them
+            tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, _OPTIONS[name]), value)

@@ -27,7 +27,7 @@ from fine_tuning_store import (
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.schema.dialects import support_for
-from tests.support.databases import Database, with_driver
+from tests.support.databases import Database, host_url, with_driver
 from tests.support.factories import a_job
 
 pytestmark = pytest.mark.async_drivers
@@ -256,7 +256,7 @@ def test_waiting_for_the_migration_lock_leaves_the_event_loop_free(empty_url: st
 
 def test_the_hosts_session_and_connection_commit_and_roll_back_the_stores_rows(async_url: str) -> None:
     async def use_repositories() -> None:
-        engine = create_async_engine(async_url)
+        engine = create_async_engine(host_url(async_url))
         job = a_job()
         async with AsyncSession(engine) as session:
             jobs = AsyncFineTuningJobRepository(session)
@@ -286,7 +286,7 @@ def test_the_hosts_session_and_connection_commit_and_roll_back_the_stores_rows(a
 
 
 def test_the_error_for_an_async_engine_in_a_sync_store_or_the_reverse_names_the_right_class(async_url: str, url: str) -> None:
-    engine, sync_engine = create_async_engine(async_url), create_engine(url)
+    engine, sync_engine = create_async_engine(host_url(async_url)), create_engine(url)
 
     for call, right_class in (
         (lambda: FineTuningStore(untyped(engine)), "AsyncFineTuningStore"),

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
 from fine_tuning_store import AsyncFineTuningStore, FineTuningJobRepository, FineTuningStore, UnsupportedDatabaseError
-from tests.support.databases import with_driver
 from tests.support.forwarder import forwarded
 from tests.support.programs import alembic, fine_tuning_store
 
@@ -57,7 +56,7 @@ def test_a_store_refuses_a_mysql_server_at_its_first_connection(mysql_url: str, 
                 call()
 
     async def refuse() -> None:
-        async with AsyncFineTuningStore.from_url(with_driver(url, "aiomysql")) as store:
+        async with AsyncFineTuningStore.from_url(url) as store:
             for call in (store.jobs.list, store.schema.upgrade):
                 with pytest.raises(UnsupportedDatabaseError, match=REFUSAL):
                     await call()
@@ -79,7 +78,7 @@ def test_an_engine_a_session_and_a_connection_of_the_host_are_refused_too(mysql_
     engine.dispose()
 
     async def refuse() -> None:
-        engine = create_async_engine(with_driver(mysql_url, "aiomysql").replace("mariadb+", "mysql+"))
+        engine = create_async_engine(make_url(mysql_url).set(drivername="mysql+aiomysql", query={}))
         with pytest.raises(UnsupportedDatabaseError, match=REFUSAL):
             await AsyncFineTuningStore(engine).jobs.list()
         await engine.dispose()

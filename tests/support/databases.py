@@ -35,8 +35,13 @@ def is_sync(driver: str | None) -> bool:
 
 def with_driver(url: str, driver: str) -> str:
     """Return the URL with another driver."""
-    parsed = make_url(url).difference_update_query(["ssl_disabled"])  # an option of PyMySQL only
+    parsed = make_url(url)
     return parsed.set(drivername=f"{parsed.get_backend_name()}+{driver}").render_as_string(hide_password=False)
+
+
+def host_url(url: str) -> URL:
+    """Return the URL for an async engine of a host, without what only PyMySQL and the store know."""
+    return make_url(url).difference_update_query(["ssl_disabled"])
 
 
 def new_name() -> str:

@@ -92,6 +92,14 @@ class Database(ABC):
         """Return True if the database of the URL is deleted with its last connection."""
         return False
 
+    @abstractmethod
+    def connect_arguments(self, url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:
+        """Return the URL without the parameters in its query that the driver does not take itself, and them as arguments of connect().
+
+        Raises:
+            EngineConfigurationError: A parameter is not possible. The message names it, and contains no value.
+        """
+
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """Return the arguments of create_engine for the URL."""
         return {}

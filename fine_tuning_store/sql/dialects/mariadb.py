@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, insert, t
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
+from fine_tuning_store.sql.dialects import mariadb_url
 from fine_tuning_store.sql.dialects.base import Database, driver_exception, run_on
 from fine_tuning_store.sql.timeouts import Timeouts, limit_silence
 from fine_tuning_store.sql.waiting import within
@@ -33,6 +34,10 @@ class MariaDB(Database):
         version = getattr(dialect, "server_version_info", None)
         if version and not getattr(dialect, "is_mariadb", True):
             raise _not_mariadb(".".join(map(str, version)))
+
+    def connect_arguments(self, url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:
+        """Translate PyMySQL's parameters."""
+        return mariadb_url.connect_arguments(url, dialect)
 
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - the interface's
         """Use READ COMMITTED: the default level locks gaps between rows, so that inserts of different jobs would wait for each other."""
@@ -93,9 +98,10 @@ class MariaDB(Database):
 
 
 def _connect_pymysql(timeouts: Timeouts, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    seconds = math.ceil(timeouts.connect)
+    seconds = options.get("connect_timeout", math.ceil(timeouts.connect))
+    limits = {"connect_timeout": seconds, "read_timeout": seconds}
     try:
-        connection = dialect.connect(*arguments, **{"connect_timeout": seconds, "read_timeout": seconds, **options})
+        connection = dialect.connect(*arguments, **{**options, **limits, **_password(options)})
     except dialect.dbapi.OperationalError as error:
         if error.args[0] != 2013:
             raise
@@ -109,12 +115,21 @@ def _connect_pymysql(timeouts: Timeouts, dialect: Any, _: object, arguments: Seq
 def _connect_aiomysql(timeouts: Timeouts, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
     seconds = options.get("connect_timeout", timeouts.connect)
     try:
-        connection = within(seconds, partial(dialect.connect, *arguments, **options))
+        connection = within(seconds, partial(dialect.connect, *arguments, **{**options, **_password(options)}))
     except TimeoutError as error:
         raise _no_answer(dialect, seconds) from error
+    transport = connection.driver_connection._writer.transport
+    if "ssl" in options and transport.get_extra_info("ssl_object") is None:  # aiomysql would go on without it
+        connection.close()
+        raise dialect.dbapi.OperationalError(2026, "the URL asks for TLS, which the server does not support")
     _require_mariadb(dialect, connection)
-    limit_silence(connection.driver_connection._writer.transport.get_extra_info("socket"), timeouts.network)
+    limit_silence(transport.get_extra_info("socket"), timeouts.network)
     return connection
+
+
+def _password(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the password such that its bytes are UTF-8, as MariaDB's own client sends it. Both drivers encode it as Latin-1."""
+    return {"password": options["password"].encode().decode("latin-1")} if options.get("password") else {}
 
 
 def _require_mariadb(dialect: Any, connection: Any) -> None:

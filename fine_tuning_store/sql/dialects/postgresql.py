@@ -8,10 +8,11 @@ from functools import cache, partial
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Table, event, text
+from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, text
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import Insert
 
+from fine_tuning_store.sql.dialects import libpq
 from fine_tuning_store.sql.dialects.base import Database, driver_exception, is_pooled, run_on
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts, keepalive, limit_silence
 
@@ -46,6 +47,10 @@ class PostgreSQL(Database):
             "poolclass": NullPool,
         },
     }
+
+    def connect_arguments(self, url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:
+        """Translate libpq's parameters."""
+        return libpq.connect_arguments(url, dialect)
 
     def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Limit how long each connection waits, and mend two things of the drivers.
@@ -134,27 +139,35 @@ def _limit_locks(seconds: float, dbapi_connection: Any, _: object) -> None:
 
 
 def _limit_libpq(timeouts: Timeouts, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
-    idle, interval, count, milliseconds = keepalive(timeouts.network)
-    limits = {
-        "connect_timeout": math.ceil(timeouts.connect),
-        "keepalives_idle": idle,
-        "keepalives_interval": interval,
-        "keepalives_count": count,
-        "tcp_user_timeout": milliseconds,
-    }
-    for name, value in limits.items():
+    for name, value in {"connect_timeout": math.ceil(timeouts.connect), **keepalive(timeouts.network)}.items():
         options.setdefault(name, value)
 
 
 def _connect_asyncpg(timeouts: Timeouts, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
     dbapi = dialect.dbapi
+    tcp = {name: options[name] for name in libpq.TCP if name in options}
+    others = {name: value for name, value in options.items() if name not in tcp}
     try:
-        connection = dialect.connect(*arguments, **{"timeout": timeouts.connect, **options})
+        connection = _connect_to_one_host(dialect, arguments, {"timeout": timeouts.connect, **others})
     except (OSError, dbapi.asyncpg.PostgresError, dbapi.asyncpg.InterfaceError, dbapi.Error) as error:
         raise dbapi.OperationalError(str(error) or type(error).__name__, error) from error
     # asyncpg has no public name for its socket, and no option for what is set here.
-    limit_silence(connection.driver_connection._transport.get_extra_info("socket"), timeouts.network)
+    limit_silence(connection.driver_connection._transport.get_extra_info("socket"), timeouts.network, **tcp)
     return connection
+
+
+def _connect_to_one_host(dialect: Any, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Connect to the first of several hosts that is suitable. asyncpg's timeout is for all of them, libpq's for each.
+
+    So after a timeout the host that was tried first is tried last.
+    """
+    hosts = options.get("host")
+    for _ in range(len(hosts) - 1 if isinstance(hosts, list) else 0):
+        try:
+            return dialect.connect(*arguments, **options)
+        except TimeoutError:
+            options |= {name: options[name][1:] + options[name][:1] for name in ("host", "port") if isinstance(options.get(name), list)}
+    return dialect.connect(*arguments, **options)
 
 
 def _describe_on_demand(dbapi_connection: Any, _: object) -> None:

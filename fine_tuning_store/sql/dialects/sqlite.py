@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.errors import DatabaseUnreachableError, UnsupportedDatabaseError
+from fine_tuning_store.errors import DatabaseUnreachableError, EngineConfigurationError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
 from fine_tuning_store.sql.waiting import sleep
@@ -30,6 +30,16 @@ _HOST_TIMEOUTS: Final = Timeouts(lock=30)
 #: The longest wait inside SQLite, in seconds, if the driver is async. BEGIN IMMEDIATE is repeated until the time is over: a cancelled
 #: task can leave a wait of this package, but not one inside SQLite.
 ASYNC_BUSY_SECONDS: Final = 1
+
+
+_URI_PARAMETERS: Final = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
+_ITSELF: Final = "the store sets it itself"
+_ADVICE: Final = {
+    "timeout": "use timeouts=Timeouts(lock=...)",
+    "schema": "a SQLite file has no schemas",
+    **dict.fromkeys(("autocommit", "check_same_thread", "detect_types", "factory", "isolation_level"), _ITSELF),
+    **dict.fromkeys(("pool_size", "max_overflow", "pool_recycle", "pool_pre_ping"), "use engine_options="),
+}
 
 
 class SQLite(Database):
@@ -47,6 +57,19 @@ class SQLite(Database):
     def is_in_memory(self, url: URL) -> bool:
         """Return True if the URL names no file."""
         return url.database in (None, "", ":memory:")
+
+    def connect_arguments(self, url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:  # noqa: ARG002 - the interface's
+        """Check the parameters. SQLAlchemy passes those of SQLite's URIs on, and leaves unknown ones out with a warning."""
+        is_uri = str(url.query.get("uri", "")).lower() in ("true", "1", "yes", "on")
+        for name in url.query:
+            if name in _ADVICE:
+                raise EngineConfigurationError(f"the URL's parameter {name!r} is not possible: {_ADVICE[name]}")
+            if name not in ("uri", "cached_statements", *_URI_PARAMETERS) or (name in _URI_PARAMETERS and not is_uri):
+                raise EngineConfigurationError(
+                    f"the URL's parameter {name!r} is not possible: use {', '.join(_URI_PARAMETERS)}, in a URL like "
+                    "sqlite:///file:fine_tuning.db?mode=rw&uri=true"
+                )
+        return url, {}
 
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:
         """Share one connection if the database is in memory."""
