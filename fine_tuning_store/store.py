@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 
@@ -73,7 +73,7 @@ class FineTuningStore(_Repositories):
 
     `FineTuningStore.from_url(url)` makes an engine that is configured for its database. `FineTuningStore(engine)` uses an engine of yours
     and changes nothing on it. Neither runs DDL: `store.schema.upgrade()` does. A call on a database that is not migrated raises
-    SchemaVersionError. A store may be shared between threads; after a fork, open a new one.
+    SchemaVersionError. A store may be shared between threads.
 
     Args:
         engine: An Engine of SQLAlchemy with a synchronous driver.
@@ -131,6 +131,7 @@ class FineTuningStore(_Repositories):
         transaction_pooler: bool = False,
         read_only: bool = False,
         timeouts: Timeouts | None = None,
+        engine_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Open a store on the database of a URL. It connects on first use.
 
@@ -143,14 +144,18 @@ class FineTuningStore(_Repositories):
             read_only: True for a store that only reads, for example on a standby, a read replica or a SQLite file of another process.
                 Its methods that write raise ReadOnlyStoreError.
             timeouts: How long its calls wait for locks, connections and the network. None for the defaults of Timeouts.
+            engine_options: Options of SQLAlchemy's create_engine: `pool_size`, `max_overflow`, `pool_recycle` (seconds), `pool_pre_ping`,
+                `pool_use_lifo`, `query_cache_size`, `echo`, `echo_pool`, `logging_name` and `pool_logging_name`.
 
         Raises:
             UnsupportedDatabaseError: The database or the driver is not supported, or a SQLite database in memory would be read-only.
-            EngineConfigurationError: A parameter of the URL is not possible with the driver.
+            EngineConfigurationError: A parameter of the URL is not possible with the driver, or an option of create_engine with a store.
             MissingDriverError: The driver is not installed. The message names the extra to install.
-            InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
+            InvalidValueError: `transaction_pooler` is not possible with this driver, or a name or an option has a wrong value.
         """
-        engine = engines.connect(url, transaction_pooler=transaction_pooler, read_only=read_only, timeouts=timeouts)
+        engine = engines.connect(
+            url, transaction_pooler=transaction_pooler, read_only=read_only, timeouts=timeouts, engine_options=engine_options
+        )
         return cls._open(engine, clock, schema, host_version_table, owns_engine=True, read_only=read_only)
 
     @property

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import cached_property
 from inspect import isawaitable
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -135,6 +135,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
         transaction_pooler: bool = False,
         read_only: bool = False,
         timeouts: Timeouts | None = None,
+        engine_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Open a store on the database of a URL. It connects on first use.
 
@@ -147,14 +148,18 @@ class AsyncFineTuningStore(_AsyncRepositories):
             read_only: True for a store that only reads, for example on a standby, a read replica or a SQLite file of another process.
                 Its methods that write raise ReadOnlyStoreError.
             timeouts: How long its calls wait for locks, connections and the network. None for the defaults of Timeouts.
+            engine_options: Options of SQLAlchemy's create_engine: `pool_size`, `max_overflow`, `pool_recycle` (seconds), `pool_pre_ping`,
+                `pool_use_lifo`, `query_cache_size`, `echo`, `echo_pool`, `logging_name` and `pool_logging_name`.
 
         Raises:
             UnsupportedDatabaseError: The database or the driver is not supported, or a SQLite database in memory would be read-only.
-            EngineConfigurationError: A parameter of the URL is not possible with the driver.
+            EngineConfigurationError: A parameter of the URL is not possible with the driver, or an option of create_engine with a store.
             MissingDriverError: The driver is not installed. The message names the extra to install.
-            InvalidValueError: `transaction_pooler` is not possible with this driver, or a name is wrong.
+            InvalidValueError: `transaction_pooler` is not possible with this driver, or a name or an option has a wrong value.
         """
-        engine = engines.connect_async(url, transaction_pooler=transaction_pooler, read_only=read_only, timeouts=timeouts).sync_engine
+        engine = engines.connect_async(
+            url, transaction_pooler=transaction_pooler, read_only=read_only, timeouts=timeouts, engine_options=engine_options
+        ).sync_engine
         store = cls.__new__(cls)
         store._bind(FineTuningStore._open(engine, clock, schema, host_version_table, owns_engine=True, read_only=read_only))
         return store

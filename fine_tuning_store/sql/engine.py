@@ -14,6 +14,7 @@ from fine_tuning_store.errors import InvalidValueError, MissingDriverError, Unsu
 from fine_tuning_store.sql.dialects import Database, database_for
 from fine_tuning_store.sql.dialects.base import TRANSACTION_POOLER
 from fine_tuning_store.sql.dialects.sqlite import SQLITE
+from fine_tuning_store.sql.pools import checked_engine_options
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
 from fine_tuning_store.sql.urls import dialect_class, parse, with_driver
 
@@ -25,7 +26,14 @@ E = TypeVar("E")
 _NEEDS_AIO: Final = "an async driver needs more packages: pip install 'fine-tuning-store[aio]'"
 
 
-def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False, timeouts: Timeouts | None = None) -> Engine:
+def connect(
+    url: str | URL,
+    *,
+    transaction_pooler: bool = False,
+    read_only: bool = False,
+    timeouts: Timeouts | None = None,
+    engine_options: Mapping[str, Any] | None = None,
+) -> Engine:
     """Create a sync engine, which connects on first use.
 
     A URL without a driver, or with an async one, gets the default one of its database. No message of an error contains a password.
@@ -35,23 +43,29 @@ def connect(url: str | URL, *, transaction_pooler: bool = False, read_only: bool
         transaction_pooler: Whether a PgBouncer in transaction mode is between the engine and PostgreSQL.
         read_only: Whether the database must refuse every write of the engine.
         timeouts: How long to wait, None for the defaults.
+        engine_options: Options of create_engine, see `checked_engine_options`.
 
     Raises:
         UnsupportedDatabaseError: The database or the driver is not supported, or a database in memory would be read-only.
-        EngineConfigurationError: A parameter of the URL is not possible with the driver.
+        EngineConfigurationError: A parameter of the URL is not possible with the driver, or an option of create_engine with a store.
         MissingDriverError: The driver is not installed.
-        InvalidValueError: `transaction_pooler` is given for another database or driver.
+        InvalidValueError: `transaction_pooler` is given for another database or driver, or an option has a wrong value.
     """
     parsed, database = parse(url)
     parsed = with_driver(parsed, database.driver)
     if dialect_class(parsed, database).is_async:
         parsed = parsed.set(drivername=f"{database.name}+{database.driver}")
     options = _behind_a_pooler(parsed, database) if transaction_pooler else {}
-    return _sync(parsed, database, options, _checked_timeouts(timeouts), read_only=read_only)
+    return _sync(parsed, database, options, _checked_timeouts(timeouts), engine_options, read_only=read_only)
 
 
 def connect_async(
-    url: str | URL, *, transaction_pooler: bool = False, read_only: bool = False, timeouts: Timeouts | None = None
+    url: str | URL,
+    *,
+    transaction_pooler: bool = False,
+    read_only: bool = False,
+    timeouts: Timeouts | None = None,
+    engine_options: Mapping[str, Any] | None = None,
 ) -> AsyncEngine:
     """Create an async engine. Arguments and errors are those of `connect`, with sync and async exchanged."""
     parsed, database = parse(url)
@@ -59,7 +73,7 @@ def connect_async(
     if not dialect_class(parsed, database).get_async_dialect_cls(parsed).is_async:
         parsed = parsed.set(drivername=f"{database.name}+{database.async_driver}")
     options = _behind_a_pooler(parsed, database) if transaction_pooler else {}
-    return _async(parsed, database, options, _checked_timeouts(timeouts), read_only=read_only)
+    return _async(parsed, database, options, _checked_timeouts(timeouts), engine_options, read_only=read_only)
 
 
 def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEngine:
@@ -76,7 +90,7 @@ def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEn
         raise UnsupportedDatabaseError("a database in memory is deleted when the command ends: name a file, as in sqlite:///fine_tuning.db")
     parsed = with_driver(parsed, database.driver)
     dialect = dialect_class(parsed, database)
-    return (_async if dialect.is_async else _sync)(parsed, database, database.pooler_options.get(dialect.driver, {}), Timeouts())
+    return (_async if dialect.is_async else _sync)(parsed, database, database.pooler_options.get(dialect.driver, {}), Timeouts(), None)
 
 
 def _behind_a_pooler(url: URL, database: Database) -> dict[str, Any]:
@@ -95,20 +109,23 @@ def _checked_timeouts(timeouts: object) -> Timeouts:
     return timeouts
 
 
-def _sync(url: URL, database: Database, options: Mapping[str, Any], timeouts: Timeouts, *, read_only: bool = False) -> Engine:
+def _sync(
+    url: URL, database: Database, options: Mapping[str, Any], timeouts: Timeouts, given: object, *, read_only: bool = False
+) -> Engine:
     # Looked up in its module: instrumentation may have replaced the function there.
-    engine = _create(sqlalchemy.create_engine, url, database, dialect_class(url, database), options, timeouts=timeouts)
+    engine = _create(sqlalchemy.create_engine, url, database, dialect_class(url, database), options, timeouts=timeouts, given=given)
     _prepare(engine, database, timeouts, read_only=read_only)
     return engine
 
 
-def _async(url: URL, database: Database, options: Mapping[str, Any], timeouts: Timeouts, *, read_only: bool = False) -> AsyncEngine:
+def _async(
+    url: URL, database: Database, options: Mapping[str, Any], timeouts: Timeouts, given: object, *, read_only: bool = False
+) -> AsyncEngine:
     require_greenlet()
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = _create(
-        create_async_engine, url, database, dialect_class(url, database).get_async_dialect_cls(url), options, timeouts=timeouts
-    )
+    dialect = dialect_class(url, database).get_async_dialect_cls(url)
+    engine = _create(create_async_engine, url, database, dialect, options, timeouts=timeouts, given=given)
     _prepare(engine.sync_engine, database, timeouts, read_only=read_only)
     return engine
 
@@ -176,10 +193,18 @@ def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
 
 
 def _create(
-    create: Callable[..., E], url: URL, database: Database, dialect: type[Dialect], options: Mapping[str, Any], *, timeouts: Timeouts
+    create: Callable[..., E],
+    url: URL,
+    database: Database,
+    dialect: type[Dialect],
+    options: Mapping[str, Any],
+    *,
+    timeouts: Timeouts,
+    given: object,
 ) -> E:
     pool = {} if options.get("poolclass") is NullPool else {"pool_timeout": timeouts.pool}
     made = {**database.engine_options(url, dialect), **options, **pool}
+    made |= checked_engine_options(given, made)
     try:
         bare, arguments = database.connect_arguments(url, dialect)
         made["connect_args"] = {**arguments, **made.get("connect_args", {})}

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Table
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import EngineConfigurationError, UnsupportedDatabaseError
+from fine_tuning_store.sql.pools import AsyncForkedPool, ForkedPool
 from fine_tuning_store.sql.timeouts import Timeouts
 
 #: Execution option of an engine behind a transaction pooler, where each transaction may run in another session of the server.
@@ -102,7 +103,7 @@ class Database(ABC):
 
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """Return the arguments of create_engine for the URL."""
-        return {}
+        return {"poolclass": AsyncForkedPool if dialect.is_async else ForkedPool}
 
     @abstractmethod
     def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:

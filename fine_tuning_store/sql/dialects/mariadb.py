@@ -39,9 +39,9 @@ class MariaDB(Database):
         """Translate PyMySQL's parameters."""
         return mariadb_url.connect_arguments(url, dialect)
 
-    def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - the interface's
+    def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:
         """Use READ COMMITTED: the default level locks gaps between rows, so that inserts of different jobs would wait for each other."""
-        return {"isolation_level": "READ COMMITTED"}
+        return {**super().engine_options(url, dialect), "isolation_level": "READ COMMITTED"}
 
     def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Limit how long each connection waits."""

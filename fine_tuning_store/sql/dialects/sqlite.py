@@ -16,11 +16,11 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import DatabaseUnreachableError, EngineConfigurationError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
+from fine_tuning_store.sql.pools import AsyncSQLitePool, SQLitePool
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
 from fine_tuning_store.sql.waiting import sleep
 
@@ -73,10 +73,10 @@ class SQLite(Database):
 
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:
         """Share one connection if the database is in memory."""
+        options = {"poolclass": AsyncSQLitePool if dialect.is_async else SQLitePool}
         if not self.is_in_memory(url):
-            return {}
-        pool = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
-        return {"connect_args": {"check_same_thread": False}, "poolclass": pool, "pool_size": 1, "max_overflow": 0}
+            return options
+        return {**options, "connect_args": {"check_same_thread": False}, "pool_size": 1, "max_overflow": 0}
 
     def prepare_engine(self, engine: Engine, timeouts: Timeouts = _HOST_TIMEOUTS) -> None:
         """Configure each new connection of the engine. Calling this twice does no harm."""
