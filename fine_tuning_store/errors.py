@@ -132,10 +132,16 @@ class CheckpointPermissionNotFoundError(FineTuningStoreError):
 
 
 class UnitAlreadyOpenError(FineTuningStoreError):
-    """The store was called inside an open unit of work of its own. On SQLite such a call would wait for itself for ever."""
+    """A store was called inside an open unit of work of its own, or to write inside one of another store on the same SQLite file.
+
+    On SQLite such a call would wait for itself.
+    """
 
     def __str__(self) -> str:
-        return "a unit of this store is open in this task: call its repositories (unit.jobs ...) instead of the store's"
+        return (
+            "a unit of this store, or of another one on the same SQLite file, is open in this task: call its repositories (unit.jobs ...) "
+            "instead of the store's"
+        )
 
 
 class UnitEndedError(FineTuningStoreError):
@@ -172,8 +178,14 @@ class StoreBusyError(FineTuningStoreError):
 
     def __str__(self) -> str:
         if self.waited_for == "lock":
-            return f"another transaction holds a lock that this call needs and that was not free within {self.seconds:g} s: try again later"
-        return f"all connections of the store were in use for {self.seconds:g} s: try again later"
+            return (
+                f"another transaction holds a lock that this call needs and that was not free within {self.seconds:g} s: try again later. "
+                "If it is one of this thread or task (a unit, Session or Connection), end it first, or make the call in it"
+            )
+        return (
+            f"all connections of the store were in use for {self.seconds:g} s: try again later, or give it more by engine_options. If this "
+            "thread or task holds one (a unit, store.engine.connect()), end that first"
+        )
 
 
 class CorruptDataError(FineTuningStoreError):

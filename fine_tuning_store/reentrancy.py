@@ -1,8 +1,12 @@
-"""What keeps a store from opening a transaction inside one of its own."""
+"""What keeps a task or thread from waiting for a transaction of its own."""
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
+from threading import get_ident
+
+from sqlalchemy import Engine
 
 from fine_tuning_store.errors import UnitAlreadyOpenError
 
@@ -11,27 +15,31 @@ _guards: ContextVar[tuple[ReentrancyGuard, ...]] = ContextVar("fine_tuning_store
 
 
 class ReentrancyGuard:
-    """A block in which a store has a transaction open in this task or thread, and refuses a second one.
+    """A block in which a store has a transaction open in this task or thread.
 
-    On SQLite the second one would wait for the first for ever. A task or thread that is started inside the block inherits its context, but
-    may open a transaction of its own.
+    It refuses a second one of the same store, and of any store one that would wait for the first as the only writer of a SQLite file. A
+    task or thread that is started inside the block inherits its context, but may open a transaction of its own.
     """
 
-    __slots__ = ("is_open", "state", "task")
+    __slots__ = ("is_open", "state", "task", "writes_to")
 
-    def __init__(self, state: object, task: object) -> None:
+    def __init__(self, state: object, engine: Engine, writes_to: object = None) -> None:
         self.state = state
-        self.task = task
+        self.task = asyncio.current_task() if engine.dialect.is_async else get_ident()
+        self.writes_to = writes_to  #: see `Database.sole_writer_of`; None if the transaction only reads, or others can write, too
         self.is_open = False
 
     def __enter__(self) -> None:
         outer = _guards.get()
         if outer:  # blocks may end out of order, and a task inherits those of the task that started it
             outer = tuple(guard for guard in outer if guard.is_open)
-            if any(guard.state is self.state and guard.task == self.task for guard in outer):
+            if any(guard.task == self.task and self._would_wait_for(guard) for guard in outer):
                 raise UnitAlreadyOpenError
         self.is_open = True
         _guards.set((*outer, self))
+
+    def _would_wait_for(self, outer: ReentrancyGuard) -> bool:
+        return outer.state is self.state or (self.writes_to is not None and outer.writes_to == self.writes_to)
 
     def __exit__(self, *_: object) -> None:
         self.is_open = False

@@ -10,14 +10,12 @@ asks its `TransactionSource` for it:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import get_ident
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
@@ -180,10 +178,13 @@ class EngineTransactions:
     """The engine with the options of transactions that only read."""
     _reads_in_autocommit: bool = field(init=False, repr=False)
     """False behind a transaction pooler: a statement could be prepared on one server connection and executed on another."""
+    _writes_to: object = field(init=False, repr=False)
+    """See `Database.sole_writer_of`."""
     _state: _StoreState = field(default_factory=_StoreState, repr=False)
 
     def __post_init__(self) -> None:
         self.database = database_for(self.engine.dialect)
+        self._writes_to = None if self.read_only else self.database.sole_writer_of(self.engine.url)
         self._reads_in_autocommit = self.owns_engine and self.database.reads_in_autocommit and not is_pooled(self.engine)
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 
@@ -223,7 +224,7 @@ class EngineTransactions:
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """Yield a transaction that commits at the end of the block, rolls back on an exception, and is never retried."""
-        with self._guard(), self._connect(self.engine) as connection:
+        with self._guard(self._writes_to), self._connect(self.engine) as connection:
             transaction = self._transaction(connection)
             try:
                 with connection.begin() as begun:
@@ -260,8 +261,8 @@ class EngineTransactions:
             self._state.is_usable = True
         return Transaction(connection, self.database, self.organization_id, self.clock, self.options, self.read_only)
 
-    def _guard(self) -> ReentrancyGuard:
-        return ReentrancyGuard(self._state, asyncio.current_task() if self.engine.dialect.is_async else get_ident())
+    def _guard(self, writes_to: object = None) -> ReentrancyGuard:
+        return ReentrancyGuard(self._state, self.engine, writes_to)
 
 
 def _refuse_if_busy(connection: Connection, database: Database, error: DBAPIError) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, delete, insert
 
 from fine_tuning_store.errors import EngineConfigurationError, InvalidValueError, SchemaConflictError, SchemaVersionError
+from fine_tuning_store.reentrancy import ReentrancyGuard
 from fine_tuning_store.schema import checks, revisions
 from fine_tuning_store.schema.catalog import SchemaDifference, differences
 from fine_tuning_store.schema.dialects import support_for
@@ -107,7 +108,7 @@ class Schema:
                 return
             if self._host_version_table is not None:
                 self._refuse_in(self._host_version_table, f"stamp {BRANCH}@head")
-            with self._support.dedicated_connection(self._engine) as connection:
+            with self._guard(), self._support.dedicated_connection(self._engine) as connection:
                 connection.execution_options(**self._support.execution_options)
                 with only_schema(connection, self._schema), self._support.migration_lock(connection, left()):
                     checks.refuse_tables_elsewhere(connection)
@@ -280,7 +281,7 @@ class Schema:
         steps: list[Any] = []
         began = time.monotonic()
         try:
-            with alembic_lock(self._engine, left()), self._support.dedicated_connection(self._engine) as connection:
+            with self._guard(), alembic_lock(self._engine, left()), self._support.dedicated_connection(self._engine) as connection:
                 attributes |= {"lock_timeout": left(), "schema": self._schema}
                 attributes["on_version_apply"] = lambda *, step, **_: steps.append(step)
                 getattr(command, direction)(revisions.config(connection=connection, **attributes), revision)
@@ -290,6 +291,9 @@ class Schema:
         if steps:
             source, target = ("".join(ids) or "base" for ids in (steps[0].source_revision_ids, steps[-1].destination_revision_ids))
             _logger.info("migrated from %s to %s in %.3f s", source, target, time.monotonic() - began)
+
+    def _guard(self) -> ReentrancyGuard:
+        return ReentrancyGuard(self, self._engine, database_for(self._engine.dialect).sole_writer_of(self._engine.url))
 
     def _refuse_in(self, host_version_table: str, instead: str) -> None:
         self._read(lambda connection: checks.refuse_history_of_host(connection, self._schema, host_version_table, instead))

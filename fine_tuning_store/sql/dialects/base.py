@@ -101,6 +101,10 @@ class Database(ABC):
             EngineConfigurationError: A parameter is not possible. The message names it, and contains no value.
         """
 
+    def sole_writer_of(self, url: URL) -> object:  # noqa: ARG002 - for subclasses
+        """Return what only one transaction at a time can write to, the same for all URLs that lead to it; None if several can write."""
+        return None
+
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """Return the arguments of create_engine for the URL."""
         return {"poolclass": AsyncForkedPool if dialect.is_async else ForkedPool}

@@ -58,6 +58,13 @@ class SQLite(Database):
         """Return True if the URL names no file."""
         return url.database in (None, "", ":memory:")
 
+    def sole_writer_of(self, url: URL) -> object:
+        """Return the path of the file."""
+        name = str(url.database).removeprefix("file:")
+        if self.is_in_memory(url) or name.startswith(":memory:") or url.query.get("mode") == "memory":
+            return None
+        return os.path.realpath(unquote(name))
+
     def connect_arguments(self, url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:  # noqa: ARG002 - the interface's
         """Check the parameters. SQLAlchemy passes those of SQLite's URIs on, and leaves unknown ones out with a warning."""
         is_uri = str(url.query.get("uri", "")).lower() in ("true", "1", "yes", "on")

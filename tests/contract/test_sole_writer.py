@@ -1,0 +1,124 @@
+"""A thread or task does not wait for a transaction of its own: it is told at once if that is certain, and why it may be otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, StoreBusyError, Timeouts, UnitAlreadyOpenError, prepare_sqlite_engine
+from tests.support.databases import Database, with_driver
+from tests.support.factories import created, stored
+
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+on_servers = pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
+
+#: Long enough that a test which waits for it is noticed.
+LONG = Timeouts(lock=60, pool=60)
+
+
+def assert_refused_at_once(call: Any) -> None:
+    started = time.monotonic()
+    with pytest.raises(UnitAlreadyOpenError, match="another one on the same SQLite file"):
+        call()
+    assert time.monotonic() - started < 10
+
+
+@on_sqlite
+@pytest.mark.parametrize("prepared", [True, False])
+def test_two_stores_on_one_engine_of_the_host_do_not_wait_for_each_other(url: str, database: Database, prepared: bool) -> None:
+    engine = create_engine(url, connect_args={"timeout": 60})
+    if prepared:
+        prepare_sqlite_engine(engine)
+    one, other = FineTuningStore(engine), FineTuningStore(engine).for_organization("org-1")
+    assert other.jobs.list().data == ()
+    with one.begin() as unit:
+        job = created(unit)  # type: ignore[arg-type]
+        assert_refused_at_once(lambda: other.jobs.create(model="m", training_file="f"))
+        assert_refused_at_once(lambda: other.run_in_transaction(lambda _: None))
+        assert_refused_at_once(lambda: other.begin().__enter__())
+        assert other.jobs.list().data == ()  # readers wait for no writer
+    assert other.jobs.create(model="m", training_file="f")
+    assert one.jobs.get(job.id) == job
+    engine.dispose()
+
+
+@on_sqlite
+def test_two_stores_on_one_file_do_not_wait_for_each_other(url: str, database: Database, tmp_path: Path) -> None:
+    path = Path(url.removeprefix("sqlite:///"))
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    for same in (url, f"sqlite:///{link}", f"sqlite:///file:{path}?mode=rw&uri=true"):
+        with FineTuningStore.from_url(url, timeouts=LONG) as one, FineTuningStore.from_url(same, timeouts=LONG) as other:
+            with one.begin() as unit:
+                created(unit)  # type: ignore[arg-type]
+                assert_refused_at_once(lambda other=other: created(other))
+                assert other.jobs.list().data == ()
+            created(other)
+        database.clean()
+
+
+@on_sqlite
+def test_a_migration_does_not_wait_for_a_unit_of_its_own_thread(altered_url: str, database: Database) -> None:
+    with FineTuningStore.from_url(altered_url) as store:
+        with store.begin():
+            assert_refused_at_once(lambda: store.schema.downgrade("base"))
+            store.schema.upgrade()  # does nothing
+        store.schema.downgrade("base")
+
+
+@on_sqlite
+def test_tasks_wait_for_each_other_but_a_task_not_for_itself(url: str, database: Database) -> None:
+    async def main() -> None:
+        named = with_driver(url, "aiosqlite")
+        async with AsyncFineTuningStore.from_url(named) as one, AsyncFineTuningStore.from_url(named) as other:
+
+            async def create(store: AsyncFineTuningStore) -> None:
+                await store.jobs.create(organization_id="org-1", model="m", training_file="f")
+
+            async with one.begin():
+                waiting = asyncio.create_task(create(other))
+                with pytest.raises(UnitAlreadyOpenError):
+                    await create(other)
+            await waiting
+            assert len((await one.jobs.list()).data) == 1
+
+    asyncio.run(main())
+
+
+@on_sqlite
+def test_threads_stores_in_memory_and_files_of_others_are_not_mistaken_for_each_other(url: str, database: Database, tmp_path: Path) -> None:
+    stores = [FineTuningStore.from_url(each) for each in (url, "sqlite://", "sqlite://", f"sqlite:///{tmp_path}/other.db")]
+    for store in stores[1:]:
+        store.schema.upgrade()
+    with stores[0].begin() as unit:
+        for store in stores[1:]:
+            created(store)
+        thread = threading.Thread(target=created, args=(FineTuningStore.from_url(url),))
+        thread.start()  # waits for the unit
+        created(unit)  # type: ignore[arg-type]
+    thread.join()
+    assert len(stores[0].jobs.list().data) == 2
+    for store in stores:
+        store.close()
+
+
+@on_servers
+def test_units_of_two_stores_are_open_at_once_on_a_server(url: str, store: FineTuningStore) -> None:
+    with FineTuningStore.from_url(url) as other, store.begin() as unit:
+        created(unit)  # type: ignore[arg-type]
+        created(other)
+    assert len(store.jobs.list().data) == 2
+
+
+def test_a_call_that_waits_for_a_transaction_of_the_host_in_its_own_thread_says_so(url: str, store: FineTuningStore) -> None:
+    job = stored(store, status="queued")
+    with FineTuningStore.from_url(url, timeouts=Timeouts(lock=0.2)) as brief, store.engine.begin() as connection:
+        connection.execute(text("UPDATE fine_tuning_jobs SET seed = 1"))
+        with pytest.raises(StoreBusyError, match=r"If it is one of this thread or task .* end it first, or make the call in it"):
+            brief.jobs.cancel(job.id)
