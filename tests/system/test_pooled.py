@@ -18,6 +18,7 @@ from fine_tuning_store import (
     InvalidValueError,
     JobStatus,
     ReadOnlyStoreError,
+    Timeouts,
 )
 from tests.support import databases, pgbouncer
 from tests.support.async_store import AwaitedStore
@@ -25,6 +26,8 @@ from tests.support.databases import Database
 from tests.support.factories import ORGANIZATION
 
 CLIENTS = 50
+#: The clients have fewer connections than they are.
+PATIENT = Timeouts(pool=60)
 
 pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
@@ -75,7 +78,7 @@ def test_threads_share_few_server_connections(pooler: URL, url: str, driver: str
         except Exception as error:  # noqa: BLE001 - asserted below
             failed.append(error)
 
-    with FineTuningStore.from_url(through(pooler, url, driver), transaction_pooler=True) as store:
+    with FineTuningStore.from_url(through(pooler, url, driver), transaction_pooler=True, timeouts=PATIENT) as store:
         threads = [threading.Thread(target=run_jobs, args=(store,)) for _ in range(CLIENTS)]
         for thread in threads:
             thread.start()
@@ -89,7 +92,7 @@ def test_threads_share_few_server_connections(pooler: URL, url: str, driver: str
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
 def test_tasks_share_few_server_connections(pooler: URL, url: str, driver: str) -> None:
     async def run() -> None:
-        async with AsyncFineTuningStore.from_url(through(pooler, url, driver), transaction_pooler=True) as store:
+        async with AsyncFineTuningStore.from_url(through(pooler, url, driver), transaction_pooler=True, timeouts=PATIENT) as store:
 
             async def run_jobs() -> None:
                 job = await new_job(store.jobs)

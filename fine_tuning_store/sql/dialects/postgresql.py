@@ -144,12 +144,12 @@ def _limit_libpq(timeouts: Timeouts, _dialect: object, _record: object, _argumen
 
 
 def _connect_asyncpg(timeouts: Timeouts, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    dbapi = dialect.dbapi
+    dbapi, asyncpg = dialect.dbapi, dialect.dbapi.asyncpg
     tcp = {name: options[name] for name in libpq.TCP if name in options}
     others = {name: value for name, value in options.items() if name not in tcp}
     try:
         connection = _connect_to_one_host(dialect, arguments, {"timeout": timeouts.connect, **others})
-    except (OSError, dbapi.asyncpg.PostgresError, dbapi.asyncpg.InterfaceError, dbapi.Error) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, dbapi.Error) as error:
         raise dbapi.OperationalError(str(error) or type(error).__name__, error) from error
     # asyncpg has no public name for its socket, and no option for what is set here.
     limit_silence(connection.driver_connection._transport.get_extra_info("socket"), timeouts.network, **tcp)
