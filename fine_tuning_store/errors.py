@@ -224,7 +224,7 @@ class MissingDriverError(FineTuningStoreError, ImportError):
 
 
 class EngineConfigurationError(FineTuningStoreError):
-    """An engine or a connection of the host, or the parameters of a URL, cannot be used as they are. The message says what to change."""
+    """An engine or a connection of the host, a parameter of a URL, or an engine option cannot be used. The message says what to change."""
 
 
 class SchemaVersionError(FineTuningStoreError):

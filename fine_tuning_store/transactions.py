@@ -178,13 +178,14 @@ class EngineTransactions:
     """The engine with the options of transactions that only read."""
     _reads_in_autocommit: bool = field(init=False, repr=False)
     """False behind a transaction pooler: a statement could be prepared on one server connection and executed on another."""
-    _writes_to: object = field(init=False, repr=False)
-    """See `Database.sole_writer_of`."""
+    _writes_to: object = field(default=..., repr=False)
+    """See `Database.sole_writer_of`. Views of a store take it over."""
     _state: _StoreState = field(default_factory=_StoreState, repr=False)
 
     def __post_init__(self) -> None:
         self.database = database_for(self.engine.dialect)
-        self._writes_to = None if self.read_only else self.database.sole_writer_of(self.engine.url)
+        if self._writes_to is ...:
+            self._writes_to = None if self.read_only else self.database.sole_writer_of(self.engine.url)
         self._reads_in_autocommit = self.owns_engine and self.database.reads_in_autocommit and not is_pooled(self.engine)
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 

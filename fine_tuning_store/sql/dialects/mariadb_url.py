@@ -121,7 +121,8 @@ def _context(tls: Mapping[str, Any]) -> ssl.SSLContext:
     context.check_hostname = identifies
     context.verify_mode = ssl.CERT_REQUIRED if verifies or identifies else ssl.CERT_NONE
     if "ssl_cert" in tls:
-        context.load_cert_chain(tls["ssl_cert"], tls.get("ssl_key"), tls.get("ssl_key_password"))
+        # A function, because OpenSSL would ask the terminal for a password that is missing.
+        context.load_cert_chain(tls["ssl_cert"], tls.get("ssl_key"), lambda: str(tls.get("ssl_key_password", "")))
     if "ssl_cipher" in tls:
         context.set_ciphers(tls["ssl_cipher"])
     return context
