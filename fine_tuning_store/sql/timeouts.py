@@ -27,7 +27,8 @@ class Timeouts:
         pool: For one of the store's connections while all are in use. The call raises StoreBusyError then.
         connect: For a new connection to the server. The call raises OperationalError of SQLAlchemy then.
         network: For the server's host while it is silent: it confirms neither what was sent nor that the connection still exists. The call
-            raises DBAPIError of SQLAlchemy then. Operating systems round it up to whole seconds.
+            raises OperationalError of SQLAlchemy then. `close` waits for the server no longer than this, too. Operating systems round it
+            up to whole seconds.
 
     Raises:
         InvalidValueError: A value is out of range.

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
 from fine_tuning_store import AsyncFineTuningStore, FineTuningJobRepository, FineTuningStore, UnsupportedDatabaseError
-from tests.support.forwarder import forwarded
+from tests.support.forwarder import forwarding
 from tests.support.programs import alembic, fine_tuning_store
 
 pytestmark = pytest.mark.parametrize("database", ["mariadb"], indirect=True)
@@ -34,9 +34,9 @@ def mysql_url(empty_url: str) -> Iterator[str]:
     def change(data: bytes) -> bytes:
         return data.replace(version.encode(), mysql.encode())
 
-    with forwarded((url.host or "127.0.0.1", url.port or 3306), change=change) as (port, _):
-        plain = url.set(host="127.0.0.1", port=port, query={"ssl_disabled": "true"})
-        yield plain.render_as_string(hide_password=False)
+    with forwarding(empty_url) as (forwarder, forwarded):
+        forwarder.change = change
+        yield forwarded.set(query={"ssl_disabled": "true"}).render_as_string(hide_password=False)
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from fine_tuning_store import AsyncFineTuningStore, EngineConfigurationError, FineTuningStore, Timeouts
 from fine_tuning_store.sql.engine import connect, connect_async
 from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, with_driver
-from tests.support.forwarder import forwarded
+from tests.support.forwarder import forwarding
 from tests.support.programs import alembic, fine_tuning_store
 from tests.support.servers import free_port
 from tests.support.tables import each
@@ -227,7 +227,8 @@ def test_a_parameter_that_is_not_possible_is_refused_by_name_when_the_store_is_o
 @each("driver", DRIVERS["postgresql"])
 def test_several_hosts_are_tried_in_turn_with_every_driver(url: str, driver: str) -> None:
     """The first host refuses connections, or accepts them and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as silent, forwarded_to(url) as (port, accepted):
+    with socket.create_server(("127.0.0.1", 0)) as silent, forwarding(url) as (forwarder, _):
+        port = forwarder.port
         parts = make_url(with_driver(url, driver)).set(query={})._replace(host=None, port=None)
         login = parts.render_as_string(hide_password=False)
         scheme, rest = login.split("//", 1)
@@ -239,20 +240,13 @@ def test_several_hosts_are_tried_in_turn_with_every_driver(url: str, driver: str
             f"{login}?host=127.0.0.1,127.0.0.1&port={dead},{port}",
             f"{scheme}//{user}127.0.0.1:{dead},127.0.0.1:{port}/{database}?target_session_attrs=read-write",
         ):
-            before, started = len(accepted), time.monotonic()
+            before, started = forwarder.accepted, time.monotonic()
             assert ask(given, "SELECT 1", timeouts=Timeouts(connect=1)) == [1]
-            assert len(accepted) == before + 1
+            assert forwarder.accepted == before + 1
             assert time.monotonic() - started < 15
         assert ask(f"{login}?host=127.0.0.1,127.0.0.1&port={port}", "SELECT 1") == [1]
         with pytest.raises(OperationalError):
             ask(f"{login}?host=127.0.0.1:{port}&host=127.0.0.1:{port}&target_session_attrs=standby", "SELECT 1")
-
-
-def forwarded_to(url: str, host: str = "127.0.0.1") -> Any:
-    parsed = make_url(url)
-    if parsed.host is None:
-        pytest.skip("the server has no TCP port")
-    return forwarded((parsed.host, parsed.port or {"postgresql": 5432, "mariadb": 3306}[parsed.get_backend_name()]), host=host)
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
@@ -270,7 +264,8 @@ def test_an_ipv6_address_is_reached_with_every_driver(database: Database, url: s
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    with forwarded_to(url, "::1") as (port, accepted):
+    with forwarding(url, "::1") as (forwarder, _):
+        port = forwarder.port
         for driver in DRIVERS[database.name]:
             urls = [changed(url, driver, host="::1", port=port)]
             assert f"@[::1]:{port}/" in urls[0]
@@ -278,9 +273,9 @@ def test_an_ipv6_address_is_reached_with_every_driver(database: Database, url: s
                 login = make_url(urls[0])._replace(host=None, port=None).render_as_string(hide_password=False)
                 urls += [f"{login}?host=[::1]:{port}", f"{login}?host=::1&port={port}", f"{login}?host=[::1]:{port}&host=[::1]:{port}"]
             for given in urls:
-                before = len(accepted)
+                before = forwarder.accepted
                 assert ask(given, "SELECT 1") == [1]
-                assert len(accepted) == before + 1
+                assert forwarder.accepted == before + 1
 
 
 @on_servers

@@ -9,7 +9,9 @@ from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool, QueuePool
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.sql.dialects import libpq
@@ -55,11 +57,14 @@ class PostgreSQL(Database):
     def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Limit how long each connection waits, and mend two things of the drivers.
 
-        psycopg's connections get a cursor class that describes results on demand. asyncpg raises its own exceptions, or the system's, if it
-        cannot connect, which SQLAlchemy does not wrap: it gets the error of the other drivers.
+        psycopg's connections get a cursor class that describes results on demand. asyncpg gets the errors of the other drivers. If it
+        cannot connect, it raises its own exceptions, or the system's, which SQLAlchemy does not wrap. For a lost connection it has several.
         """
         if engine.dialect.driver == "asyncpg":
-            event.listen(engine, "do_connect", partial(_connect_asyncpg, timeouts))
+            # A pool closes its idle connections one after the other: together they take as long as the network may be silent.
+            closing = timeouts.network / (engine.pool.size() if isinstance(engine.pool, QueuePool) else 1)
+            event.listen(engine, "do_connect", partial(_connect_asyncpg, timeouts, closing))
+            event.listen(engine, "handle_error", _lost_connection)
         else:
             event.listen(engine, "do_connect", partial(_limit_libpq, timeouts))
             event.listen(engine, "connect", _describe_on_demand)
@@ -143,12 +148,15 @@ def _limit_libpq(timeouts: Timeouts, _dialect: object, _record: object, _argumen
         options.setdefault(name, value)
 
 
-def _connect_asyncpg(timeouts: Timeouts, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+def _connect_asyncpg(
+    timeouts: Timeouts, closing: float, dialect: Any, _: object, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> Any:
     dbapi, asyncpg = dialect.dbapi, dialect.dbapi.asyncpg
     tcp = {name: options[name] for name in libpq.TCP if name in options}
     others = {name: value for name, value in options.items() if name not in tcp}
+    limits = {"timeout": timeouts.connect, "connection_class": _closing_within(closing, asyncpg.Connection)}
     try:
-        connection = _connect_to_one_host(dialect, arguments, {"timeout": timeouts.connect, **others})
+        connection = _connect_to_one_host(dialect, arguments, {**limits, **others})
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, dbapi.Error) as error:
         raise dbapi.OperationalError(str(error) or type(error).__name__, error) from error
     # asyncpg has no public name for its socket, and no option for what is set here.
@@ -168,6 +176,27 @@ def _connect_to_one_host(dialect: Any, arguments: Sequence[Any], options: dict[s
         except TimeoutError:
             options |= {name: options[name][1:] + options[name][:1] for name in ("host", "port") if isinstance(options.get(name), list)}
     return dialect.connect(*arguments, **options)
+
+
+@cache
+def _closing_within(seconds: float, kind: type[Any]) -> type[Any]:
+    """Return a subclass of asyncpg's connection whose `close` does not wait for ever for the server to confirm it."""
+
+    class Connection(kind):  # type: ignore[misc]
+        def close(self, *, timeout: float | None = None) -> Any:
+            return super().close(timeout=seconds if timeout is None else timeout)
+
+    return Connection
+
+
+def _lost_connection(context: ExceptionContext) -> OperationalError | None:
+    """Return the error for a lost connection, also one that was lost before it was ready (connection_exception)."""
+    error = context.sqlalchemy_exception
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return None
+    if not context.is_disconnect and not str(POSTGRESQL.error_code(error)).startswith("08"):
+        return None
+    return OperationalError(error.statement, error.params, error.orig, error.hide_parameters, connection_invalidated=True)
 
 
 def _describe_on_demand(dbapi_connection: Any, _: object) -> None:

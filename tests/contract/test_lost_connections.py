@@ -1,0 +1,116 @@
+"""Connections that are lost, or whose server is silent: one error on every driver, and no wait without end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from fine_tuning_store import FineTuningStore, Timeouts
+from tests.support.async_store import AwaitedStore
+from tests.support.databases import with_driver
+from tests.support.factories import stored
+from tests.support.forwarder import Forwarder, forwarding
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.parametrize(
+        ("database", "driver"),
+        [("postgresql", None), ("postgresql", "asyncpg"), ("postgresql", "psycopg_async"), ("mariadb", None), ("mariadb", "aiomysql")],
+        indirect=True,
+    ),
+]
+
+NETWORK_SECONDS = 2
+#: What the test allows beyond a limit, on a busy machine.
+PATIENCE = 10
+
+
+@pytest.fixture
+def path(url: str) -> Iterator[tuple[Forwarder, str]]:
+    """A forwarder to the server, and the URL of the migrated database through it."""
+    with forwarding(url) as (forwarder, through):
+        yield forwarder, through.render_as_string(hide_password=False)
+
+
+def run(test: Callable[[Any], None], url: str, driver: str | None) -> None:
+    """Call the test with a new store, which is closed afterwards."""
+    timeouts = Timeouts(network=NETWORK_SECONDS)
+    if driver is None:
+        with FineTuningStore.from_url(url, timeouts=timeouts) as store:
+            test(store)
+    else:
+        awaited = AwaitedStore(with_driver(url, driver), timeouts=timeouts)
+        awaited.run_test(partial(test, awaited))
+        awaited.close_all()
+
+
+def test_a_connection_that_is_lost_between_or_in_calls_is_an_operational_error(path: tuple[Forwarder, str], driver: str | None) -> None:
+    forwarder, url = path
+
+    def lose(store: Any) -> None:
+        job = stored(store)
+
+        forwarder.lose_connections()
+        with pytest.raises(OperationalError) as between:
+            store.jobs.enqueue(job.id)
+
+        with pytest.raises(OperationalError) as in_a_unit, store.begin() as unit:
+            unit.jobs.get(job.id)
+            forwarder.lose_connections()
+            unit.jobs.enqueue(job.id)
+
+        forwarder.loses_at = b"fine_tuning_store.enqueue"
+        with pytest.raises(OperationalError) as during:
+            store.jobs.enqueue(job.id)
+        forwarder.loses_at = None
+
+        assert between.value.connection_invalidated
+        assert in_a_unit.value.connection_invalidated
+        assert during.value.connection_invalidated
+        assert store.jobs.enqueue(job.id).status == "queued"
+        assert store.engine.pool.checkedout() == 0
+
+    run(lose, url, driver)
+
+
+def test_a_connection_that_is_lost_before_it_is_ready_is_an_operational_error(path: tuple[Forwarder, str], driver: str | None) -> None:
+    forwarder, url = path
+
+    def lose(store: Any) -> None:
+        forwarder.loses_at = b"lock_timeout" if "postgresql" in url else b"innodb_lock_wait_timeout"
+        with pytest.raises(OperationalError):
+            store.jobs.list()
+        forwarder.loses_at = None
+        assert store.jobs.list().data == ()
+
+    run(lose, url, driver)
+
+
+def test_close_waits_for_a_silent_server_no_longer_than_for_a_silent_network(path: tuple[Forwarder, str], driver: str | None) -> None:
+    forwarder, url = path
+
+    def open_three_connections(store: Any) -> None:
+        connections = [store.engine.connect() for _ in range(3)]
+        for connection in connections:
+            connection.close()
+        forwarder.is_silent = True
+
+    timeouts = Timeouts(network=NETWORK_SECONDS)
+    if driver is None:
+        store = FineTuningStore.from_url(url, timeouts=timeouts)
+        open_three_connections(store)
+        started = time.monotonic()
+        store.close()
+    else:
+        awaited = AwaitedStore(with_driver(url, driver), timeouts=timeouts)
+        awaited.run_test(partial(open_three_connections, awaited))
+        started = time.monotonic()
+        awaited.loop.run(asyncio.wait_for(awaited.target.close(), PATIENCE))
+        awaited.loop.close()
+    assert time.monotonic() - started < 2 * NETWORK_SECONDS
