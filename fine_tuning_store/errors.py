@@ -189,19 +189,21 @@ class StoreBusyError(FineTuningStoreError):
 
 
 class CorruptDataError(FineTuningStoreError):
-    """A stored row has a value that no release writes: the database is damaged, or another program wrote it.
+    """A stored row has a value that no release writes, because the database is damaged or another program wrote it, or SQLite found damage.
 
     Attributes:
-        table: The name of the table.
-        row_id: The id of the row in it.
+        table: The name of the table, None if SQLite found the damage.
+        row_id: The id of the row in it, None if SQLite found the damage.
     """
 
-    def __init__(self, table: str, row_id: str) -> None:
+    def __init__(self, table: str | None = None, row_id: str | None = None) -> None:
         super().__init__(table, row_id)
         self.table = table
         self.row_id = row_id
 
     def __str__(self) -> str:
+        if self.table is None:
+            return "the SQLite file is damaged, or is no database: restore a backup ('fine-tuning-store db check' lists the damage)"
         return (
             f"the row {self.row_id!r} of {self.table} cannot be read: a value in it is damaged, or was written by another program. "
             "Correct it, or restore a backup ('fine-tuning-store db check' looks for damage)"
@@ -209,7 +211,8 @@ class CorruptDataError(FineTuningStoreError):
 
 
 class DatabaseUnreachableError(FineTuningStoreError):
-    """The command line cannot connect to its database, or a read-only store cannot read its SQLite file. The message says what to do.
+    """The command line cannot connect to its database, a read-only store cannot read its SQLite file, or the SQLite file of a store was
+    replaced or deleted while it was open. The message says what to do.
 
     Other errors of connecting are the driver's.
     """

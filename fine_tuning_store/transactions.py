@@ -233,6 +233,7 @@ class EngineTransactions:
                     yield transaction
                     if not begun.is_active:
                         raise UnitEndedError
+                    self.database.before_commit(connection)
                     finish(begun.commit, is_async=self.engine.dialect.is_async)
             finally:
                 transaction.has_ended = True

@@ -220,7 +220,7 @@ class Schema:
         return self._read(lambda connection: differences(connection, self._schema))
 
     def damage(self) -> tuple[str, ...]:
-        """Look for damage of a SQLite file (`PRAGMA quick_check`), and return a line for each fault. It reads the whole file.
+        """Look for damage of a SQLite file (`PRAGMA integrity_check`), and return a line for each fault. It reads the whole file.
 
         Of a server the result is empty, whatever its state.
         """

@@ -179,7 +179,8 @@ def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
 
     Each new connection is in WAL mode, enforces foreign keys and waits up to 30 seconds for another connection's lock. Each transaction
     begins with BEGIN IMMEDIATE, so that what it has read is still true when it writes; one with the execution option
-    `sqlite_read_only=True` begins with BEGIN, waits for no writer, and must not write.
+    `sqlite_read_only=True` begins with BEGIN, waits for no writer, and must not write. A connection whose file was replaced or deleted
+    raises DatabaseUnreachableError when it is checked out, until you dispose of the engine.
 
     Raises:
         UnsupportedDatabaseError: The engine is for another database.
@@ -188,7 +189,7 @@ def prepare_sqlite_engine(engine: Engine | AsyncEngine) -> None:
     database = database_for(prepared.dialect)
     if not database.begins_transactions:
         raise UnsupportedDatabaseError(f"{database.name} needs no such preparation: use this engine as it is")
-    SQLITE.prepare_engine(prepared)
+    SQLITE.configure(prepared)
     event.listen(prepared, "begin", database.begin)
 
 

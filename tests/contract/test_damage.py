@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import re
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store import AsyncFineTuningStore, CorruptDataError, FineTuningStore, JobError, error_to_wire
+from fine_tuning_store import (
+    AsyncFineTuningStore,
+    CorruptDataError,
+    FineTuningStore,
+    JobError,
+    JobNotFoundError,
+    error_to_wire,
+    prepare_sqlite_engine,
+)
+from tests.support.async_store import run_with_store
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import stored
 from tests.support.programs import fine_tuning_store
@@ -72,21 +83,110 @@ def test_broken_json_is_an_error_that_names_its_row(altered_url: str, database: 
             store.events.list(job.id)
 
 
+def overwrite_page(url: str, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Change the first page of a table or an index in a SQLite file that nobody has open."""
+    with FineTuningStore.from_url(url) as store, store.engine.connect() as connection:
+        root = connection.exec_driver_sql("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).scalar_one()
+        size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+    with Path(url.removeprefix("sqlite:///")).open("r+b") as file:
+        file.seek((root - 1) * size)
+        page = file.read(size)
+        changed = change(page)
+        assert changed != page
+        file.seek((root - 1) * size)
+        file.write(changed)
+
+
+def fill(page: bytes) -> bytes:
+    return b"\xff" * len(page)
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_command_line_finds_a_damaged_page_of_a_sqlite_file(altered_url: str) -> None:
-    url, path = altered_url, Path(altered_url.removeprefix("sqlite:///"))
-    with FineTuningStore.from_url(url) as store, store.engine.connect() as connection:
-        root = connection.exec_driver_sql("SELECT rootpage FROM sqlite_schema WHERE name = 'ix_fine_tuning_jobs_status'").scalar_one()
-        size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-    assert fine_tuning_store("db", "check", url=url).returncode == 0
+    assert fine_tuning_store("db", "check", url=altered_url).returncode == 0
 
-    with path.open("r+b") as file:
-        file.seek((root - 1) * size)
-        file.write(b"\xff" * size)
+    overwrite_page(altered_url, "ix_fine_tuning_jobs_status", fill)
 
-    done = fine_tuning_store("db", "check", url=url)
+    done = fine_tuning_store("db", "check", url=altered_url)
     assert done.returncode == 1, done.stderr
     assert "damaged: " in done.stdout
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_key_that_an_index_has_lost_is_found_though_its_pages_look_whole(altered_url: str) -> None:
+    """SQLite does not notice it when it looks for a key, and a search for one that is not there cannot read the whole table."""
+    with FineTuningStore.from_url(altered_url) as store:
+        lost, others = stored(store), [stored(store) for _ in range(3)]
+
+    overwrite_page(altered_url, "sqlite_autoindex_fine_tuning_jobs_1", lambda page: page.replace(lost.id.encode(), b"!" * len(lost.id)))
+
+    with FineTuningStore.from_url(altered_url) as store:
+        with pytest.raises(JobNotFoundError):
+            store.jobs.get(lost.id)
+        assert [store.jobs.get(other.id) for other in others] == others
+        assert any("sqlite_autoindex_fine_tuning_jobs_1" in line for line in store.schema.damage())
+    assert fine_tuning_store("db", "check", url=altered_url).returncode == 1
+
+
+def damage_a_page(url: str) -> None:
+    overwrite_page(url, "fine_tuning_jobs", fill)
+
+
+def damage_the_index(url: str) -> None:
+    overwrite_page(url, "sqlite_autoindex_fine_tuning_jobs_1", fill)
+
+
+def damage_a_text(url: str) -> None:
+    overwrite_page(url, "fine_tuning_jobs", lambda page: page.replace(b"file-damaged", b"file-\xff\xff\xff\xff\xff\xff\xff"))
+
+
+def damage_a_name(url: str) -> None:
+    path = Path(url.removeprefix("sqlite:///"))
+    damaged, times = re.subn(
+        rb"jobs_status(fine_tuning_jobs.{1,2})CREATE INDEX", b"jobs_statu\xf9\\1CREATE INDEY", path.read_bytes(), flags=re.DOTALL
+    )
+    assert times
+    path.write_bytes(damaged)
+
+
+def write_something_else(url: str) -> None:
+    Path(url.removeprefix("sqlite:///")).write_bytes(b"This is a text. " * 1000)
+
+
+@pytest.mark.parametrize(("database", "driver"), [("sqlite", None), ("sqlite", "aiosqlite")], indirect=True)
+@pytest.mark.parametrize("damaged_by", [damage_a_page, damage_the_index, damage_a_text, damage_a_name, write_something_else])
+def test_damage_that_sqlite_finds_is_a_typed_error(altered_url: str, driver: str | None, damaged_by: Callable[[str], None]) -> None:
+    with FineTuningStore.from_url(altered_url) as store:
+        job = stored(store, training_file="file-damaged")
+    damaged_by(altered_url)
+
+    def call(store: Any) -> None:
+        calls: list[Callable[[], Any]] = [
+            lambda: store.jobs.get(job.id),
+            lambda: [store.jobs.get(found.id) for found in store.jobs.list().data],
+        ]
+        if not store._transactions.read_only:
+            calls.append(lambda: store.jobs.enqueue(job.id))
+        for attempt in calls:
+            with pytest.raises(CorruptDataError, match="the SQLite file is damaged") as caught:
+                attempt()
+            assert (caught.value.table, caught.value.row_id) == (None, None)
+            assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+    run_with_store(call, altered_url, driver)
+    run_with_store(call, altered_url, driver, read_only=True)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_an_engine_of_the_host_raises_the_error_of_its_driver(altered_url: str) -> None:
+    with FineTuningStore.from_url(altered_url) as store:
+        job = stored(store)
+    damage_a_page(altered_url)
+    engine = create_engine(altered_url)
+    prepare_sqlite_engine(engine)
+    with pytest.raises(DBAPIError, match="malformed"):
+        FineTuningStore(engine).jobs.get(job.id)
+    engine.dispose()
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -67,6 +68,20 @@ def a_job_of_theirs(store: FineTuningStore) -> str:
     return job.id
 
 
+def row_locks(connection: Connection, store: FineTuningStore) -> list[str]:
+    """Return the locks of rows that the transaction of a connection holds or waits for, as the server lists them."""
+    with store.engine.connect() as other:
+        if connection.dialect.name == "postgresql":  # a row can be locked only by a transaction that has an id
+            me = connection.scalar(text("SELECT pg_backend_pid()"))
+            listed = text("SELECT locktype, mode FROM pg_locks WHERE pid = :me AND (NOT granted OR locktype IN ('transactionid', 'tuple'))")
+            return [f"{kind} {mode}" for kind, mode in other.execute(listed, {"me": me})]
+        me = connection.scalar(text("SELECT connection_id()"))
+        # Not from information_schema.innodb_trx, which may be a tenth of a second old.
+        transactions = other.execute(text("SHOW ENGINE INNODB STATUS")).one()[2].split("---TRANSACTION")
+        (own,) = [transaction for transaction in transactions if f"thread id {me}," in transaction]
+        return re.findall(r"[1-9]\d* row lock|LOCK WAIT", own)
+
+
 def lock_everything(connection: Connection) -> None:
     """Lock each row of the jobs and the permissions."""
     connection.execute(text("UPDATE fine_tuning_jobs SET seed = 1"))
@@ -89,10 +104,20 @@ def test_a_call_neither_waits_for_nor_locks_a_row_of_another_organization(store:
     with pytest.raises(RollbackError), scoped.begin() as unit:  # no call holds their rows
         with pytest.raises(FineTuningStoreError):
             CALLS[call](unit, theirs)
+        assert row_locks(unit.connection, store) == []
         with store.engine.connect() as other:
             other.execute(text(REFUSE_TO_WAIT[database.name]))
             lock_everything(other)
         raise RollbackError
+
+
+def test_the_lists_of_locks_contain_a_row_that_is_locked(store: FineTuningStore, database: Database) -> None:
+    if database.name == "sqlite":
+        return
+    job = stored(store)
+    with store.begin() as unit:
+        unit.jobs.enqueue(job.id)
+        assert row_locks(unit.connection, store) != []
 
 
 def test_every_method_that_names_a_row_is_called_here() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from fine_tuning_store import FineTuningStore, Timeouts
-from tests.support.async_store import AwaitedStore
+from tests.support.async_store import AwaitedStore, run_with_store
 from tests.support.databases import with_driver
 from tests.support.factories import stored
 from tests.support.forwarder import Forwarder, forwarding
@@ -36,18 +36,6 @@ def path(url: str) -> Iterator[tuple[Forwarder, str]]:
     """A forwarder to the server, and the URL of the migrated database through it."""
     with forwarding(url) as (forwarder, through):
         yield forwarder, through.render_as_string(hide_password=False)
-
-
-def run(test: Callable[[Any], None], url: str, driver: str | None) -> None:
-    """Call the test with a new store, which is closed afterwards."""
-    timeouts = Timeouts(network=NETWORK_SECONDS)
-    if driver is None:
-        with FineTuningStore.from_url(url, timeouts=timeouts) as store:
-            test(store)
-    else:
-        awaited = AwaitedStore(with_driver(url, driver), timeouts=timeouts)
-        awaited.run_test(partial(test, awaited))
-        awaited.close_all()
 
 
 def test_a_connection_that_is_lost_between_or_in_calls_is_an_operational_error(path: tuple[Forwarder, str], driver: str | None) -> None:
@@ -76,7 +64,7 @@ def test_a_connection_that_is_lost_between_or_in_calls_is_an_operational_error(p
         assert store.jobs.enqueue(job.id).status == "queued"
         assert store.engine.pool.checkedout() == 0
 
-    run(lose, url, driver)
+    run_with_store(lose, url, driver)
 
 
 def test_a_connection_that_is_lost_before_it_is_ready_is_an_operational_error(path: tuple[Forwarder, str], driver: str | None) -> None:
@@ -89,7 +77,7 @@ def test_a_connection_that_is_lost_before_it_is_ready_is_an_operational_error(pa
         forwarder.loses_at = None
         assert store.jobs.list().data == ()
 
-    run(lose, url, driver)
+    run_with_store(lose, url, driver)
 
 
 def test_close_waits_for_a_silent_server_no_longer_than_for_a_silent_network(path: tuple[Forwarder, str], driver: str | None) -> None:

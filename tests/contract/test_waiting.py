@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import AsyncFineTuningStore, FineTuningJob, FineTuningStore, InvalidValueError, StoreBusyError, Timeouts
+from tests.support.async_store import run_with_store
 from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, with_driver
 from tests.support.factories import stored
 
@@ -87,6 +90,31 @@ def test_a_call_that_finds_no_free_connection_raises_after_the_pool_timeout(url:
         for connection in used:
             connection.close()
         assert brief.jobs.list().data == ()
+
+
+@pytest.mark.parametrize(("database", "driver"), [("sqlite", None), ("sqlite", "aiosqlite")], indirect=True)
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_store_that_cannot_open_its_file_for_a_lock_raises_after_the_lock_timeout(
+    empty_url: str, driver: str | None, read_only: bool
+) -> None:
+    """A new connection switches the file to WAL mode, which waits for no lock by itself."""
+    holder = sqlite3.connect(empty_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("CREATE TABLE of_a_host (id)")
+    holder.execute("BEGIN EXCLUSIVE")
+
+    def call(store: Any) -> None:
+        for attempt in (store.jobs.list, lambda: stored(store), store.schema.current):
+            started = time.monotonic()
+            with pytest.raises(StoreBusyError, match=r"within 0\.2 s") as caught:
+                attempt()
+            assert caught.value.waited_for == "lock"
+            assert time.monotonic() - started < PATIENCE
+            if read_only:
+                break
+        assert store.engine.pool.checkedout() == 0
+
+    run_with_store(call, empty_url, driver, timeouts=BRIEF, read_only=read_only)
+    holder.close()
 
 
 def test_an_engine_of_the_host_keeps_its_settings_and_its_errors(url: str, held: FineTuningJob, database: Database) -> None:

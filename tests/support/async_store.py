@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from fine_tuning_store import AsyncFineTuningStore, AsyncUnitOfWork
+from fine_tuning_store import AsyncFineTuningStore, AsyncUnitOfWork, FineTuningStore
 from fine_tuning_store.aio.bridge import Bridge
+from tests.support.databases import with_driver
 
 
 class Awaited:
@@ -59,6 +60,19 @@ class AwaitedStore(Awaited):
         """Close the store and its event loop."""
         self.loop.run(self.target.close())
         self.loop.close()
+
+
+def run_with_store(test: Callable[[Any], Any], url: str, driver: str | None, **options: Any) -> None:
+    """Call a test function with a new store of a driver, None for the sync one of the URL, and close the store."""
+    if driver is None:
+        with FineTuningStore.from_url(url, **options) as store:
+            test(store)
+    else:
+        awaited = AwaitedStore(with_driver(url, driver), **options)
+        try:
+            awaited.run_test(partial(test, awaited))
+        finally:
+            awaited.close_all()
 
 
 def _plain(value: Any) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import (
@@ -18,10 +19,11 @@ from fine_tuning_store import (
     InvalidValueError,
     JobStatus,
     ReadOnlyStoreError,
+    StoreBusyError,
     Timeouts,
 )
 from tests.support import databases, pgbouncer
-from tests.support.async_store import AwaitedStore
+from tests.support.async_store import AwaitedStore, run_with_store
 from tests.support.databases import Database
 from tests.support.factories import ORGANIZATION
 
@@ -129,6 +131,38 @@ def test_a_read_only_store_leaves_the_server_connections_to_others_as_they_were(
         for _ in range(20):
             writer.jobs.update(job.id, metadata={"a": "c"})
         assert not writer.schema.state().is_read_only
+
+
+@pytest.mark.parametrize("driver", [None, "psycopg_async", "asyncpg"])
+def test_a_row_that_another_client_holds_ends_the_call_and_leaves_no_lock_timeout_to_others(
+    pooler: URL, url: str, driver: str | None
+) -> None:
+    shown = through(pooler, url).render_as_string(hide_password=False)
+    settings = text("SELECT pg_backend_pid(), current_setting('lock_timeout')")
+
+    def wait(brief: Any) -> None:
+        """Meet the held row by every server connection but the holder's, and let another client use the same one at once."""
+        calls: list[Callable[[], Any]] = [lambda: brief.jobs.cancel(job.id), lambda: brief.events.append(job.id, "It waits.")]
+        for call in calls:
+            started = time.monotonic()
+            with pytest.raises(StoreBusyError, match=r"within 1 s") as caught:
+                call()
+            assert caught.value.waited_for == "lock"
+            assert time.monotonic() - started < 10
+        with brief.begin() as unit:
+            used, limit = unit.connection.execute(settings).one()
+        assert limit == "500ms"
+        with other.connect() as connection:
+            assert connection.execute(settings).one() == (used, "0")  # the pooler has no other server connection that is free
+
+    with FineTuningStore.from_url(url) as direct, FineTuningStore.from_url(shown, transaction_pooler=True) as holder:
+        job = new_job(direct.jobs)
+        other = create_engine(through(pooler, url), connect_args={"prepare_threshold": None})
+        with holder.begin() as unit:
+            unit.jobs.update(job.id, metadata={"a": "c"})
+            run_with_store(wait, shown, driver, transaction_pooler=True, timeouts=Timeouts(lock=1))
+        other.dispose()
+        assert direct.jobs.get(job.id).metadata == {"a": "c"}
 
 
 @pytest.mark.parametrize("url", ["sqlite:///file.db", "mariadb://host/db"])

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError
+from fine_tuning_store.errors import CorruptDataError, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError
 from fine_tuning_store.schema import catalog_queries
 from fine_tuning_store.schema.commit_hooks import before_each_commit
 from fine_tuning_store.schema.dialects.base import MigrationSupport
@@ -44,8 +44,18 @@ class SQLiteMigrations(MigrationSupport):
                 connection.connection.rollback()  # SQLAlchemy does not, if the engine is in AUTOCOMMIT mode
 
     def damage(self, connection: Connection) -> tuple[str, ...]:
-        """Run quick_check, which returns `ok` or a line for each fault."""
-        return tuple(str(line) for line in connection.exec_driver_sql("PRAGMA quick_check").scalars() if line != "ok")
+        """Run quick_check, then integrity_check, which also compares indexes with their tables but raises at many a damaged page.
+
+        Each returns `ok` or a line for each fault.
+        """
+        for check in ("quick_check", "integrity_check"):
+            try:
+                lines = connection.exec_driver_sql(f"PRAGMA {check}").scalars().all()
+            except CorruptDataError as error:
+                return (str(error.__cause__),)
+            if lines != ["ok"]:
+                return tuple(map(str, lines))
+        return ()
 
     def _begin_immediate(self, connection: Connection) -> bool:
         if in_transaction(connection):  # an empty one, begun by a listener of the host

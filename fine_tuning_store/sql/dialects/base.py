@@ -131,6 +131,9 @@ class Database(ABC):
     def begin_write(self, connection: Connection) -> None:  # noqa: B027 - most drivers begin transactions themselves
         """Begin a transaction that writes."""
 
+    def before_commit(self, connection: Connection) -> None:  # noqa: B027 - most databases cannot lose their files
+        """Raise DatabaseUnreachableError if what a COMMIT on the connection writes would be lost."""
+
     def begin_write_in_host(self, connection: Connection) -> None:
         """Begin a write in a transaction of the host, before the first statement that decides on it.
 

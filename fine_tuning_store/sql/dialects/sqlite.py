@@ -15,11 +15,20 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.errors import DatabaseUnreachableError, EngineConfigurationError, UnsupportedDatabaseError
+from fine_tuning_store.errors import (
+    CorruptDataError,
+    DatabaseUnreachableError,
+    EngineConfigurationError,
+    FineTuningStoreError,
+    StoreBusyError,
+    UnsupportedDatabaseError,
+)
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
+from fine_tuning_store.sql.dialects.sqlite_files import require_files, watch
 from fine_tuning_store.sql.pools import AsyncSQLitePool, SQLitePool
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
 from fine_tuning_store.sql.waiting import sleep
@@ -85,10 +94,16 @@ class SQLite(Database):
             return options
         return {**options, "connect_args": {"check_same_thread": False}, "pool_size": 1, "max_overflow": 0}
 
-    def prepare_engine(self, engine: Engine, timeouts: Timeouts = _HOST_TIMEOUTS) -> None:
-        """Configure each new connection of the engine. Calling this twice does no harm."""
+    def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
+        """Configure each new connection, and raise errors of this package for a locked or damaged file."""
+        self.configure(engine, timeouts)
+        event.listen(engine, "handle_error", partial(_typed_error, timeouts.lock))
+
+    def configure(self, engine: Engine, timeouts: Timeouts = _HOST_TIMEOUTS) -> None:
+        """Configure each new connection of the engine, which may be a host's. Calling this twice does no harm."""
         event.listen(engine, "connect", partial(_configure, timeouts.lock))
         event.listen(engine, "invalidate", _release_lock)
+        watch(engine)
 
     def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Open the file of each new connection with `mode=ro`: SQLite never creates it, and refuses every write."""
@@ -98,8 +113,10 @@ class SQLite(Database):
                 "sqlite:///fine_tuning.db"
             )
         engine.update_execution_options(**self.read_options)
+        watch(engine)
         event.listen(engine, "do_connect", partial(_open_read_only, timeouts.lock))
         event.listen(engine, "invalidate", _release_lock)
+        event.listen(engine, "handle_error", partial(_typed_error, timeouts.lock))
 
     def is_read_only(self, connection: Connection) -> bool:
         """Return the pragma that read-only connections have."""
@@ -122,6 +139,10 @@ class SQLite(Database):
                 if not connection.dialect.is_async or not self.is_busy(error) or time.monotonic() > deadline:
                     raise
                 sleep(0.01, is_async=True)
+
+    def before_commit(self, connection: Connection) -> None:
+        """Raise DatabaseUnreachableError if the file was replaced or deleted since the transaction began: the COMMIT would be lost."""
+        require_files(connection.info)
 
     def begin_write_in_host(self, connection: Connection) -> None:
         """Take the write lock, also on an engine with the driver's defaults, but not in autocommit mode."""
@@ -159,6 +180,12 @@ class SQLite(Database):
         """SQLITE_BUSY and its other extended codes: another connection holds the lock."""
         return (self.error_code(error) or "").startswith("SQLITE_BUSY") and not self.is_retryable(error)
 
+    def is_damage(self, error: BaseException) -> bool:
+        """SQLITE_CORRUPT and its extended codes, SQLITE_NOTADB, and text that is not UTF-8: a value, or a damaged name in a message."""
+        if (self.error_code(error) or "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return True
+        return isinstance(error, UnicodeDecodeError) or str(driver_exception(error)).startswith("Could not decode to UTF-8")
+
     def connection_advice(self, error: BaseException, url: URL) -> str:
         """Return what to do about a file that cannot be opened, or cannot be read because its folder cannot be written to."""
         if not (self.error_code(error) or "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
@@ -174,10 +201,24 @@ def in_transaction(connection: Connection) -> bool:
     return bool(driver_connection.in_transaction)
 
 
+def _typed_error(lock_seconds: float, context: ExceptionContext) -> FineTuningStoreError | None:
+    """Return the error of this package for a file that is damaged, or that was locked for too long while it was opened.
+
+    What waits for a lock later is a transaction, which raises StoreBusyError by itself.
+    """
+    error = context.original_exception
+    if SQLITE.is_damage(error):
+        return CorruptDataError()
+    return StoreBusyError("lock", lock_seconds) if context.connection is None and SQLITE.is_busy(error) else None
+
+
 def _configure(lock_seconds: float, dbapi_connection: Any, _: object) -> None:
     is_async = hasattr(dbapi_connection, "run_async")
     cursor = _cursor(dbapi_connection, lock_seconds, is_async=is_async)
-    _switch_to_wal(cursor, lock_seconds, is_async=is_async)
+    try:
+        _switch_to_wal(cursor, lock_seconds, is_async=is_async)
+    except UnicodeDecodeError as error:  # no error of the driver, so that no listener gets it
+        raise CorruptDataError from error
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
@@ -210,6 +251,8 @@ def _open_read_only(lock_seconds: float, dialect: Dialect, _: object, arguments:
         cursor.close()
     except Exception as error:  # the driver's, whose module is not imported for this function alone
         dbapi_connection.close()
+        if SQLITE.is_damage(error):
+            raise CorruptDataError from error
         reason = _why_unreadable(SQLITE.error_code(error) or "")
         if reason is None:
             raise
