@@ -22,11 +22,11 @@ from sqlalchemy.sql.dml import Insert
 from fine_tuning_store.errors import (
     CorruptDataError,
     DatabaseUnreachableError,
-    EngineConfigurationError,
     FineTuningStoreError,
     StoreBusyError,
     UnsupportedDatabaseError,
 )
+from fine_tuning_store.sql.dialects import sqlite_url
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
 from fine_tuning_store.sql.dialects.sqlite_files import require_files, watch
 from fine_tuning_store.sql.pools import AsyncSQLitePool, SQLitePool
@@ -39,16 +39,6 @@ _HOST_TIMEOUTS: Final = Timeouts(lock=30)
 #: The longest wait inside SQLite, in seconds, if the driver is async. BEGIN IMMEDIATE is repeated until the time is over: a cancelled
 #: task can leave a wait of this package, but not one inside SQLite.
 ASYNC_BUSY_SECONDS: Final = 1
-
-
-_URI_PARAMETERS: Final = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
-_ITSELF: Final = "the store sets it itself"
-_ADVICE: Final = {
-    "timeout": "use timeouts=Timeouts(lock=...)",
-    "schema": "a SQLite file has no schemas",
-    **dict.fromkeys(("autocommit", "check_same_thread", "detect_types", "factory", "isolation_level"), _ITSELF),
-    **dict.fromkeys(("pool_size", "max_overflow", "pool_recycle", "pool_pre_ping"), "use engine_options="),
-}
 
 
 class SQLite(Database):
@@ -65,26 +55,15 @@ class SQLite(Database):
 
     def is_in_memory(self, url: URL) -> bool:
         """Return True if the URL names no file."""
-        return url.database in (None, "", ":memory:")
+        return sqlite_url.path_of(url) is None
 
     def sole_writer_of(self, url: URL) -> object:
-        """Return the path of the file."""
-        name = str(url.database).removeprefix("file:")
-        if self.is_in_memory(url) or name.startswith(":memory:") or url.query.get("mode") == "memory":
-            return None
-        return os.path.realpath(unquote(name))
+        """Return the path of the file, None if the database is in memory."""
+        return sqlite_url.path_of(url)
 
     def connect_arguments(self, url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:  # noqa: ARG002 - the interface's
-        """Check the parameters. SQLAlchemy passes those of SQLite's URIs on, and leaves unknown ones out with a warning."""
-        is_uri = str(url.query.get("uri", "")).lower() in ("true", "1", "yes", "on")
-        for name in url.query:
-            if name in _ADVICE:
-                raise EngineConfigurationError(f"the URL's parameter {name!r} is not possible: {_ADVICE[name]}")
-            if name not in ("uri", "cached_statements", *_URI_PARAMETERS) or (name in _URI_PARAMETERS and not is_uri):
-                raise EngineConfigurationError(
-                    f"the URL's parameter {name!r} is not possible: use {', '.join(_URI_PARAMETERS)}, in a URL like "
-                    "sqlite:///file:fine_tuning.db?mode=rw&uri=true"
-                )
+        """Check the parameters, and pass all of them on."""
+        sqlite_url.check_parameters(url)
         return url, {}
 
     def engine_options(self, url: URL, dialect: type[Dialect]) -> dict[str, Any]:
@@ -107,7 +86,7 @@ class SQLite(Database):
 
     def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Open the file of each new connection with `mode=ro`: SQLite never creates it, and refuses every write."""
-        if self.is_in_memory(engine.url) or str(engine.url.database).startswith("file::memory:"):
+        if self.is_in_memory(engine.url):
             raise UnsupportedDatabaseError(
                 "a SQLite database in memory cannot be read_only, because it would always be empty: name a file, as in "
                 "sqlite:///fine_tuning.db"

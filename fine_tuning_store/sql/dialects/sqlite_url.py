@@ -1,0 +1,44 @@
+"""The URLs of SQLite databases."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+from urllib.parse import unquote
+
+from sqlalchemy import URL
+
+from fine_tuning_store.errors import EngineConfigurationError
+
+_URI_PARAMETERS: Final = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
+_ITSELF: Final = "the store sets it itself"
+_ADVICE: Final = {
+    "timeout": "use timeouts=Timeouts(lock=...)",
+    "schema": "a SQLite file has no schemas",
+    **dict.fromkeys(("autocommit", "check_same_thread", "detect_types", "factory", "isolation_level"), _ITSELF),
+    **dict.fromkeys(("pool_size", "max_overflow", "pool_recycle", "pool_pre_ping"), "use engine_options="),
+}
+
+
+def path_of(url: URL) -> str | None:
+    """Return the absolute path of a database's file, None if the database is in memory."""
+    name = (url.database or "").removeprefix("file:")
+    if name == "" or name.startswith(":memory:") or url.query.get("mode") == "memory" or url.query.get("vfs") == "memdb":
+        return None
+    return os.path.realpath(unquote(name) if _is_uri(url) else name)
+
+
+def check_parameters(url: URL) -> None:
+    """Refuse parameters that are not possible. SQLAlchemy passes those of SQLite's URIs on, and leaves unknown ones out with a warning."""
+    for name in url.query:
+        if name in _ADVICE:
+            raise EngineConfigurationError(f"the URL's parameter {name!r} is not possible: {_ADVICE[name]}")
+        if name not in ("uri", "cached_statements", *_URI_PARAMETERS) or (name in _URI_PARAMETERS and not _is_uri(url)):
+            raise EngineConfigurationError(
+                f"the URL's parameter {name!r} is not possible: use {', '.join(_URI_PARAMETERS)}, in a URL like "
+                "sqlite:///file:fine_tuning.db?mode=rw&uri=true"
+            )
+
+
+def _is_uri(url: URL) -> bool:
+    return str(url.query.get("uri", "")).lower() in ("true", "1", "yes", "on")
