@@ -307,7 +307,8 @@ def test_a_unix_socket_is_reached_with_every_driver(database: Database, url: str
 def test_a_limit_of_connecting_in_the_url_goes_before_that_of_the_store(database: Database, url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for driver in DRIVERS[database.name]:
-            given = changed(url, driver, {"connect_timeout": "1"}, host="127.0.0.1", port=silent.getsockname()[1])
+            parts = make_url(with_driver(url, driver)).set(host="127.0.0.1", port=silent.getsockname()[1])
+            given = parts.set(query={"connect_timeout": "1"})
             started = time.monotonic()
             with pytest.raises(DBAPIError):
                 ask(given, "SELECT 1", timeouts=Timeouts(connect=60))

@@ -1,6 +1,6 @@
 """Truth tables: one test that loops over the rows of a table.
 
-`parametrize` creates one test per row. With seven drivers, a table of verbs and statuses becomes hundreds of tests whose setup takes
+`parametrize` creates one test per row. With eight drivers, a table of verbs and statuses becomes hundreds of tests whose setup takes
 longer than the tests themselves. Here, each row is a named subtest: a failing row does not end the test, and the database is emptied
 after each row.
 """

@@ -219,4 +219,4 @@ def test_importing_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_
     loaded = {name.split(".")[0] for name in run(sys.executable, "-c", MODULES, folder=tmp_path).split()}
 
     assert {"fine_tuning_store", "sqlalchemy"} < loaded
-    assert not loaded & {"alembic", "mako", "typer", "click", "rich", "psycopg", "asyncpg", "pymysql", "aiomysql", "aiosqlite"}
+    assert not loaded & {"alembic", "mako", "typer", "click", "rich", "psycopg", "psycopg2", "asyncpg", "pymysql", "aiomysql", "aiosqlite"}
