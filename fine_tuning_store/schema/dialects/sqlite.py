@@ -14,12 +14,17 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store.errors import CorruptDataError, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError
+from fine_tuning_store.errors import (
+    CorruptDataError,
+    InvalidValueError,
+    SchemaConflictError,
+    SchemaLockTimeoutError,
+)
 from fine_tuning_store.schema import catalog_queries
 from fine_tuning_store.schema.commit_hooks import before_each_commit
 from fine_tuning_store.schema.dialects.base import MigrationSupport
 from fine_tuning_store.sql.dialects import database_named
-from fine_tuning_store.sql.dialects.sqlite import in_transaction
+from fine_tuning_store.sql.dialects.sqlite_driver import disable_autocommit_attribute, driver_autocommit, in_transaction
 from fine_tuning_store.sql.waiting import poll
 
 
@@ -78,9 +83,22 @@ class SQLiteMigrations(MigrationSupport):
 
     @contextmanager
     def dedicated_connection(self, engine: Engine) -> Iterator[Connection]:
-        """Open a connection and return it to the pool: a database in memory would be deleted with it, and nothing is left on it."""
+        """Open a connection and return it to the pool: a database in memory would be deleted with it, and nothing is left on it.
+
+        Foreign keys cannot be disabled in a transaction, so the driver begins none by itself meanwhile.
+        """
         with engine.connect() as connection:
-            yield connection
+            autocommit = driver_autocommit(connection)
+            if autocommit is None:
+                yield connection
+                return
+            driver_connection: Any = connection.connection.driver_connection
+            disable_autocommit_attribute(driver_connection)
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+                driver_connection.autocommit = autocommit
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
+from sqlalchemy import URL, Connection, Dialect, Engine, Table, delete, event, false
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
@@ -22,13 +22,16 @@ from sqlalchemy.sql.dml import Insert
 from fine_tuning_store.errors import (
     CorruptDataError,
     DatabaseUnreachableError,
+    EngineConfigurationError,
     FineTuningStoreError,
     StoreBusyError,
     UnsupportedDatabaseError,
 )
 from fine_tuning_store.sql.dialects import sqlite_url
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
+from fine_tuning_store.sql.dialects.sqlite_driver import disable_autocommit_attribute, driver_autocommit, in_transaction
 from fine_tuning_store.sql.dialects.sqlite_files import require_files, watch
+from fine_tuning_store.sql.models import compatibility
 from fine_tuning_store.sql.pools import AsyncSQLitePool, SQLitePool
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
 from fine_tuning_store.sql.waiting import sleep
@@ -39,6 +42,10 @@ _HOST_TIMEOUTS: Final = Timeouts(lock=30)
 #: The longest wait inside SQLite, in seconds, if the driver is async. BEGIN IMMEDIATE is repeated until the time is over: a cancelled
 #: task can leave a wait of this package, but not one inside SQLite.
 ASYNC_BUSY_SECONDS: Final = 1
+
+
+#: A write of no row.
+_WRITE_NOTHING: Final = delete(compatibility).where(false())
 
 
 class SQLite(Database):
@@ -103,13 +110,16 @@ class SQLite(Database):
 
     def begin(self, connection: Connection) -> None:
         """Begin a transaction that may write, unless the execution option `sqlite_read_only` is true."""
-        if connection.get_execution_options().get("sqlite_read_only"):
-            connection.exec_driver_sql("BEGIN")
-        else:
+        if not connection.get_execution_options().get("sqlite_read_only"):
             self.begin_write(connection)
+        elif driver_autocommit(connection) is None:
+            connection.exec_driver_sql("BEGIN")
 
     def begin_write(self, connection: Connection) -> None:
         """Take the write lock now: a transaction that has read cannot write any more once another one has written."""
+        if driver_autocommit(connection) is False:  # the driver has begun a transaction, which takes the lock as soon as it writes
+            connection.execute(_WRITE_NOTHING)
+            return
         deadline = time.monotonic() + connection.get_execution_options().get(LOCK_TIMEOUT, _HOST_TIMEOUTS.lock)
         while not in_transaction(connection):
             try:
@@ -128,10 +138,19 @@ class SQLite(Database):
         if not self.is_in_autocommit(connection):
             self.begin_write(connection)
 
+    def refuse_autocommit(self, connection: Connection) -> None:
+        """Raise EngineConfigurationError if the driver's commit() and rollback() do nothing."""
+        if driver_autocommit(connection):
+            raise EngineConfigurationError(
+                "this engine's driver has autocommit=True, with which it never ends a transaction: leave autocommit out of connect_args, "
+                "or use autocommit=False"
+            )
+
     def is_in_autocommit(self, connection: Connection) -> bool:
         """Return True if the driver sends no BEGIN."""
         driver_connection: Any = connection.connection.dbapi_connection
-        return driver_connection.isolation_level is None
+        autocommit = driver_autocommit(connection)
+        return driver_connection.isolation_level is None if autocommit is None else autocommit
 
     def insert_unless_taken(self, table: Table) -> Insert:
         """INSERT ... ON CONFLICT DO NOTHING."""
@@ -174,12 +193,6 @@ class SQLite(Database):
         return ": its folder must exist and be writable, also for reading, because SQLite keeps files beside its own"
 
 
-def in_transaction(connection: Connection) -> bool:
-    """Return True if SQLite itself, not only SQLAlchemy, has begun a transaction."""
-    driver_connection: Any = connection.connection.driver_connection
-    return bool(driver_connection.in_transaction)
-
-
 def _typed_error(lock_seconds: float, context: ExceptionContext) -> FineTuningStoreError | None:
     """Return the error of this package for a file that is damaged, or that was locked for too long while it was opened.
 
@@ -205,6 +218,7 @@ def _configure(lock_seconds: float, dbapi_connection: Any, _: object) -> None:
 
 def _cursor(dbapi_connection: Any, lock_seconds: float, *, is_async: bool) -> Any:
     """Return a cursor of a new connection, on which the driver sends no BEGIN by itself, and which waits for locks."""
+    disable_autocommit_attribute(getattr(dbapi_connection, "driver_connection", dbapi_connection))
     dbapi_connection.isolation_level = None
     cursor = dbapi_connection.cursor()
     seconds = min(lock_seconds, ASYNC_BUSY_SECONDS) if is_async else lock_seconds

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import NullPool
 
 from fine_tuning_store.errors import DatabaseUnreachableError
+from fine_tuning_store.sql.dialects.sqlite_url import path_of
 
 #: What identifies a file, whatever its name: its device and inode.
 Identity = tuple[int, int]
@@ -27,7 +28,7 @@ def watch(engine: Engine) -> None:
 
     New ones are refused as well. They would create an empty file, or write to a file that an operator has not yet put in place.
     """
-    if isinstance(engine.pool, NullPool):  # keeps no file open
+    if isinstance(engine.pool, NullPool) or path_of(engine.url) is None:  # keeps no file open
         return
     files = _Files(engine)
     event.listen(engine, "do_connect", files.before_connect)

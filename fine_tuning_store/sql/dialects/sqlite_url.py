@@ -29,7 +29,12 @@ def path_of(url: URL) -> str | None:
 
 
 def check_parameters(url: URL) -> None:
-    """Refuse parameters that are not possible. SQLAlchemy passes those of SQLite's URIs on, and leaves unknown ones out with a warning."""
+    """Refuse parameters that are not possible, and a URI that SQLite would take for a name.
+
+    SQLAlchemy passes the parameters of SQLite's URIs on, and leaves unknown ones out with a warning.
+    """
+    if str(url.database).startswith("file:") and not _is_uri(url):
+        raise EngineConfigurationError(f"{url.database!r} would be the name of a file: add uri=true to the URL's parameters")
     for name in url.query:
         if name in _ADVICE:
             raise EngineConfigurationError(f"the URL's parameter {name!r} is not possible: {_ADVICE[name]}")

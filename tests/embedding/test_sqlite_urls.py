@@ -1,0 +1,135 @@
+"""SQLite databases by every spelling of their URLs, and engines of hosts whose driver controls transactions in a newer way."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session
+
+from fine_tuning_store import (
+    AsyncFineTuningStore,
+    EngineConfigurationError,
+    FineTuningJobRepository,
+    FineTuningStore,
+    prepare_sqlite_engine,
+)
+from tests.support.async_store import run_with_store
+from tests.support.factories import created
+
+IN_MEMORY = (
+    "sqlite://",
+    "sqlite:///:memory:",
+    "sqlite:///file::memory:?uri=true",
+    "sqlite:///file::memory:?cache=shared&uri=true",
+    "sqlite:///file:one?mode=memory&uri=true",
+    "sqlite:///file:two?mode=memory&cache=shared&uri=true",
+    "sqlite:///file:/three?vfs=memdb&uri=true",
+)
+NAMES = ("a b.db", "what?.db", "number#1.db", "50%.db", "%41.db", "ä.db", "a&b=c.db", "quote'd.db")
+
+
+@pytest.mark.parametrize("driver", [None, "aiosqlite"])
+@pytest.mark.parametrize("url", IN_MEMORY)
+def test_a_database_in_memory_is_one_database_for_all_calls_and_threads(url: str, driver: str | None) -> None:
+    def use(store: Any) -> None:
+        store.schema.upgrade()
+        job = created(store)
+        with store.begin() as unit:
+            unit.jobs.enqueue(job.id)
+        assert store.jobs.get(job.id).status == "queued"
+        if driver is None:
+            with ThreadPoolExecutor(4) as pool:
+                assert [page.data[0].id for page in pool.map(lambda _: store.jobs.list(), range(8))] == [job.id] * 8
+
+    run_with_store(use, url, driver)
+
+
+@pytest.mark.parametrize("driver", [None, "aiosqlite"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_may_have_any_name(tmp_path: Path, name: str, driver: str | None) -> None:
+    def use(store: Any) -> None:
+        store.schema.upgrade()
+        assert len(store.jobs.list().data) == 0
+        created(store)
+
+    url = URL.create("sqlite", database=str(tmp_path / name))
+    run_with_store(use, url.render_as_string(), driver)
+    with FineTuningStore.from_url(url) as store, FineTuningStore.from_url(url, read_only=True) as reader:
+        assert store.jobs.count() == reader.jobs.count() == 1
+    assert (tmp_path / name).exists()
+
+
+def test_a_uri_that_sqlite_would_take_for_a_name_is_refused() -> None:
+    for name in ("file::memory:", "file:fine_tuning.db"):
+        with pytest.raises(EngineConfigurationError, match="add uri=true"):
+            FineTuningStore.from_url(f"sqlite:///{name}")
+
+
+newer_control = pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has no attribute autocommit before Python 3.12")
+
+
+@newer_control
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_host_may_let_the_driver_begin_transactions(tmp_path: Path, is_prepared: bool) -> None:
+    url = f"sqlite:///{tmp_path / 'host.db'}"
+    engine = create_engine(url, connect_args={"autocommit": False})
+    if is_prepared:
+        prepare_sqlite_engine(engine)
+    store = FineTuningStore(engine)
+    store.schema.upgrade()
+    job = created(store)
+    with store.begin() as unit:
+        unit.jobs.enqueue(job.id)
+    with Session(engine) as session:
+        FineTuningJobRepository(session).start(job.id)
+        session.rollback()
+        FineTuningJobRepository(session).pause(job.id)
+        session.commit()
+    store.schema.downgrade("fine_tuning_store_0008", allow_data_loss=True)
+    store.schema.upgrade()
+    engine.dispose()
+
+    with FineTuningStore.from_url(url) as other:
+        assert other.jobs.get(job.id).status == "paused"
+
+
+@newer_control
+def test_writers_take_turns_if_the_driver_begins_transactions(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'host.db'}", connect_args={"autocommit": False, "timeout": 60})
+    store = FineTuningStore(engine)
+    store.schema.upgrade()
+    job = created(store)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: store.events.append(job.id, f"message {number}"), range(40)))
+    assert len(store.events.list(job.id, limit=100).data) == 40
+    engine.dispose()
+
+
+@newer_control
+def test_a_driver_that_never_ends_a_transaction_is_refused(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'host.db'}", connect_args={"autocommit": True})
+    store = FineTuningStore(engine)
+    store.schema.upgrade()
+    with pytest.raises(EngineConfigurationError, match="autocommit=True"):
+        created(store)
+    with pytest.raises(EngineConfigurationError, match="autocommit=True"):
+        store.jobs.list()
+    engine.dispose()
+
+
+@newer_control
+def test_aiosqlite_is_refused_where_its_transactions_cannot_be_controlled(tmp_path: Path) -> None:
+    async def migrate() -> None:
+        engine = create_async_engine(make_url(f"sqlite+aiosqlite:///{tmp_path / 'host.db'}"), connect_args={"autocommit": False})
+        with pytest.raises(EngineConfigurationError, match="autocommit="):
+            await AsyncFineTuningStore(engine).schema.upgrade()
+        await engine.dispose()
+
+    asyncio.run(migrate())
