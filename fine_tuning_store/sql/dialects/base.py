@@ -95,7 +95,7 @@ class Database(ABC):
 
     @abstractmethod
     def connect_arguments(self, url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:
-        """Return the URL without the parameters in its query that the driver does not take itself, and them as arguments of connect().
+        """Return the URL with the parameters that SQLAlchemy passes to the driver, and what else its connect() needs.
 
         Raises:
             EngineConfigurationError: A parameter is not possible. The message names it, and contains no value.

@@ -76,7 +76,7 @@ _TRUE_OF_ASYNCPG: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def connect_arguments(url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:
-    """Return a URL without its parameters, and them as arguments of the driver's connect().
+    """Return a URL with the parameters that the driver takes as they are, and the others as arguments of its connect().
 
     Raises:
         EngineConfigurationError: The driver has no such parameter, or the value is wrong. The message contains no value.
@@ -87,10 +87,11 @@ def connect_arguments(url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, 
     for name, value in parameters.items():
         _check(name, value)
     texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
-    hosts = _hosts(url)
+    addresses = _in_query(_hosts(url), all_ports=dialect.driver == "asyncpg")
     if dialect.driver == "asyncpg":
-        return url.set(query={}), {**_for_asyncpg(texts), **_hosts_for_asyncpg(hosts)}
-    return url.set(query={}), {**_for_libpq(texts, dialect), **_hosts_for_libpq(hosts)}
+        return url.set(query=addresses), _for_asyncpg(texts)
+    _check_libpq(texts, dialect)
+    return url.set(query={**texts, **addresses}), {}
 
 
 def _check(name: str, value: object) -> None:
@@ -104,14 +105,13 @@ def _check(name: str, value: object) -> None:
         raise EngineConfigurationError(f"the URL's parameter {name!r} must be one of {', '.join(_VALUES[name])}")
 
 
-def _for_libpq(parameters: Mapping[str, str], dialect: type[Dialect]) -> dict[str, Any]:
+def _check_libpq(parameters: Mapping[str, str], dialect: type[Dialect]) -> None:
     check = _checked_by(dialect)
     for name, value in parameters.items():
         try:
             check(**{name: value})
         except Exception as error:  # the driver's, of a module that may not be installed
             raise EngineConfigurationError(f"the URL has the parameter {name!r}, which libpq does not know: leave it out") from error
-    return dict(parameters)
 
 
 def _checked_by(dialect: type[Dialect]) -> Callable[..., object]:
@@ -182,15 +182,10 @@ def _host_and_port(text: str) -> tuple[str, str]:
     return host, port
 
 
-def _hosts_for_libpq(hosts: list[tuple[str, str]]) -> dict[str, Any]:
-    if not hosts:
-        return {}
-    made = {"host": ",".join(host for host, _ in hosts)}
-    return {**made, "port": ",".join(port for _, port in hosts)} if any(port for _, port in hosts) else made
-
-
-def _hosts_for_asyncpg(hosts: list[tuple[str, str]]) -> dict[str, Any]:
-    if not hosts or not any(host for host, _ in hosts):
-        return {"port": int(hosts[0][1])} if hosts and hosts[0][1] else {}
-    made: dict[str, Any] = {"host": [host for host, _ in hosts]}
-    return {**made, "port": [int(port or 5432) for _, port in hosts]} if any(port for _, port in hosts) else made
+def _in_query(hosts: list[tuple[str, str]], *, all_ports: bool) -> dict[str, str]:
+    """Return the hosts in the one form that SQLAlchemy understands for all of them. With several, asyncpg needs all ports."""
+    names, ports = ([each[part] for each in hosts] for part in (0, 1))
+    if all_ports and len(hosts) > 1:
+        ports = [port or "5432" for port in ports]
+    made = {"host": ",".join(names), "port": ",".join(ports)}
+    return {name: value for name, value in made.items() if value.strip(",")}

@@ -76,7 +76,7 @@ _TLS: Final[Mapping[str, Callable[[str], object]]] = {
 
 
 def connect_arguments(url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, Any]]:
-    """Return a URL without its parameters, and them as arguments of the driver's connect().
+    """Return a URL without the parameters of TLS, and all of them as arguments of the driver's connect().
 
     Raises:
         EngineConfigurationError: The driver has no such parameter, or the value is wrong. The message contains no value.
@@ -85,15 +85,17 @@ def connect_arguments(url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, 
         raise EngineConfigurationError(f"{dialect.driver} {_SEVERAL_HOSTS}")
     arguments = {name: _converted(name, value, dialect) for name, value in url.query.items()}
     tls = {name: arguments.pop(name) for name in _TLS if name in arguments}
-    if tls.get("ssl_disabled"):
-        return url.set(query={}), {**arguments, **({} if dialect.is_async else {"ssl_disabled": True})}
-    tls.pop("ssl_disabled", None)
-    if tls:
+    without_tls = url.difference_update_query(_TLS)
+    if tls.pop("ssl_disabled", False):
+        if not dialect.is_async:  # aiomysql uses no TLS unless it is told to
+            without_tls = without_tls.update_query_dict({"ssl_disabled": "true"})
+            arguments["ssl_disabled"] = True
+    elif tls:
         try:
             arguments["ssl"] = _context(tls)
         except (OSError, ValueError) as error:
             raise EngineConfigurationError(f"the URL's parameters {', '.join(sorted(tls))} cannot be used: {error}") from error
-    return url.set(query={}), arguments
+    return without_tls, arguments
 
 
 def _converted(name: str, value: str | tuple[str, ...], dialect: type[Dialect]) -> Any:
