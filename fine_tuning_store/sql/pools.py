@@ -14,6 +14,8 @@ from fine_tuning_store.errors import EngineConfigurationError, InvalidValueError
 class ForkedPool(QueuePool):
     """A pool that begins anew in a forked process: its connections are the parent's, and are neither used nor closed there."""
 
+    __module__ = QueuePool.__module__  # after which SQLAlchemy names the logger, for which sqlalchemy.pool is configured
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._process = os.getpid()
@@ -38,6 +40,8 @@ class ForkedPool(QueuePool):
 class AsyncForkedPool(ForkedPool, AsyncAdaptedQueuePool):
     """The same for async drivers."""
 
+    __module__ = QueuePool.__module__
+
 
 class SQLitePool(ForkedPool):
     """A pool that refuses to connect in a forked process if it had connections before.
@@ -45,6 +49,8 @@ class SQLitePool(ForkedPool):
     While SQLite has a file of the parent open, it takes the parent's locks for its own. Connections of the child's own would then lose
     what they commit, once the parent closes the file.
     """
+
+    __module__ = QueuePool.__module__
 
     def _begin_anew(self) -> None:
         if self.checkedin() + self.checkedout():
@@ -68,6 +74,8 @@ class SQLitePool(ForkedPool):
 
 class AsyncSQLitePool(SQLitePool, AsyncAdaptedQueuePool):
     """The same for aiosqlite."""
+
+    __module__ = QueuePool.__module__
 
 
 def _at_least(least: int) -> tuple[Callable[[object], bool], str]:

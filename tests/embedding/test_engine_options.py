@@ -102,3 +102,11 @@ def test_the_log_of_echo_shows_statements_without_their_values(url: str, caplog:
         created(store, suffix="a-secret")
     assert "INSERT" in caplog.text
     assert "a-secret" not in caplog.text
+
+
+def test_pools_log_where_those_of_sqlalchemy_do(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "sqlalchemy.pool"), FineTuningStore.from_url(url) as store:
+        store.jobs.list()
+    names = {record.name for record in caplog.records if "ool" in record.name}
+    assert names
+    assert all(name.startswith("sqlalchemy.pool.") for name in names)

@@ -90,7 +90,7 @@ def test_a_second_quickstart_imports_nothing_twice_and_adds_two_more_jobs(empty_
     ("url", "complaint"),
     [
         ("oracle://user:secret@host/name", "'oracle' is not supported"),
-        ("sqlite+aiosqlite:///jobs.db", "'sqlite+aiosqlite' is an async driver"),
+        ("sqlite+pysqlcipher:///jobs.db", "the driver 'pysqlcipher' is not supported"),
         ("jobs.db", "this is not a database URL"),
     ],
 )
