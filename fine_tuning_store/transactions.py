@@ -5,7 +5,7 @@ asks its `TransactionSource` for it:
 
 - `EngineTransactions` begins a transaction for each call on an engine, and retries it as a whole if it lost to another one;
 - a `Transaction` is itself a source: the work joins it;
-- `SessionTransactions` uses the transaction of a host's Session, which the host commits and rolls back.
+- `SessionTransactions` in sessions.py uses the transaction of a host's Session, which the host commits and rolls back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any, Final, Protocol, TypeVar, cast
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import QueuePool
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
@@ -29,7 +28,6 @@ from fine_tuning_store.errors import ReadOnlyStoreError, StoreBusyError, UnitEnd
 from fine_tuning_store.reentrancy import ReentrancyGuard
 from fine_tuning_store.sql.dialects import Database, database_for
 from fine_tuning_store.sql.dialects.base import is_pooled
-from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import within_organization
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT
 from fine_tuning_store.sql.waiting import finish, sleep
@@ -126,30 +124,6 @@ class Transaction:
             raise ReadOnlyStoreError
         self.database.begin_write_in_host(self.connection)
         return work(self)
-
-
-@dataclass(slots=True)
-class SessionTransactions:
-    """The transactions of a host's Session, one after the other."""
-
-    session: Session | scoped_session[Any]
-    organization_id: str | None = None
-    clock: Clock = SYSTEM_CLOCK
-    options: Mapping[str, Any] | None = None
-
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        """Join the transaction of the Session. Pending rows are flushed first, as by the Session's own queries."""
-        return self._current(flush=True).read(work)
-
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:
-        """Join the transaction of the Session. Without `flush`, pending rows may refer to a job that the work adds."""
-        return self._current(flush=flush).write(work)
-
-    def _current(self, *, flush: bool) -> Transaction:
-        if flush and self.session.autoflush:
-            self.session.flush()
-        connection = self.session.connection(bind_arguments={"clause": jobs})  # another one in each transaction
-        return Transaction(connection, database_for(connection.dialect), self.organization_id, self.clock, self.options)
 
 
 @dataclass(slots=True, eq=False)

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain.job_validation import check_organization
 from fine_tuning_store.errors import InvalidValueError
+from fine_tuning_store.sessions import SessionTransactions, dialect_of
 from fine_tuning_store.sql.dialects import database_for
-from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.schema_option import checked_schema, options_of
-from fine_tuning_store.transactions import EngineTransactions, SessionTransactions, Transaction, TransactionSource
+from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,7 +75,7 @@ class Repository:
             options = options_of(checked_schema(schema, source.dialect))
             self._source: TransactionSource = Transaction(source, database_for(source.dialect), organization_id, options=options)
         elif isinstance(source, (Session, scoped_session)):
-            checked = None if schema is None else checked_schema(schema, source.get_bind(clause=jobs).dialect)
+            checked = None if schema is None else checked_schema(schema, dialect_of(source))
             self._source = SessionTransactions(source, organization_id, options=options_of(checked))
         elif isinstance(source, (Transaction, SessionTransactions, EngineTransactions)) and organization_id is schema is None:
             self._source = source
