@@ -273,7 +273,10 @@ class SchemaVersionError(FineTuningStoreError):
 
 
 class SchemaConflictError(FineTuningStoreError):
-    """The database contains something that a migration would overwrite, an unknown revision, or tables of another Alembic history."""
+    """The database contains something that a migration would overwrite, an unknown revision, or tables of another Alembic history.
+
+    Or a migration was called inside a transaction of an application's Alembic.
+    """
 
 
 class SchemaLockTimeoutError(FineTuningStoreError):
@@ -281,7 +284,7 @@ class SchemaLockTimeoutError(FineTuningStoreError):
 
     Attributes:
         seconds: How long this process has waited.
-        holder: The other process as the database names it, or a note that it is this one; None if unknown.
+        holder: The other process as the database names it, None if unknown.
     """
 
     def __init__(self, seconds: float, holder: str | None = None) -> None:

@@ -51,6 +51,29 @@ def refuse_read_only_store(*, read_only: bool) -> None:
         raise ReadOnlyStoreError
 
 
+def refuse_inside_a_transaction_of_alembic() -> None:
+    """Raise SchemaConflictError if an application's Alembic is inside a transaction in this process, or writes a script.
+
+    The migration uses a connection of its own, which would wait for what that transaction has locked, on PostgreSQL for ever.
+    """
+    from alembic import context
+
+    running = getattr(context, "_proxy", None)
+    if running is None:
+        return
+    if running.is_offline_mode():
+        raise SchemaConflictError(
+            "Alembic is writing an SQL script (--sql) in this process, which must not change the database. Nothing was changed: in env.py "
+            "migrate the store unless context.is_offline_mode(); store.schema.sql() or 'fine-tuning-store db sql' writes its script"
+        )
+    migration = running._migration_context
+    if migration is not None and migration.connection is not None and migration.connection.in_transaction():
+        raise SchemaConflictError(
+            "Alembic is inside a transaction in this process, for which a migration of the store could wait for ever. Nothing was changed: "
+            "migrate the store in env.py, before context.begin_transaction(), not in a revision"
+        )
+
+
 def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> None:
     """Raise SchemaConflictError if a database without a revision has tables of the store's names that this history did not create.
 

@@ -6,12 +6,11 @@ CONCURRENTLY waits.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, TextClause, exc, text
+from sqlalchemy import Connection, TextClause, exc, text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store.errors import EngineConfigurationError, SchemaConflictError, SchemaLockTimeoutError
@@ -20,20 +19,6 @@ from fine_tuning_store.sql.waiting import poll
 
 #: A migration lock: given a connection and the seconds to wait, a block that holds it.
 MigrationLock = Callable[[Connection, float], AbstractContextManager[None]]
-
-#: Alembic keeps the running migration in module globals, which two threads or tasks would overwrite for each other.
-_alembic_in_use = threading.Lock()
-
-
-@contextmanager
-def alembic_lock(engine: Engine, seconds: float) -> Iterator[None]:
-    """Reserve Alembic for one caller of this process at a time. Raises SchemaLockTimeoutError if that takes too long."""
-    if not poll(lambda: _alembic_in_use.acquire(blocking=False), seconds, is_async=engine.dialect.is_async):
-        raise SchemaLockTimeoutError(seconds, "another thread or task of this process")
-    try:
-        yield
-    finally:
-        _alembic_in_use.release()
 
 
 def session_lock(name: str, acquire: str, release: str, holder: str) -> MigrationLock:

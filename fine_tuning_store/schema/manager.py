@@ -15,8 +15,7 @@ from fine_tuning_store.reentrancy import ReentrancyGuard
 from fine_tuning_store.schema import checks, revisions
 from fine_tuning_store.schema.catalog import SchemaDifference, differences
 from fine_tuning_store.schema.dialects import support_for
-from fine_tuning_store.schema.locks import alembic_lock
-from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER
+from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER, Verb
 from fine_tuning_store.schema.search_path import only_schema
 from fine_tuning_store.schema.state import SchemaState, equal_number, look, store_commands
 from fine_tuning_store.schema.timeouts import LOCK_SECONDS, deadline
@@ -60,12 +59,13 @@ class Schema:
         Raises:
             SchemaLockTimeoutError: Others migrated or used the tables for longer than `lock_timeout`.
             SchemaConflictError: The database has tables of these names that are not the store's, or a revision that this release does
-                not know; or there is something to do, and the history is an application's (`host_version_table`).
+                not know; or there is something to do, and the history is an application's (`host_version_table`); or Alembic is inside
+                a transaction in this process, as in a revision, or writes a script.
             SchemaVersionError: The tables are a newer release's, and this one may not use them.
             InvalidValueError: The revision or the schema does not exist.
             ReadOnlyStoreError: The store is read-only.
         """
-        checks.refuse_read_only_store(read_only=self._read_only)
+        self._refuse_to_change()
         if create_schema and self._schema is None:
             raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
         with deadline(lock_timeout) as left:
@@ -86,7 +86,7 @@ class Schema:
             SchemaLockTimeoutError: As `upgrade`.
             InvalidValueError, ReadOnlyStoreError: As `upgrade`.
         """
-        checks.refuse_read_only_store(read_only=self._read_only)
+        self._refuse_to_change()
         with deadline(lock_timeout) as left:
             self._run("downgrade", revision, left, allow_data_loss=allow_data_loss)
 
@@ -102,7 +102,7 @@ class Schema:
             SchemaConflictError: The tables are not exactly those of a revision, or have a history. The message lists the differences.
             SchemaLockTimeoutError, ReadOnlyStoreError: As `upgrade`.
         """
-        checks.refuse_read_only_store(read_only=self._read_only)
+        self._refuse_to_change()
         with deadline(lock_timeout) as left:
             if self.state().is_usable:
                 return
@@ -141,17 +141,17 @@ class Schema:
             InvalidValueError: A revision is unknown.
             SchemaConflictError: The history is an application's (`host_version_table`).
         """
-        from alembic import command
+        from fine_tuning_store.schema import runner
+        from fine_tuning_store.schema.command import Command
 
         if self._host_version_table is not None:
             raise checks.another_history_error(self._host_version_table, "upgrade heads --sql")
         chain = ["base", *revisions.revisions()]
         places = [self._place(chain, field, name) for field, name in (("start", start), ("revision", revision))]
-        write = command.upgrade if places[0] <= places[1] else command.downgrade
         output = io.StringIO()
-        with alembic_lock(self._engine, LOCK_SECONDS):
-            config = revisions.config(url=f"{self._engine.dialect.name}://", output=output, schema=self._schema)
-            write(config, ":".join(chain[place] for place in places), sql=True)
+        config = revisions.config(url=f"{self._engine.dialect.name}://", output=output, schema=self._schema)
+        verb: Verb = "upgrade" if places[0] <= places[1] else "downgrade"
+        runner.run(Command.to_migrate(config, verb, chain[places[1]], script_from=chain[places[0]]))
         return output.getvalue()
 
     @staticmethod
@@ -265,14 +265,16 @@ class Schema:
             ) from error
         return True
 
-    def _run(self, direction: str, revision: str, left: Callable[[], float], **attributes: Any) -> None:
-        from alembic import command
+    def _run(self, verb: Verb, revision: str, left: Callable[[], float], **attributes: Any) -> None:
         from alembic.util import CommandError
+
+        from fine_tuning_store.schema import runner
+        from fine_tuning_store.schema.command import Command
 
         if not isinstance(revision, str) or not revision:
             raise InvalidValueError("revision", revision, "must be head, base or the id of a revision")
         if self._host_version_table is not None:
-            self._refuse_in(self._host_version_table, "upgrade heads" if direction == "upgrade" else f"downgrade {revision}")
+            self._refuse_in(self._host_version_table, "upgrade heads" if verb == "upgrade" else f"downgrade {revision}")
         known, current = revisions.revisions(), self.current()
         if current is not None and current not in known:
             raise SchemaConflictError(
@@ -281,10 +283,10 @@ class Schema:
         steps: list[Any] = []
         began = time.monotonic()
         try:
-            with self._guard(), alembic_lock(self._engine, left()), self._support.dedicated_connection(self._engine) as connection:
+            with self._guard(), self._support.dedicated_connection(self._engine) as connection:
                 attributes |= {"lock_timeout": left(), "schema": self._schema}
                 attributes["on_version_apply"] = lambda *, step, **_: steps.append(step)
-                getattr(command, direction)(revisions.config(connection=connection, **attributes), revision)
+                runner.run(Command.to_migrate(revisions.config(connection=connection, **attributes), verb, revision))
         except CommandError as error:
             rule = f"must be head, base or one of {', '.join(known)} ({error})"
             raise InvalidValueError("revision", revision, rule) from error
@@ -294,6 +296,10 @@ class Schema:
 
     def _guard(self) -> ReentrancyGuard:
         return ReentrancyGuard(self, self._engine, database_for(self._engine.dialect).sole_writer_of(self._engine.url))
+
+    def _refuse_to_change(self) -> None:
+        checks.refuse_read_only_store(read_only=self._read_only)
+        checks.refuse_inside_a_transaction_of_alembic()
 
     def _refuse_in(self, host_version_table: str, instead: str) -> None:
         self._read(lambda connection: checks.refuse_history_of_host(connection, self._schema, host_version_table, instead))

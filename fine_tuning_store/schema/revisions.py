@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 PREFIX: Final = "fine_tuning_store_"
 #: The label of the branch that the revisions are in an application's own history.
 BRANCH: Final = "fine_tuning_store"
+
+#: A direction in which revisions are run.
+Verb = Literal["upgrade", "downgrade"]
 
 
 class Thing(NamedTuple):

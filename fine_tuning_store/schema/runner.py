@@ -1,4 +1,4 @@
-"""What migrations/env.py runs: a command of Alembic on a database, or as an SQL script.
+"""What migrations/env.py and `Schema` run: a command of Alembic on a database, or as an SQL script.
 
 The migration lock is taken here, so that a bare `alembic upgrade head` takes it too. Commands that do not migrate take no lock.
 """
@@ -6,20 +6,19 @@ The migration lock is taken here, so that a bare `alembic upgrade head` takes it
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
 from alembic.util import CommandError
-from sqlalchemy import Connection, Dialect, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import greenlet_spawn
 
-from fine_tuning_store.errors import InvalidValueError, SchemaConflictError, SchemaLockTimeoutError
+from fine_tuning_store.errors import SchemaConflictError, SchemaLockTimeoutError
 from fine_tuning_store.schema.autogenerate import AUTOGENERATE_OPTIONS
 from fine_tuning_store.schema.checks import read_numbers, refuse_foreign_tables, refuse_tables_elsewhere, refuse_to_lose_jobs
+from fine_tuning_store.schema.command import Command
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import number_of, revision_id
 from fine_tuning_store.schema.search_path import create_schema, only_schema
@@ -27,11 +26,8 @@ from fine_tuning_store.schema.timeouts import LOCK_SECONDS, LOCK_WAIT_SECONDS, d
 from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.engine import connect_either
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
-from fine_tuning_store.sql.schema_option import checked_schema
 from fine_tuning_store.sql.urls import offline_url
 from fine_tuning_store.sql.waiting import poll, sleep
-
-DEFAULT_URL: Final = "sqlite:///fine_tuning.db"
 
 #: Arguments of context.configure in each mode.
 _OPTIONS: Final[dict[str, Any]] = {
@@ -44,44 +40,44 @@ _OPTIONS: Final[dict[str, Any]] = {
 Steps = Callable[[Any, MigrationContext], Iterable[MigrationStep]]
 
 
-def run() -> None:
-    """Run the command that loaded env.py: as a script with --sql, else on the connection of `Schema`, or on that of the URL."""
-    if context.is_offline_mode():
-        _write_script()
-    elif "connection" in context.config.attributes:
-        _run_on(context.config.attributes["connection"])
+def run(command: Command) -> None:
+    """Run a command: as a script with --sql, else on the connection of `Schema`, or on that of the URL."""
+    if command.environment.is_offline_mode():
+        _write_script(command)
+    elif "connection" in command.attributes:
+        _run_on(command, command.attributes["connection"])
     else:
-        _connect_and_run()
+        _connect_and_run(command)
 
 
-def _connect_and_run() -> None:
-    engine = connect_either(_url())
+def _connect_and_run(command: Command) -> None:
+    engine = connect_either(command.url)
     if isinstance(engine, Engine):
-        _run_and_dispose(engine)
+        _run_and_dispose(command, engine)
     else:
-        asyncio.run(greenlet_spawn(_run_and_dispose, engine.sync_engine))
+        asyncio.run(greenlet_spawn(_run_and_dispose, command, engine.sync_engine))
 
 
-def _run_and_dispose(engine: Engine) -> None:
+def _run_and_dispose(command: Command, engine: Engine) -> None:
     try:
         with engine.connect() as connection:
-            _run_on(connection)
+            _run_on(command, connection)
     finally:
         engine.dispose()
 
 
-def _run_on(connection: Connection) -> None:
-    if _migrates():
-        _migrate(connection)
+def _run_on(command: Command, connection: Connection) -> None:
+    if command.migrates:
+        _migrate(command, connection)
     else:
-        _read_or_stamp(connection)
+        _read_or_stamp(command, connection)
 
 
-def _migrate(connection: Connection) -> None:
+def _migrate(command: Command, connection: Connection) -> None:
     """Run upgrades or downgrades under the migration lock."""
-    support, schema = support_for(connection.dialect), _schema(connection.dialect)
+    support, schema = support_for(connection.dialect), command.schema(connection.dialect)
     connection.execution_options(**support.execution_options)
-    attributes = context.config.attributes
+    attributes = command.attributes
     with deadline(attributes.get("lock_timeout", LOCK_SECONDS)) as left:
         if schema is not None and attributes.get("create_schema"):
             create_schema(connection, schema)
@@ -91,19 +87,19 @@ def _migrate(connection: Connection) -> None:
             support.migration_lock(connection, left()),
             support.brief_lock_waits(connection),
         ):
-            context.configure(
+            command.environment.configure(
                 connection=connection,
                 version_table_schema=schema,
                 on_version_apply=attributes.get("on_version_apply", ()),
-                fn=_command_options()["fn"] if _data_loss_is_allowed() else _refusing_to_lose_jobs(_command_options()["fn"]),
+                fn=command.options["fn"] if command.may_lose_jobs else _refusing_to_lose_jobs(command, command.options["fn"]),
                 **_OPTIONS,
             )
             failures: list[DBAPIError] = []
-            if not poll(lambda: _ran(connection, left, failures), left(), is_async=connection.dialect.is_async):
+            if not poll(lambda: _ran(command, connection, left, failures), left(), is_async=connection.dialect.is_async):
                 raise SchemaLockTimeoutError(left()) from failures[-1]
 
 
-def _ran(connection: Connection, left: Callable[[], float], failures: list[DBAPIError]) -> bool:
+def _ran(command: Command, connection: Connection, left: Callable[[], float], failures: list[DBAPIError]) -> bool:
     """Run the revisions; return False if they must run again.
 
     A revision that waited too long for a table, or lost to another transaction, is rolled back. Then those that queue behind it go first.
@@ -111,11 +107,11 @@ def _ran(connection: Connection, left: Callable[[], float], failures: list[DBAPI
     before = connection.get_transaction()
     try:
         refuse_tables_elsewhere(connection)
-        if not context.get_context().get_current_heads():
-            refuse_foreign_tables(connection, _schema(connection.dialect))
-        with context.begin_transaction():
-            context.run_migrations()
-        _finish(connection)
+        if not command.environment.get_context().get_current_heads():
+            refuse_foreign_tables(connection, command.schema(connection.dialect))
+        with command.environment.begin_transaction():
+            command.run_migrations()
+        _finish(command, connection)
         if connection.get_transaction() is not before:  # the transaction of SQLite's lock is around everything
             connection.commit()
     except DBAPIError as error:
@@ -128,17 +124,17 @@ def _ran(connection: Connection, left: Callable[[], float], failures: list[DBAPI
     return True
 
 
-def _finish(connection: Connection) -> None:
+def _finish(command: Command, connection: Connection) -> None:
     """Drop the version table after a downgrade to base, and check that the tables are those that it names: it may have been stamped.
 
     Raises:
         SchemaConflictError: They are older, or missing.
     """
-    heads, tables = context.get_context().get_current_heads(), set(inspect(connection).get_table_names())
+    heads, tables = command.environment.get_context().get_current_heads(), set(inspect(connection).get_table_names())
     if not heads and VERSION_TABLE in tables and not tables & set(METADATA.tables):
         connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
     for number in filter(None, map(number_of, heads)):
-        found = read_numbers(connection, _schema(connection.dialect))
+        found = read_numbers(connection, command.schema(connection.dialect))
         if found is None or found.schema_number < number:
             raise SchemaConflictError(
                 f"the version table says {revision_id(number)}, but the tables are "
@@ -147,35 +143,35 @@ def _finish(connection: Connection) -> None:
             )
 
 
-def _read_or_stamp(connection: Connection) -> None:
+def _read_or_stamp(command: Command, connection: Connection) -> None:
     """Run a command that executes no revision: current, history, check, revision and stamp. They need no lock."""
-    if _creates_the_version_table():
+    if command.creates_the_version_table:
         raise CommandError("ensure_version would begin a history without its tables: use upgrade, which creates the version table")
-    schema = _schema(connection.dialect)
+    schema = command.schema(connection.dialect)
     with only_schema(connection, schema):
-        if _stamps():
+        if command.stamps:
             database_for(connection.dialect).begin_write(connection)  # so that a stamp with an error changes nothing
             refuse_tables_elsewhere(connection)
-        context.configure(
+        command.environment.configure(
             connection=connection,
             version_table_schema=schema,
-            fn=_without_revisions(_command_options()["fn"]),
-            dont_mutate=not _stamps(),  # so that reading does not create the version table
+            fn=_without_revisions(command.options["fn"]),
+            dont_mutate=not command.stamps,  # so that reading does not create the version table
             **_OPTIONS,
         )
-        if _stamps() and not context.get_context().get_current_heads():
+        if command.stamps and not command.environment.get_context().get_current_heads():
             refuse_foreign_tables(connection, schema)
-        with context.begin_transaction():
-            context.run_migrations()
+        with command.environment.begin_transaction():
+            command.run_migrations()
         connection.commit()
 
 
-def _write_script() -> None:
-    url = offline_url(_url())
+def _write_script(command: Command) -> None:
+    url = offline_url(command.url)
     dialect = url.get_dialect()()
-    support, schema = support_for(dialect), _schema(dialect)
+    support, schema = support_for(dialect), command.schema(dialect)
     heads_after: list[set[str]] = []  # the heads after each revision
-    context.configure(
+    command.environment.configure(
         url=url,
         literal_binds=True,
         dialect_opts={"paramstyle": "named"},
@@ -184,14 +180,14 @@ def _write_script() -> None:
         transactional_ddl=support.scripts_in_transactions,
         **_OPTIONS,
     )
-    write = context.get_context().impl.static_output
+    write = command.environment.get_context().impl.static_output
     for name, value in support.lock_wait_settings.items():
         write(f"SET SESSION {name} = {value if value.isdigit() else repr(value)};\n")
     if schema is not None:
-        write(f"SET search_path TO {context.get_context().dialect.identifier_preparer.quote_identifier(schema)};\n")
-    with context.begin_transaction():
-        context.run_migrations()
-    if _migrates() and heads_after and not heads_after[-1]:
+        write(f"SET search_path TO {command.environment.get_context().dialect.identifier_preparer.quote_identifier(schema)};\n")
+    with command.environment.begin_transaction():
+        command.run_migrations()
+    if command.migrates and heads_after and not heads_after[-1]:
         write(f"DROP TABLE {VERSION_TABLE};\n")  # a downgrade to base leaves no table behind
     if schema is not None:
         write("RESET search_path;\n")
@@ -199,14 +195,14 @@ def _write_script() -> None:
         write(f"SET SESSION {name} = DEFAULT;\n")
 
 
-def _refusing_to_lose_jobs(steps: Steps) -> Steps:
+def _refusing_to_lose_jobs(command: Command, steps: Steps) -> Steps:
     """Return the steps of a command, with a check before each downgrade. The check begins the transaction of the step."""
 
     def checked(heads: Any, running: MigrationContext) -> Iterator[MigrationStep]:
         for step in steps(heads, running):
             if isinstance(step, RevisionStep) and step.is_downgrade:
                 assert running.connection is not None
-                refuse_to_lose_jobs(running.connection, _schema(running.dialect))
+                refuse_to_lose_jobs(running.connection, command.schema(running.dialect))
             yield step
 
     return checked
@@ -222,49 +218,3 @@ def _without_revisions(steps: Steps) -> Steps:
             yield step
 
     return checked
-
-
-def _command_options() -> dict[str, Any]:
-    """Return what the running command has given to Alembic's EnvironmentContext.
-
-    Only Alembic's proxy module knows it before `context.configure`, and the lock must be taken before that: configure() looks whether
-    the connection is in a transaction.
-    """
-    options: dict[str, Any] = context._proxy.context_opts  # type: ignore[attr-defined]
-    return options
-
-
-def _migrates() -> bool:
-    """Return True for upgrade and downgrade: besides stamp, which may purge, no other command has a destination."""
-    options = _command_options()
-    return "destination_rev" in options and "purge" not in options
-
-
-def _stamps() -> bool:
-    return "purge" in _command_options()
-
-
-def _creates_the_version_table() -> bool:
-    """Return True for ensure_version, which has the options of no other command."""
-    return _command_options().keys() == {"fn", "as_sql"}
-
-
-def _arguments() -> dict[str, str]:
-    """Return the -x arguments of the command line."""
-    return context.get_x_argument(as_dictionary=True)
-
-
-def _url() -> str:
-    return _arguments().get("url") or os.environ.get("FINE_TUNING_STORE_URL") or DEFAULT_URL
-
-
-def _schema(dialect: Dialect) -> str | None:
-    return checked_schema(context.config.attributes.get("schema", _arguments().get("schema")), dialect)
-
-
-def _data_loss_is_allowed() -> bool:
-    """Return whether a downgrade may lose jobs, as given in Python or by `-x allow_data_loss`."""
-    given = context.config.attributes.get("allow_data_loss", _arguments().get("allow_data_loss", False))
-    if given not in (True, False, "", "true", "false"):
-        raise InvalidValueError("allow_data_loss", given, "must be true or false")
-    return given in (True, "", "true")

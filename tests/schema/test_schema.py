@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from sqlalchemy import create_engine, inspect, text
 from fine_tuning_store import FineTuningStore, InvalidValueError, SchemaConflictError, SchemaLockTimeoutError, SchemaVersionError
 from fine_tuning_store.schema import SCHEMA_NUMBER, migrations_path
 from fine_tuning_store.schema.dialects import support_for
-from fine_tuning_store.schema.locks import _alembic_in_use
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
@@ -119,20 +117,6 @@ def test_waiting_for_the_lock_ends_in_an_error_after_its_timeout(empty_url: str)
                 other.schema.upgrade(lock_timeout=0.2)
         assert tables(other) == set()
         other.schema.upgrade()
-
-
-def test_waiting_for_other_threads_and_for_other_processes_shares_one_timeout(empty_url: str) -> None:
-    with FineTuningStore.from_url(empty_url) as store, FineTuningStore.from_url(empty_url) as other, ThreadPoolExecutor() as threads:
-        lock = support_for(store.engine.dialect).migration_lock
-        with store._transactions.engine.connect() as connection, lock(connection, 1):
-            with _alembic_in_use:
-                waiting = threads.submit(other.schema.upgrade, lock_timeout=1)
-                wait([waiting], timeout=0.5)
-            failure = waiting.exception()
-
-    assert isinstance(failure, SchemaLockTimeoutError)
-    assert isinstance(failure.__cause__, SchemaLockTimeoutError)
-    assert (failure.seconds, failure.__cause__.seconds < 0.9) == (1, True)
 
 
 @pytest.mark.parametrize("table", ["fine_tuning_jobs", "fine_tuning_job_metadata"])
