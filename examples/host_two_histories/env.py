@@ -3,7 +3,7 @@
 import os
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from fine_tuning_store import FineTuningStore
 from fine_tuning_store.schema import exclude_store_tables
@@ -12,10 +12,9 @@ from host_two_histories.models import Base
 url = os.environ["DATABASE_URL"]
 with FineTuningStore.from_url(url) as store:  # before the transaction of the application's migrations begins
     store.schema.upgrade()
-engine = create_engine(url)
+engine = create_engine(url, poolclass=NullPool)
 with engine.connect() as connection:
     # without include_name, autogenerate would drop the tables of the store
     context.configure(connection=connection, target_metadata=Base.metadata, include_name=exclude_store_tables)
     with context.begin_transaction():
         context.run_migrations()
-engine.dispose()

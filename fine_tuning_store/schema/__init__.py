@@ -1,14 +1,14 @@
 """The migrations as an API: the same files that `alembic upgrade head` runs, found in a checkout and in an installed package.
 
-`exclude_store_tables`, `exclude_store_tables_in`, `foreign_keys_off` and `migrations_path` are for an application with an Alembic of its
-own.
+`exclude_store_tables`, `exclude_store_tables_in`, `foreign_keys_off`, `use_application_branch` and `migrations_path` are for an
+application with an Alembic of its own.
 
 Alembic is imported on first use, which takes longer than importing this whole package.
 """
 
 from fine_tuning_store.schema.catalog import SchemaDifference
 from fine_tuning_store.schema.checks import require_usable
-from fine_tuning_store.schema.host import exclude_store_tables, exclude_store_tables_in, foreign_keys_off
+from fine_tuning_store.schema.host import exclude_store_tables, exclude_store_tables_in, foreign_keys_off, use_application_branch
 from fine_tuning_store.schema.manager import Schema
 from fine_tuning_store.schema.revisions import SCHEMA_NUMBER, migrations_path
 from fine_tuning_store.schema.state import SchemaState, SchemaStatus
@@ -26,4 +26,5 @@ __all__ = [
     "foreign_keys_off",
     "migrations_path",
     "require_usable",
+    "use_application_branch",
 ]

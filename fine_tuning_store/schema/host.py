@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.galera_lease import lease
+from fine_tuning_store.schema.revisions import BRANCH, PREFIX, SCHEMA_NUMBER, migrations_path, revision_id
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
+
+if TYPE_CHECKING:
+    from alembic.operations import MigrationScript
+    from alembic.runtime.migration import MigrationContext
 
 #: A filter of table names, as Alembic's `include_name` takes it.
 NameFilter = Callable[[str | None, str, MutableMapping[Any, Any]], bool]
+
+_REVISIONS: Final = migrations_path() / "versions"
 
 STORE_TABLES: Final = frozenset({*METADATA.tables, VERSION_TABLE, lease.name})
 
@@ -28,12 +35,53 @@ def exclude_store_tables(name: str | None, kind: str, parent_names: Mapping[Any,
 
 
 def exclude_store_tables_in(schema: str) -> NameFilter:
-    """Return the same filter for a store with `schema=`: `context.configure(include_name=exclude_store_tables_in("fine_tuning"))`."""
+    """Return the same filter for a store with `schema=`: `context.configure(include_name=exclude_store_tables_in("fine_tuning"))`.
+
+    The schema may be the default one of the application's connection, which Alembic calls None.
+    """
 
     def exclude(name: str | None, kind: str, parent_names: MutableMapping[Any, Any]) -> bool:
-        return not (kind == "table" and name in STORE_TABLES and parent_names.get("schema_name") in (None, schema))
+        if kind != "table" or name not in STORE_TABLES:
+            return True
+        return (parent_names.get("schema_name") or _default_schema() or schema) != schema
 
     return exclude
+
+
+def _default_schema() -> str | None:
+    """Return the default schema of the connection on which Alembic compares tables, None if this is not in an env.py."""
+    from alembic import context
+
+    running = getattr(context, "_proxy", None)
+    return None if running is None else running.get_context().dialect.default_schema_name
+
+
+def use_application_branch(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
+    """Add new revisions to the application's branch, in its own folder, if the store's revisions are in the same history.
+
+    It is for `context.configure(process_revision_directives=use_application_branch)`. Without it, Alembic adds the first revision of the
+    application after the newest one of the store, in the folder of the installed package, and each later one needs `--head`. The first one
+    depends on the newest revision of the store, so that it may refer to all its tables.
+
+    Raises:
+        alembic.util.CommandError: `--head` names the store's branch.
+    """
+    from alembic.util import CommandError
+
+    history = context.script
+    assert history is not None
+    heads = [head for head in history.get_heads() if not head.startswith(PREFIX)]
+    for new in directives:
+        if new.head in (None, "head") and not heads:
+            new.head, new.depends_on = "base", new.depends_on or revision_id(SCHEMA_NUMBER)
+        elif new.head in (None, "head") and len(heads) == 1:  # if there are several, Alembic asks for --head
+            new.head = heads[0]
+        if new.head == "base" and new.version_path is None:
+            new.version_path = next(str(folder) for folder in history._version_locations if folder.resolve() != _REVISIONS)
+        if any(head is not None and head.revision.startswith(PREFIX) for head in history.get_revisions(new.head or "head")):
+            raise CommandError(
+                f"the branch {BRANCH!r} is the store's, in the folder of its package: leave out --head, or name a head of your own"
+            )
 
 
 def foreign_keys_off(connection: Connection) -> AbstractContextManager[None]:
