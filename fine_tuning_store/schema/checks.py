@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, select, text
 
 from fine_tuning_store.errors import ReadOnlyStoreError, SchemaConflictError, SchemaVersionError
 from fine_tuning_store.schema.dialects import support_for
-from fine_tuning_store.schema.revisions import SCHEMA_NUMBER
+from fine_tuning_store.schema.revisions import BRANCH, SCHEMA_NUMBER, revision_id
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility, jobs
 from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
 from fine_tuning_store.sql.schema_option import options_of
@@ -149,4 +149,22 @@ def another_history_error(host_version_table: str, instead: str) -> SchemaConfli
     return SchemaConflictError(
         f"the fine-tuning tables belong to the history in {host_version_table!r}. Nothing was changed: run 'alembic {instead}' in the "
         "application that keeps it"
+    )
+
+
+def interrupted_downgrade(found: int | None, *, is_in_host: bool) -> SchemaConflictError:
+    """Return the error for tables that are older than the version table says.
+
+    Args:
+        found: The number of the schema of the tables, None if there are none.
+        is_in_host: True if their revisions are in the history of an application.
+    """
+    target = "base" if found is None else revision_id(found)
+    if is_in_host:
+        name = f"{BRANCH}@base" if found is None else target
+        finish = f"finish it by 'alembic downgrade {name}', then run 'alembic upgrade heads'"
+    else:
+        finish = f"finish it by a downgrade to {target!r} (store.schema.downgrade, fine-tuning-store db downgrade), then upgrade"
+    return SchemaConflictError(
+        f"the version table says that the tables are current, but they are not: a downgrade was interrupted. Nothing was changed: {finish}"
     )

@@ -253,16 +253,7 @@ class Schema:
                         raise
                     return False  # it was not interrupted, and has ended in the meantime
                 return self.current() == self.head()  # False if an older revision makes the same tables
-            target = "base" if error.found is None else revisions.revision_id(error.found)
-            if self._host_version_table is None:
-                finish = f"finish it by a downgrade to {target!r} (store.schema.downgrade, fine-tuning-store db downgrade), then upgrade"
-            else:
-                name = f"{BRANCH}@base" if error.found is None else target
-                finish = f"finish it by 'alembic downgrade {name}', then run 'alembic upgrade heads'"
-            raise SchemaConflictError(
-                "the version table says that the tables are current, but they are not: a downgrade was interrupted. Nothing was changed: "
-                f"{finish}"
-            ) from error
+            raise checks.interrupted_downgrade(error.found, is_in_host=self._host_version_table is not None) from error
         return True
 
     def _run(self, verb: Verb, revision: str, left: Callable[[], float], **attributes: Any) -> None:

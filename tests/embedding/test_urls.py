@@ -305,19 +305,20 @@ def test_a_unix_socket_is_reached_with_every_driver(database: Database, url: str
 
 @on_servers
 def test_the_url_of_a_stores_engine_leads_another_engine_to_the_same_server(database: Database, url: str) -> None:
-    with forwarded_to(url) as (port, accepted):
+    with forwarding(url) as (forwarder, _):
+        port = forwarder.port
         for driver in (make_url(url).get_driver_name(), *SYNC_DRIVERS[database.name]):
             given = make_url(with_driver(url, driver)).set(host="127.0.0.1", port=port)
             if database.name == "postgresql":
                 given = given.set(query={"host": ("127.0.0.1:1", f"127.0.0.1:{port}"), "application_name": "given"})
             with FineTuningStore.from_url(given) as store:
                 engine = create_engine(store.engine.url)
-            before = len(accepted)
+            before = forwarder.accepted
             with engine.connect() as connection:
                 if database.name == "postgresql":
                     assert connection.scalar(text("SHOW application_name")) == "given"
             engine.dispose()
-            assert len(accepted) == before + 1
+            assert forwarder.accepted == before + 1
 
 
 @on_servers
