@@ -11,12 +11,13 @@ from fine_tuning_store.domain.event import FineTuningJobEvent, NewEvent
 from fine_tuning_store.domain.transition import TransitionNotes
 from fine_tuning_store.domain.validation import (
     MAX_ID_LENGTH,
-    MAX_TEXT_LENGTH,
     MAX_WORD_LENGTH,
     check_integer,
     check_json,
     check_json_object,
+    check_long_text,
     check_name,
+    check_optional_long_text,
     check_optional_text,
     check_text,
     refuse_members,
@@ -41,7 +42,7 @@ def validate_event(event: object, path: str = "") -> FineTuningJobEvent:
         event,
         id=check_text(f"{path}id", event.id, MAX_ID_LENGTH, 1),
         created_at=check_integer(f"{path}created_at", event.created_at),
-        message=check_text(f"{path}message", event.message, MAX_TEXT_LENGTH),
+        message=check_long_text(f"{path}message", event.message),
         level=check_text(f"{path}level", event.level, MAX_WORD_LENGTH),
         type=check_optional_text(f"{path}type", event.type, MAX_WORD_LENGTH),
         data=check_json(f"{path}data", event.data),
@@ -126,7 +127,7 @@ def check_transition_notes(transition: str, notes: TransitionNotes) -> Transitio
         if name not in TransitionNotes.__annotations__:
             raise TypeError(f"{transition}() has no argument {name!r}: use {', '.join(TransitionNotes.__annotations__)}")
     return {
-        "message": check_optional_text("message", notes.get("message"), MAX_TEXT_LENGTH),
+        "message": check_optional_long_text("message", notes.get("message")),
         "actor": check_optional_text("actor", notes.get("actor"), MAX_ID_LENGTH, 1),
-        "reason": check_optional_text("reason", notes.get("reason"), MAX_TEXT_LENGTH),
+        "reason": check_optional_long_text("reason", notes.get("reason")),
     }

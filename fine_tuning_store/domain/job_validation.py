@@ -41,6 +41,7 @@ from fine_tuning_store.domain.validation import (
 from fine_tuning_store.errors import InvalidValueError
 
 MAX_METADATA_PAIRS: Final = 16
+MAX_STORED_METADATA_PAIRS: Final = 1000  # of a job from elsewhere
 MAX_SUFFIX_LENGTH: Final = 64
 MAX_SEED: Final = 2**31 - 1
 MAX_RESULT_FILES: Final = 1000
@@ -140,12 +141,12 @@ def check_page_size(field: str, value: object) -> int:
     return check_integer(field, value, 1, MAX_PAGE_SIZE)
 
 
-def check_metadata(value: object, max_pairs: int | None = MAX_METADATA_PAIRS) -> dict[str, str] | None:
+def check_metadata(value: object, max_pairs: int = MAX_METADATA_PAIRS) -> dict[str, str] | None:
     """Return a copy of the metadata: at most `max_pairs` pairs of strings. No pairs become None."""
     if value is None:
         return None
     pairs = check_object("metadata", value)
-    if max_pairs is not None and len(pairs) > max_pairs:
+    if len(pairs) > max_pairs:
         raise InvalidValueError("metadata", value, f"must have at most {max_pairs} pairs")
     return {
         check_text("metadata (a key)", key, MAX_METADATA_KEY_LENGTH): check_text(f"metadata.{key}", word, MAX_METADATA_VALUE_LENGTH)
@@ -255,7 +256,7 @@ def validate_for_storage(job: object) -> FineTuningJob:
         method=None if job.method is None else validate_method(job.method),
         result_files=check_result_files(job.result_files),
         integrations=check_integrations(job.integrations),
-        metadata=check_metadata(job.metadata, max_pairs=None),
+        metadata=check_metadata(job.metadata, MAX_STORED_METADATA_PAIRS),
         usage_metrics=check_json("usage_metrics", job.usage_metrics),
         attempt=check_integer("attempt", job.attempt, 0),
         queued_at=check_optional_integer("queued_at", job.queued_at, 0),

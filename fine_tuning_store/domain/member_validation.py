@@ -12,11 +12,11 @@ from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.plain_values import model_members
 from fine_tuning_store.domain.validation import (
     MAX_NAME_LENGTH,
-    MAX_TEXT_LENGTH,
     MAX_WORD_LENGTH,
     check_integer,
     check_json,
     check_json_object,
+    check_optional_long_text,
     check_optional_text,
     check_text,
     refuse_members,
@@ -37,9 +37,9 @@ def check_error(value: object) -> JobError:
         if isinstance(extra.get(name), str) or getattr(value, name) != _error_text(extra.get(name)):
             refuse_members("error.extra", extra, (name,))
     error = JobError(
-        code=check_optional_text("error.code", value.code, MAX_TEXT_LENGTH),
-        message=check_optional_text("error.message", value.message, MAX_TEXT_LENGTH),
-        param=check_optional_text("error.param", value.param, MAX_TEXT_LENGTH),
+        code=check_optional_long_text("error.code", value.code),
+        message=check_optional_long_text("error.message", value.message),
+        param=check_optional_long_text("error.param", value.param),
         extra=extra,
     )
     if error == JobError():
@@ -99,16 +99,20 @@ def check_wire_status(value: object, status: JobStatus) -> str | None:
 def check_integrations(value: object, *, for_create: bool = False) -> tuple[Any, ...]:
     """Return a copy of the integrations without secrets: only the WANDB_MEMBERS of a Weights & Biases block are kept.
 
+    They are stored as one JSON value, and limited in size as one.
+
     With `for_create` the rules of a create request apply: at most 5, of type wandb, with a project.
     """
     if not isinstance(value, (list, tuple)):
         raise InvalidValueError("integrations", type(value).__name__, "must be a list")
     if for_create and len(value) > MAX_INTEGRATIONS:
         raise InvalidValueError("integrations", len(value), f"must have at most {MAX_INTEGRATIONS} entries")
-    return tuple(_check_integration(f"integrations[{position}]", member, for_create=for_create) for position, member in enumerate(value))
+    known = [_known_members(f"integrations[{position}]", member, for_create=for_create) for position, member in enumerate(value)]
+    return tuple(check_json("integrations", known))
 
 
-def _check_integration(field: str, value: object, *, for_create: bool) -> dict[str, Any]:
+def _known_members(field: str, value: object, *, for_create: bool) -> Mapping[str, Any]:
+    """Return what is kept of an integration, which is checked only with `for_create`."""
     value = model_members(value) or value
     if not isinstance(value, Mapping):
         raise InvalidValueError(field, type(value).__name__, "must be an object")
@@ -121,10 +125,10 @@ def _check_integration(field: str, value: object, *, for_create: bool) -> dict[s
             check_optional_text(f"{field}.wandb.{name}", block.get(name), MAX_NAME_LENGTH)
         _check_tags(f"{field}.wandb.tags", block.get("tags"))
     if value.get("type") != "wandb" and "wandb" not in value:
-        return check_json_object(field, value)
+        return value
     if isinstance(block, Mapping):
-        return {"type": "wandb", "wandb": check_json_object(f"{field}.wandb", _known_wandb(block))}
-    return {"type": "wandb", **check_json_object(field, _known_wandb(value))}  # other servers keep the members flat
+        return {"type": "wandb", "wandb": _known_wandb(block)}
+    return {"type": "wandb", **_known_wandb(value)}  # other servers keep the members flat
 
 
 def _check_tags(field: str, value: object) -> None:

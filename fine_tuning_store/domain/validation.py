@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ MAX_ID_LENGTH: Final = 255
 MAX_ORGANIZATION_LENGTH: Final = 128
 MAX_NAME_LENGTH: Final = 512  # names of models and files
 MAX_NAME_BYTES: Final = 1024  # of a name: together with an organization and an id it must fit into an index row of PostgreSQL
-MAX_TEXT_LENGTH: Final = 1_000_000  # of error messages: four bytes a character still fit into one packet of MariaDB
+MAX_TEXT_BYTES: Final = 1_000_000  # of messages, reasons and errors
 MAX_METADATA_KEY_LENGTH: Final = 64
 MAX_METADATA_VALUE_LENGTH: Final = 512
 MAX_WORD_LENGTH: Final = 64  # of vocabulary such as method types and reasoning efforts
@@ -24,9 +25,12 @@ MAX_WORD_LENGTH: Final = 64  # of vocabulary such as method types and reasoning 
 LARGEST_INTEGER: Final = 2**63 - 1
 SMALLEST_INTEGER: Final = -(2**63)
 MAX_JSON_DEPTH: Final = 100
-#: The largest JSON value, in bytes: its strings, and about what an element takes in memory. The code of a grader has up to 256 kB.
+#: The largest JSON value, in bytes: its strings as JSON writes them, and about what an element takes in memory, which is more than the
+#: rest of it takes in JSON. The code of a grader has up to 256 kB.
 MAX_JSON_SIZE: Final = 512 * 1024
 JSON_ELEMENT_SIZE: Final = 50
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 
 Word = TypeVar("Word", bound=str)
 
@@ -56,15 +60,33 @@ def check_optional_text(field: str, value: object, longest: int | None = None, s
 
 def check_name(field: str, value: object) -> str:
     """Return the name of a model or a file: 1 to 512 characters and, since it is indexed, at most 1024 bytes."""
-    checked = check_text(field, value, MAX_NAME_LENGTH, 1)
-    if not checked.isascii() and len(checked.encode()) > MAX_NAME_BYTES:
-        raise InvalidValueError(field, value, f"must have at most {MAX_NAME_BYTES} bytes in UTF-8")
-    return checked
+    return _limited(field, check_text(field, value, MAX_NAME_LENGTH, 1), MAX_NAME_BYTES)
 
 
 def check_optional_name(field: str, value: object) -> str | None:
     """Return None, or what `check_name` returns."""
     return None if value is None else check_name(field, value)
+
+
+def check_long_text(field: str, value: object) -> str:
+    """Return a text of at most 1,000,000 bytes, such as a message."""
+    return _limited(field, check_text(field, value), MAX_TEXT_BYTES)
+
+
+def check_optional_long_text(field: str, value: object) -> str | None:
+    """Return None, or what `check_long_text` returns."""
+    return None if value is None else check_long_text(field, value)
+
+
+def _limited(field: str, text: str, most: int) -> str:
+    if size_of(text) > most:
+        raise InvalidValueError(field, text, f"must have at most {most} bytes in UTF-8")
+    return text
+
+
+def size_of(text: str) -> int:
+    """Return the number of bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def check_integer(field: str, value: object, smallest: int = SMALLEST_INTEGER, largest: int = LARGEST_INTEGER) -> int:
@@ -146,7 +168,8 @@ class _JsonCopy:
         self.size += size
         if self.size > MAX_JSON_SIZE:
             rule = (
-                f"must take at most {MAX_JSON_SIZE} bytes in all, which are those of its strings and {JSON_ELEMENT_SIZE} for each element"
+                f"must take at most {MAX_JSON_SIZE} bytes in all, which are those of its strings in JSON and {JSON_ELEMENT_SIZE} for each "
+                "element"
             )
             raise InvalidValueError("", "a larger value", rule)
 
@@ -160,7 +183,7 @@ class _JsonCopy:
 
     def _text(self, place: str, value: object) -> str:
         checked = check_text(place, value)
-        self._grow(len(checked) if checked.isascii() else len(checked.encode()))
+        self._grow(size_of(_ENCODER.encode(checked)))
         return checked
 
     def _elements(self, elements: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:

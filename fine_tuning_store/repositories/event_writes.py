@@ -12,6 +12,8 @@ from fine_tuning_store.domain.history_validation import validate_event
 from fine_tuning_store.domain.ids import Clock
 from fine_tuning_store.errors import JobNotFoundError
 from fine_tuning_store.repositories.job_reads import require_visible
+from fine_tuning_store.sql.batches import batches
+from fine_tuning_store.sql.models import events as events_table
 from fine_tuning_store.sql.queries import events as queries
 from fine_tuning_store.transactions import Transaction
 
@@ -31,5 +33,6 @@ def append_events(transaction: Transaction, job_id: str, new: Sequence[FineTunin
         raise JobNotFoundError(job_id)
     count: int = transaction.execute(queries.EVENT_COUNT, job_id=job_id).scalar_one()
     events = tuple(replace(event, job_id=job_id, position=position) for position, event in enumerate(new, count - len(new) + 1))
-    transaction.execute(queries.INSERT_EVENTS, [queries.event_row(event) for event in events])
+    for batch in batches(events_table, [queries.event_row(event) for event in events]):
+        transaction.execute(queries.INSERT_EVENTS, batch)
     return events

@@ -12,9 +12,9 @@ from fine_tuning_store.domain.job_validation import check_metadata, check_status
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.validation import (
     MAX_NAME_LENGTH,
-    MAX_TEXT_LENGTH,
     check_choice,
     check_integer,
+    check_long_text,
     check_name,
     check_text,
     check_time,
@@ -88,7 +88,7 @@ _COLUMNS: Final[Mapping[str, Callable[[str, object], Any]]] = {
 #: The checks of the filters that compare a column of another table.
 _OTHERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "result_file": check_name,
-    "error_code": lambda field, value: check_text(field, value, MAX_TEXT_LENGTH),
+    "error_code": check_long_text,
 }
 _TIMES: Final = ("created", "finished", "updated")
 

@@ -14,7 +14,7 @@ from fine_tuning_store.domain.job_validation import check_id, check_result_files
 from fine_tuning_store.domain.lifecycle import TRANSITIONS, JobStatus
 from fine_tuning_store.domain.member_validation import check_error
 from fine_tuning_store.domain.transition import TransitionNotes
-from fine_tuning_store.domain.validation import check_name, check_optional_integer
+from fine_tuning_store.domain.validation import check_json_object, check_name, check_optional_integer
 from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError
 from fine_tuning_store.repositories.base import Repository, with_keywords_of
 from fine_tuning_store.repositories.event_writes import append_events, new_event
@@ -231,7 +231,7 @@ def append_event_and_reload(transaction: Transaction, id: str, event: FineTuning
 def resolved_values(job: FineTuningJob, given: Hyperparameters) -> dict[str, Any]:
     """Return the columns for hyperparameters given at a start. A member of the same name in `extra` is removed there.
 
-    Raises InvalidValueError for a hyperparameter that the job's method does not have.
+    Raises InvalidValueError for a hyperparameter that the job's method does not have, and if those in `extra` are too large together.
     """
     values = {name: value for name, value in job_rows.hyperparameter_values(given).items() if value is not None}
     allowed = METHOD_HYPERPARAMETERS.get(job.method.type) if job.method else None
@@ -240,5 +240,5 @@ def resolved_values(job: FineTuningJob, given: Hyperparameters) -> dict[str, Any
             raise InvalidValueError(f"hyperparameters.{name}", value, "is not a hyperparameter of the job's method")
     extra = {name: value for name, value in job.hyperparameters.extra.items() if name not in values} | dict(given.extra)
     if extra != job.hyperparameters.extra:
-        values["extra"] = extra or None
+        values["extra"] = check_json_object("hyperparameters.extra", extra) or None
     return values

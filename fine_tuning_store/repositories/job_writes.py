@@ -16,6 +16,7 @@ from fine_tuning_store.domain.job_validation import MAX_METADATA_PAIRS
 from fine_tuning_store.domain.lifecycle import ENDED
 from fine_tuning_store.errors import IllegalTransitionError, JobAlreadyExistsError, JobNotFoundError, JobReferencedError
 from fine_tuning_store.repositories.job_reads import fetch
+from fine_tuning_store.sql.batches import batches
 from fine_tuning_store.sql.dialects import Database
 from fine_tuning_store.sql.models import JOB_CHILDREN, job_errors, job_hyperparameters, job_metadata, job_result_files, jobs
 from fine_tuning_store.sql.queries import job_rows
@@ -23,7 +24,7 @@ from fine_tuning_store.sql.queries import jobs as queries
 from fine_tuning_store.sql.query_tags import tagged
 from fine_tuning_store.transactions import Transaction
 
-#: Rows of one INSERT. A batch is a single statement on every database, so it is written as a whole or not at all.
+#: Most rows of one INSERT. A batch is a single statement on every database, so it is written as a whole or not at all.
 BATCH_SIZE: Final = 100
 
 
@@ -64,14 +65,14 @@ def insert_jobs(transaction: Transaction, new: Sequence[FineTuningJob]) -> None:
 
 
 def _insert_children(transaction: Transaction, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        transaction.execute(queries.INSERT_CHILD[table], rows)
+    for batch in batches(table, rows):
+        transaction.execute(queries.INSERT_CHILD[table], batch)
 
 
 def _insert_batches(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     written: list[str] = []
-    for start in range(0, len(rows), BATCH_SIZE):
-        taken = _insert_batch(transaction, rows[start : start + BATCH_SIZE], written)
+    for batch in batches(jobs, rows, BATCH_SIZE):
+        taken = _insert_batch(transaction, batch, written)
         if taken is not None:
             for begin in range(0, len(written), BATCH_SIZE):
                 transaction.execute(queries.DELETE_JOBS, job_ids=written[begin : begin + BATCH_SIZE])
@@ -80,9 +81,12 @@ def _insert_batches(transaction: Transaction, rows: Sequence[dict[str, Any]]) ->
 
 def _insert_batch(transaction: Transaction, batch: Sequence[dict[str, Any]], written: list[str]) -> str | None:
     """Insert rows of jobs and add their ids to `written`. Returns an id that was taken, or None."""
+    job_ids: list[str] = [row["id"] for row in batch]
     if len(batch) == 1:
-        return None if insert_unless_taken(transaction, jobs, batch[0]) else batch[0]["id"]
-    job_ids = [row["id"] for row in batch]
+        if not insert_unless_taken(transaction, jobs, batch[0]):
+            return job_ids[0]
+        written += job_ids
+        return None
     try:
         inserted = set(transaction.execute(_insert_many(transaction.database, jobs), batch).scalars())
     except DBAPIError as error:

@@ -31,6 +31,11 @@ def long_text() -> Text:
     return Text().with_variant(mysql.LONGTEXT(**_MARIADB_TEXT), "mysql", "mariadb")
 
 
+def json_text(value: Any) -> str:
+    """Return the text of a JSON value, as it is stored."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 class _JsonText(UserDefinedType[str]):
     """PostgreSQL's `json`, which keeps a text as it was written.
 
@@ -52,7 +57,7 @@ class Json(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Return the text of a value."""
-        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return None if value is None else json_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
         """Return the value of a text."""
