@@ -121,10 +121,14 @@ def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTab
 
 @db.command(epilog=EXIT_CODES)
 def check(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
-    """List the differences between the tables and those of this release, and on SQLite damage of the file. Changes nothing."""
+    """List what the state says is wrong, the differences between the tables and those of this release, and on SQLite damage of the file.
+
+    Changes nothing.
+    """
 
     def work(found: Schema) -> list[str]:
-        return [*map(str, found.check()), *(f"damaged: {fault}" for fault in found.damage())]
+        problems = (problem for problem in found.state().problems if isinstance(problem, str))
+        return [*problems, *map(str, found.check()), *(f"damaged: {fault}" for fault in found.damage())]
 
     differences = _ask(work, url, schema, host_version_table, as_json=as_json)
     if as_json:

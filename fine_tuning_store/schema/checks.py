@@ -74,6 +74,13 @@ def refuse_inside_a_transaction_of_alembic() -> None:
         )
 
 
+def refuse_encoding(connection: Connection) -> None:
+    """Raise UnsupportedDatabaseError or EngineConfigurationError if the database or the connection cannot hold all text."""
+    error = support_for(connection.dialect).encoding_error(connection)
+    if error is not None:
+        raise error
+
+
 def refuse_foreign_tables(connection: Connection, schema: str | None = None) -> None:
     """Raise SchemaConflictError if a database without a revision has tables of the store's names that this history did not create.
 

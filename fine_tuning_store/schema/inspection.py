@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Inspector, String, inspect, select, table
 
 from fine_tuning_store.schema.checks import USUAL_VERSION_TABLE
+from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import PREFIX
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE, compatibility
 from fine_tuning_store.sql.queries.jobs import COMPATIBILITY
@@ -25,7 +26,7 @@ class Findings:
     elsewhere: str | None  #: another version table that holds the store's revisions
     schema_number: int | None
     oldest_code_number: int | None
-    problems: tuple[str, ...]  #: why some of this could not be read
+    problems: tuple[str, ...]  #: why some of this could not be read, or not all text could be stored
 
 
 def find(connection: Connection, schema: str | None, host_version_table: str | None) -> Findings:
@@ -33,7 +34,8 @@ def find(connection: Connection, schema: str | None, host_version_table: str | N
     inspector = inspect(connection)
     present = {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
     history = host_version_table or VERSION_TABLE
-    problems = []
+    unencodable = support_for(connection.dialect).encoding_error(connection)
+    problems = [] if unencodable is None else [str(unencodable)]
     numbers: tuple[Any, Any] | None = None
     rows = _versions(connection, inspector, schema, history) if history in present else ()
     if rows is None:

@@ -62,6 +62,7 @@ class Schema:
                 not know; or there is something to do, and the history is an application's (`host_version_table`); or Alembic is inside
                 a transaction in this process, as in a revision, or writes a script.
             SchemaVersionError: The tables are a newer release's, and this one may not use them.
+            UnsupportedDatabaseError, EngineConfigurationError: The database, or the engine's connection to it, cannot hold all text.
             InvalidValueError: The revision or the schema does not exist.
             ReadOnlyStoreError: The store is read-only.
         """
@@ -69,6 +70,7 @@ class Schema:
         if create_schema and self._schema is None:
             raise InvalidValueError("create_schema", create_schema, "must be given to a store with a schema")
         with deadline(lock_timeout) as left:
+            self._read(checks.refuse_encoding)
             if revision in ("head", self.head()) and self._has_nothing_to_do(left):
                 return
             self._run("upgrade", revision, left, create_schema=create_schema)
@@ -106,8 +108,7 @@ class Schema:
         with deadline(lock_timeout) as left:
             if self.state().is_usable:
                 return
-            if self._host_version_table is not None:
-                self._refuse_in(self._host_version_table, f"stamp {BRANCH}@head")
+            self._refuse_in_host_history(f"stamp {BRANCH}@head")
             with self._guard(), self._support.dedicated_connection(self._engine) as connection:
                 connection.execution_options(**self._support.execution_options)
                 with only_schema(connection, self._schema), self._support.migration_lock(connection, left()):
@@ -264,8 +265,7 @@ class Schema:
 
         if not isinstance(revision, str) or not revision:
             raise InvalidValueError("revision", revision, "must be head, base or the id of a revision")
-        if self._host_version_table is not None:
-            self._refuse_in(self._host_version_table, "upgrade heads" if verb == "upgrade" else f"downgrade {revision}")
+        self._refuse_in_host_history("upgrade heads" if verb == "upgrade" else f"downgrade {revision}")
         known, current = revisions.revisions(), self.current()
         if current is not None and current not in known:
             raise SchemaConflictError(
@@ -292,5 +292,6 @@ class Schema:
         checks.refuse_read_only_store(read_only=self._read_only)
         checks.refuse_inside_a_transaction_of_alembic()
 
-    def _refuse_in(self, host_version_table: str, instead: str) -> None:
-        self._read(lambda connection: checks.refuse_history_of_host(connection, self._schema, host_version_table, instead))
+    def _refuse_in_host_history(self, instead: str) -> None:
+        if (table := self._host_version_table) is not None:
+            self._read(lambda connection: checks.refuse_history_of_host(connection, self._schema, table, instead))

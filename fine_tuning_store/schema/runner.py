@@ -17,7 +17,13 @@ from sqlalchemy.util import greenlet_spawn
 
 from fine_tuning_store.errors import SchemaConflictError, SchemaLockTimeoutError
 from fine_tuning_store.schema.autogenerate import AUTOGENERATE_OPTIONS
-from fine_tuning_store.schema.checks import read_numbers, refuse_foreign_tables, refuse_tables_elsewhere, refuse_to_lose_jobs
+from fine_tuning_store.schema.checks import (
+    read_numbers,
+    refuse_encoding,
+    refuse_foreign_tables,
+    refuse_tables_elsewhere,
+    refuse_to_lose_jobs,
+)
 from fine_tuning_store.schema.command import Command
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.revisions import number_of, revision_id
@@ -108,6 +114,7 @@ def _ran(command: Command, connection: Connection, left: Callable[[], float], fa
     try:
         refuse_tables_elsewhere(connection)
         if not command.environment.get_context().get_current_heads():
+            refuse_encoding(connection)
             refuse_foreign_tables(connection, command.schema(connection.dialect))
         with command.environment.begin_transaction():
             command.run_migrations()

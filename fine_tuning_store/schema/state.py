@@ -24,7 +24,7 @@ class SchemaStatus(StrEnum):
     CURRENT = "current"  #: the tables are those of this release
     AHEAD_COMPATIBLE = "ahead_compatible"  #: they are a newer release's, and this one may use them
     AHEAD_INCOMPATIBLE = "ahead_incompatible"  #: they are a newer release's, and this one may not use them
-    UNUSABLE = "unusable"  #: they belong to another application, have no history, or are damaged
+    UNUSABLE = "unusable"  #: they belong to another application, have no history, are damaged, or cannot hold all text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,9 +123,9 @@ class Server:
     def _url(self, database: str) -> str:
         return self.admin.set(database=database).render_as_string(hide_password=False)
 
-    def _create(self) -> str:
+    def _create(self, options: str = "") -> str:
         database = new_name()
-        self._execute(f"CREATE DATABASE {database}")
+        self._execute(f"CREATE DATABASE {database} {options}")
         self._made.add(database)
         if self.name == "postgresql":  # tests need no durability across a server crash
             self._execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
@@ -143,6 +143,15 @@ class Server:
             yield self._url(database)
         finally:
             self._put_back(database)
+
+    @contextmanager
+    def created_with(self, options: str) -> Iterator[str]:
+        """Yield the URL of a database without tables that CREATE DATABASE made with options."""
+        database = self._create(options)
+        try:
+            yield self._url(database)
+        finally:
+            self._drop(database)
 
     def _put_back(self, database: str) -> None:
         """Drop a database of MariaDB; empty one of PostgreSQL for the next test, since its server writes a checkpoint for each drop."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Engine
 
+from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.sql.dialects import Database
 
 
@@ -60,6 +61,10 @@ class MigrationSupport(ABC):
     def column_type(self, type_: str, character_set: str | None, collation: str | None) -> str:  # noqa: ARG002 - for subclasses
         """Return the type of a row of `column_types` as SQLAlchemy writes it."""
         return type_.upper() if collation is None else f"{type_.upper()} COLLATE {collation}"
+
+    def encoding_error(self, connection: Connection) -> FineTuningStoreError | None:  # noqa: ARG002 - for subclasses
+        """Return the error for a database, or a connection, whose encoding does not have all characters; None if it has."""
+        return None
 
     def stop_writers(self, connection: Connection) -> None:  # noqa: B027 - most databases have no such statement
         """Keep other transactions from adding jobs until this transaction ends."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from fine_tuning_store.errors import EngineConfigurationError, FineTuningStoreError
 from fine_tuning_store.schema import catalog_queries
 from fine_tuning_store.schema.dialects.base import MigrationSupport
 from fine_tuning_store.schema.galera_lease import lease_lock
@@ -54,6 +55,17 @@ class MariaDBMigrations(MigrationSupport):
         """Write a type as SQLAlchemy does. The width of an integer is only a display width."""
         shown = re.sub(r"^(smallint|int|bigint)\(\d+\)", r"\1", type_).upper().replace("TINYINT(1)", "BOOL")
         return shown if collation is None else f"{shown} CHARACTER SET {character_set} COLLATE {collation}"
+
+    def encoding_error(self, connection: Connection) -> FineTuningStoreError | None:
+        """The tables name utf8mb4 themselves, whatever the default of the database is. NULL converts no result."""
+        row = connection.execute(text("SELECT @@character_set_client, @@character_set_connection, @@character_set_results")).one()
+        other = next((name for name in row if name not in ("utf8mb4", None)), None)
+        if other is None:
+            return None
+        return EngineConfigurationError(
+            f"the character set of the connection is {other}, which cannot hold all text: make it utf8mb4 (charset=, or in an option file "
+            "default-character-set)"
+        )
 
     def is_retryable(self, error: BaseException) -> bool:
         """As at run time, and lock wait timeouts."""

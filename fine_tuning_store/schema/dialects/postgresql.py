@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from fine_tuning_store.errors import EngineConfigurationError, FineTuningStoreError, UnsupportedDatabaseError
 from fine_tuning_store.schema import catalog_queries
 from fine_tuning_store.schema.dialects.base import MigrationSupport
 from fine_tuning_store.schema.locks import session_lock, transaction_lock
@@ -57,6 +58,21 @@ class PostgreSQLMigrations(MigrationSupport):
     def column_type(self, type_: str, character_set: str | None, collation: str | None) -> str:
         """Write a type as SQLAlchemy does."""
         return super().column_type(type_.replace("character varying", "varchar"), character_set, collation)
+
+    def encoding_error(self, connection: Connection) -> FineTuningStoreError | None:
+        """Only UTF8 has all characters. SQL_ASCII would store the bytes of any encoding, and convert none."""
+        server, client = connection.execute(text("SELECT current_setting('server_encoding'), current_setting('client_encoding')")).one()
+        if server != "UTF8":
+            return UnsupportedDatabaseError(
+                f"the encoding of the database is {server}, which cannot hold all text: use a database made by "
+                "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            )
+        if client != "UTF8":
+            return EngineConfigurationError(
+                f"the client_encoding of the connection is {client}, which cannot hold all text: leave it out or make it UTF8, in the URL, "
+                "create_engine(), PGCLIENTENCODING and the settings of the role and the database"
+            )
+        return None
 
     def stop_writers(self, connection: Connection) -> None:
         """Lock the table of jobs against writers."""

@@ -101,7 +101,7 @@ def _connect_pymysql(timeouts: Timeouts, dialect: Any, _: object, arguments: Seq
     seconds = options.get("connect_timeout", math.ceil(timeouts.connect))
     limits = {"connect_timeout": seconds, "read_timeout": seconds}
     try:
-        connection = dialect.connect(*arguments, **{**options, **limits, **_password(options)})
+        connection = dialect.connect(*arguments, **{"charset": "utf8mb4", **options, **limits, **_password(options)})
     except dialect.dbapi.OperationalError as error:
         if error.args[0] != 2013:
             raise
