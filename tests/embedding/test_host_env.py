@@ -17,7 +17,7 @@ from fine_tuning_store.cli import main
 from fine_tuning_store.schema import SchemaStatus
 from fine_tuning_store.schema.revisions import SCHEMA_NUMBER, revision_id
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
-from tests.support.databases import Database, with_driver
+from tests.support.databases import Database, host_url, with_driver
 from tests.support.factories import created
 
 HEAD = revision_id(SCHEMA_NUMBER)
@@ -178,7 +178,7 @@ def test_the_command_line_works_in_an_env_py(application: Config, store: FineTun
 @pytest.mark.async_drivers
 def test_an_async_env_py_may_upgrade_the_store_first(application: Config, store: FineTuningStore, empty_url: str, driver: str) -> None:
     (Path(application.get_main_option("script_location") or "") / "env.py").write_text(ASYNC_ENV)
-    application.attributes["url"] = with_driver(empty_url, driver)
+    application.attributes["url"] = host_url(with_driver(empty_url, driver)).render_as_string(hide_password=False)
 
     for _ in range(2):
         command.upgrade(application, "head")

@@ -31,7 +31,7 @@ from fine_tuning_store.errors import FineTuningStoreError
 from fine_tuning_store.models import JobRow
 from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
-from tests.support.databases import Database, with_driver
+from tests.support.databases import Database, host_url, with_driver
 from tests.support.factories import ORGANIZATION, a_job, created
 from tests.support.read_only import READS, WRITES, filled
 
@@ -237,11 +237,9 @@ def test_a_two_phase_session_commits_the_job_and_the_row_of_another_database(
 
 
 @pytest.mark.async_drivers
-def test_an_async_session_routes_by_its_sync_session_class(
-    async_url: str, url: str, altered_url: str, driver: str, database: Database
-) -> None:
+def test_an_async_session_routes_by_its_sync_session_class(url: str, altered_url: str, driver: str, database: Database) -> None:
     async def work() -> str:
-        leader, follower = create_async_engine(async_url), create_async_engine(with_driver(altered_url, driver))
+        leader, follower = (create_async_engine(host_url(with_driver(each, driver))) for each in (url, altered_url))
         refuse_writes(follower.sync_engine, database.name)
         kind = routing(leader.sync_engine, follower.sync_engine)
         async with AsyncSession(sync_session_class=kind) as session:

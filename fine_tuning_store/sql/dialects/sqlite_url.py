@@ -22,18 +22,21 @@ _ADVICE: Final = {
 
 def path_of(url: URL) -> str | None:
     """Return the absolute path of a database's file, None if the database is in memory."""
-    name = (url.database or "").removeprefix("file:")
-    if name == "" or name.startswith(":memory:") or url.query.get("mode") == "memory" or url.query.get("vfs") == "memdb":
+    is_uri = _is_uri(url)
+    name = url.database or ""
+    if is_uri:
+        name = unquote(name.removeprefix("file:"))
+    if name in ("", ":memory:") or (is_uri and (url.query.get("mode") == "memory" or url.query.get("vfs") == "memdb")):
         return None
-    return os.path.realpath(unquote(name) if _is_uri(url) else name)
+    return os.path.realpath(name)
 
 
 def check_parameters(url: URL) -> None:
-    """Refuse parameters that are not possible, and a URI that SQLite would take for a name.
+    """Refuse parameters that are not possible, and the URI of a database in memory that SQLite would take for a name.
 
     SQLAlchemy passes the parameters of SQLite's URIs on, and leaves unknown ones out with a warning.
     """
-    if str(url.database).startswith("file:") and not _is_uri(url):
+    if str(url.database).startswith("file::memory:") and not _is_uri(url):
         raise EngineConfigurationError(f"{url.database!r} would be the name of a file: add uri=true to the URL's parameters")
     for name in url.query:
         if name in _ADVICE:
