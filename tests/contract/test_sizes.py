@@ -17,6 +17,7 @@ from fine_tuning_store import (
     InvalidValueError,
     JobAlreadyExistsError,
     JobError,
+    JobNotFoundError,
     Method,
 )
 from fine_tuning_store.domain.job_validation import MAX_RESULT_FILES, MAX_STORED_METADATA_PAIRS
@@ -74,6 +75,14 @@ def test_many_jobs_that_are_large_together_are_added_at_once(store: FineTuningSt
     added = store.jobs.add_many([a_job(extra={"a": "x" * 200_000}, usage_metrics=[0] * 1000) for _ in range(100)])
 
     assert store.jobs.get_many([job.id for job in added]) == added
+
+
+def test_a_call_with_the_most_and_longest_ids_is_sent_at_once(store: FineTuningStore) -> None:
+    ids = [f"{number:03}".ljust(255, "😀") for number in range(1000)]
+    with pytest.raises(JobNotFoundError) as caught:
+        store.jobs.get_many(ids)
+
+    assert caught.value.job_id == ids[0]
 
 
 def test_a_refused_import_of_large_jobs_writes_nothing_in_a_hosts_transaction(store: FineTuningStore) -> None:
