@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from json.encoder import encode_basestring
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -29,8 +29,6 @@ MAX_JSON_DEPTH: Final = 100
 #: rest of it takes in JSON. The code of a grader has up to 256 kB.
 MAX_JSON_SIZE: Final = 512 * 1024
 JSON_ELEMENT_SIZE: Final = 50
-
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 
 Word = TypeVar("Word", bound=str)
 
@@ -183,7 +181,7 @@ class _JsonCopy:
 
     def _text(self, place: str, value: object) -> str:
         checked = check_text(place, value)
-        self._grow(size_of(_ENCODER.encode(checked)))
+        self._grow(size_of(encode_basestring(checked)))
         return checked
 
     def _elements(self, elements: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
