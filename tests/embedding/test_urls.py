@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from fine_tuning_store import AsyncFineTuningStore, EngineConfigurationError, FineTuningStore, Timeouts
 from fine_tuning_store.sql.engine import connect, connect_async
-from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, with_driver
+from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, new_name, with_driver
 from tests.support.forwarder import forwarding
 from tests.support.programs import alembic, fine_tuning_store
 from tests.support.servers import free_port
@@ -100,6 +100,27 @@ def test_one_url_serves_sync_and_async_stores_alembic_and_the_command_line(empty
 
         asyncio.run(read())
         assert alembic("-x", f"url={url}", "downgrade", "base").returncode == 0
+
+
+@on_postgresql
+@each("driver", DRIVERS["postgresql"])
+def test_text_is_utf8_in_a_database_of_no_encoding(empty_url: str, driver: str) -> None:
+    name = new_name()
+    owner = create_engine(empty_url, isolation_level="AUTOCOMMIT")
+    with owner.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"))
+        try:
+            assert ask(changed(empty_url, driver, database=name), "SHOW client_encoding", "SELECT 'größe 日本'") == ["UTF8", "größe 日本"]
+        finally:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    owner.dispose()
+
+
+@on_postgresql
+@each("driver", DRIVERS["postgresql"])
+def test_text_is_utf8_whatever_the_environment_says(url: str, driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    assert ask(changed(url, driver), "SHOW client_encoding", "SELECT 'größe 日本'") == ["UTF8", "größe 日本"]
 
 
 def tcp_of(connection: Any) -> socket.socket:

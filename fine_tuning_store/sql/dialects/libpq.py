@@ -91,7 +91,8 @@ def connect_arguments(url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, 
     if dialect.driver == "asyncpg":
         return url.set(query=addresses), _for_asyncpg(texts)
     _check_libpq(texts, dialect)
-    return url.set(query={**texts, **addresses}), {}
+    # By default the database, the role or PGCLIENTENCODING chooses the encoding, and no other than UTF-8 has all characters.
+    return url.set(query={**texts, **addresses}), {"client_encoding": "utf8"}
 
 
 def _check(name: str, value: object) -> None:
