@@ -67,6 +67,17 @@ def test_a_connection_that_is_lost_between_or_in_calls_is_an_operational_error(p
     run_with_store(lose, url, driver)
 
 
+def test_pool_pre_ping_replaces_a_connection_that_was_lost_while_it_was_idle(path: tuple[Forwarder, str], driver: str | None) -> None:
+    forwarder, url = path
+
+    def lose(store: Any) -> None:
+        job = stored(store)
+        forwarder.lose_connections()
+        assert store.jobs.enqueue(job.id).status == "queued"
+
+    run_with_store(lose, url, driver, engine_options={"pool_pre_ping": True})
+
+
 def test_a_connection_that_is_lost_before_it_is_ready_is_an_operational_error(path: tuple[Forwarder, str], driver: str | None) -> None:
     forwarder, url = path
 
