@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
@@ -162,6 +162,9 @@ class EngineTransactions:
             self._writes_to = None if self.read_only else self.database.sole_writer_of(self.engine.url)
         self._reads_in_autocommit = self.owns_engine and self.database.reads_in_autocommit and not is_pooled(self.engine)
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a store and its repositories cannot be pickled: send the URL, and open a store in each process")
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run work that only reads: on PostgreSQL in one round trip, on SQLite without waiting for writers."""

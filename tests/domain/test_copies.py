@@ -1,4 +1,4 @@
-"""Errors and domain objects are pickled and copied, as multiprocessing and concurrent.futures do."""
+"""Errors and domain objects are pickled and copied, as multiprocessing and concurrent.futures do. Stores are not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from fine_tuning_store import (
+    AsyncFineTuningStore,
     CheckpointPermission,
+    FineTuningStore,
     FineTuningStoreError,
     Hyperparameters,
     InvalidValueError,
@@ -156,3 +158,13 @@ def test_a_copy_of_a_domain_object_is_equal(value: Any, copied: Callable[[Any], 
 @given(values=jobs().flatmap(lambda job: events().flatmap(lambda event: checkpoints().map(lambda checkpoint: (job, event, checkpoint)))))
 def test_copies_of_any_job_event_and_checkpoint_are_equal(values: Any, copied: Callable[[Any], Any]) -> None:
     assert tuple(map(copied, values)) == values
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "postgresql://127.0.0.1/name", "mariadb://127.0.0.1/name"])
+@pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy], ids=["pickle", "deepcopy"])
+def test_a_store_cannot_be_pickled_and_says_what_to_send_instead(url: str, kind: Any, copied: Callable[[Any], Any]) -> None:
+    store = kind.from_url(url)
+    for value in (store, store.for_organization("org-1"), store.jobs):
+        with pytest.raises(TypeError, match="send the URL, and open a store in each process"):
+            copied(value)
