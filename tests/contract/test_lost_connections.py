@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from fine_tuning_store import FineTuningStore, Timeouts
 from tests.support.async_store import AwaitedStore, run_with_store
-from tests.support.databases import with_driver
+from tests.support.databases import Database, with_driver
 from tests.support.factories import stored
 from tests.support.forwarder import Forwarder, forwarding
 
@@ -76,6 +77,33 @@ def test_pool_pre_ping_replaces_a_connection_that_was_lost_while_it_was_idle(pat
         assert store.jobs.enqueue(job.id).status == "queued"
 
     run_with_store(lose, url, driver, engine_options={"pool_pre_ping": True})
+
+
+def test_connections_to_a_server_that_became_read_only_are_replaced(database: Database, altered_url: str, driver: str | None) -> None:
+    if database.name != "postgresql":
+        pytest.skip("MariaDB has this as a setting of the whole server only")
+    setting = f"ALTER DATABASE {make_url(altered_url).database} %s default_transaction_read_only"
+    owner = create_engine(altered_url, isolation_level="AUTOCOMMIT")
+    with owner.connect() as connection:
+        connection.execute(text(setting % "SET" + " = on"))
+
+        def be_refused_once(store: Any) -> None:
+            store.jobs.list()
+            connection.execute(text(setting % "RESET"))
+            with pytest.raises(DBAPIError, match="read-only transaction") as refused:
+                stored(store)
+            assert refused.value.connection_invalidated
+            stored(store)
+
+        run_with_store(be_refused_once, altered_url, driver)
+    owner.dispose()
+
+    def write_on_a_read_only_store(store: Any) -> None:
+        with pytest.raises(DBAPIError, match="read-only transaction") as refused, store.begin() as unit:
+            unit.connection.execute(text("DELETE FROM fine_tuning_jobs"))
+        assert not refused.value.connection_invalidated
+
+    run_with_store(write_on_a_read_only_store, altered_url, driver, read_only=True)
 
 
 def test_a_connection_that_is_lost_before_it_is_ready_is_an_operational_error(path: tuple[Forwarder, str], driver: str | None) -> None:

@@ -55,7 +55,7 @@ class PostgreSQL(Database):
         return libpq.connect_arguments(url, dialect)
 
     def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
-        """Limit how long each connection waits, and mend two things of the drivers.
+        """Limit how long each connection waits, leave a server that became a standby, and mend two things of the drivers.
 
         psycopg's connections get a cursor class that describes results on demand. asyncpg gets the errors of the other drivers. If it
         cannot connect, it raises its own exceptions, or the system's, which SQLAlchemy does not wrap. For a lost connection it has several.
@@ -68,6 +68,7 @@ class PostgreSQL(Database):
         else:
             event.listen(engine, "do_connect", partial(_configure_libpq, timeouts))
             event.listen(engine, "connect", _describe_on_demand)
+        event.listen(engine, "handle_error", _leave_standby)
         if not is_pooled(engine):
             event.listen(engine, "connect", partial(_limit_locks, timeouts.lock))
 
@@ -80,6 +81,7 @@ class PostgreSQL(Database):
     def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Begin each transaction with READ ONLY. Every driver can, and no pooler minds: it is not a setting of the session."""
         super().prepare_read_only_engine(engine, timeouts)
+        event.remove(engine, "handle_error", _leave_standby)  # here a refused write is the caller's mistake
         dialect: Any = engine.dialect
         event.listen(engine, "connect", lambda connection, _: dialect.set_readonly(connection, True))
 
@@ -189,6 +191,12 @@ def _closing_within(seconds: float, kind: type[Any]) -> type[Any]:
             return super().close(timeout=seconds if timeout is None else timeout)
 
     return Connection
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """Give up the pool's connections when a write is refused: their server was the primary, and may have become a standby."""
+    if POSTGRESQL.error_code(context.original_exception) == "25006":  # read_only_sql_transaction
+        context.is_disconnect = True
 
 
 def _lost_connection(context: ExceptionContext) -> OperationalError | None:
