@@ -188,8 +188,9 @@ class EngineTransactions:
                     connection.commit()
                 return result
             driver: Any = connection.connection.dbapi_connection
-            before, driver.autocommit = driver.autocommit, True  # through SQLAlchemy's isolation_level it takes five times as long
-            try:
+            before = driver.autocommit
+            try:  # psycopg may cancel a task once it has set it
+                driver.autocommit = True  # through SQLAlchemy's isolation_level it takes five times as long
                 return work(self._transaction(connection))
             finally:
                 if not connection.invalidated:

@@ -105,8 +105,11 @@ async def single_calls(store: AsyncFineTuningStore) -> None:
 
 @pytest.mark.parametrize("work", [one_unit, single_calls])
 def test_a_task_that_is_cancelled_at_any_await_leaves_no_connection_lock_or_partial_write(
-    async_url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, None]]
+    async_url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Without it, psycopg suspends only every few milliseconds in what needs no round trip, such as switching to autocommit.
+    monkeypatch.setattr("psycopg.waiting.MAX_BUSY_TIME", 0, raising=False)
+
     async def cancel_everywhere(store: AsyncFineTuningStore) -> int:
         await store.jobs.list()
         wait = 0
