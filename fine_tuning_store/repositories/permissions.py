@@ -23,7 +23,7 @@ from fine_tuning_store.repositories.job_reads import require_job
 from fine_tuning_store.repositories.job_writes import insert_unless_taken
 from fine_tuning_store.sql.models import checkpoint_permissions
 from fine_tuning_store.sql.queries import permissions as queries
-from fine_tuning_store.transactions import Transaction
+from fine_tuning_store.transactions import MAX_ATTEMPTS, Transaction
 
 
 class CheckpointPermissionRepository(Repository):
@@ -134,12 +134,17 @@ def _permit(
     owner = _job_of_model(transaction, model, organization_id or _only_organization(transaction, model))
     require_job(transaction, owner.job_id, locked=True)
     of_model = {"model": model, "digest": queries.model_digest(model), "organization_id": owner.organization_id}
-    for project_id in projects:
-        id, created_at = transaction.clock.new_id(ids.PERMISSION)
-        row = {**of_model, "id": id, "created_at": created_at, "project_id": project_id, "job_id": owner.job_id}
-        insert_unless_taken(transaction, checkpoint_permissions, row)
-    rows = transaction.execute(queries.PERMISSIONS_OF_PROJECTS, project_ids=list(projects), **of_model)
-    by_project = {permission.project_id: permission for permission in map(queries.permission_from_row, rows)}
+    by_project: dict[str, CheckpointPermission] = {}
+    for _ in range(MAX_ATTEMPTS):  # one that PostgreSQL found may be deleted before it is locked
+        missing = [project_id for project_id in projects if project_id not in by_project]
+        if not missing:
+            break
+        for project_id in missing:
+            id, created_at = transaction.clock.new_id(ids.PERMISSION)
+            row = {**of_model, "id": id, "created_at": created_at, "project_id": project_id, "job_id": owner.job_id}
+            insert_unless_taken(transaction, checkpoint_permissions, row)
+        rows = transaction.execute(queries.PERMISSIONS_OF_PROJECTS, project_ids=missing, **of_model)
+        by_project |= {permission.project_id: permission for permission in map(queries.permission_from_row, rows)}
     return tuple(by_project[project_id] for project_id in projects)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from fine_tuning_store import (
     CheckpointNotFoundError,
@@ -192,6 +194,31 @@ def test_a_permission_is_deleted_once(store: FineTuningStore) -> None:
         assert caught.value.permission_id == id
     (again,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
     assert again.id != one.id
+
+
+def test_a_permission_that_is_deleted_while_it_is_permitted_again_is_returned(store: FineTuningStore, url: str) -> None:
+    with_models(store)
+    (permission,) = store.checkpoint_permissions.create(MODEL, ["proj_1"])
+    deletions: list[threading.Thread] = []
+
+    def delete() -> None:
+        with FineTuningStore.from_url(url) as other:
+            other.checkpoint_permissions.delete(permission.id)
+
+    def delete_before_it_is_read(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "permissions_of_projects" in statement and not deletions:
+            deletions.append(threading.Thread(target=delete))
+            deletions[0].start()
+            deletions[0].join(1)  # long enough for PostgreSQL; on the others it waits for the end of the create
+
+    engine = store._transactions.engine
+    event.listen(engine, "before_cursor_execute", delete_before_it_is_read)
+    permitted = store.checkpoint_permissions.create(MODEL, ["proj_0", "proj_1"])
+    event.remove(engine, "before_cursor_execute", delete_before_it_is_read)
+    deletions[0].join()
+
+    assert [each.project_id for each in permitted] == ["proj_0", "proj_1"]
+    assert {each for each in permitted if each != permission} == set(store.checkpoint_permissions.list(MODEL).data)
 
 
 def test_a_permission_is_deleted_only_if_the_model_matches(store: FineTuningStore) -> None:
