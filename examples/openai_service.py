@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from fine_tuning_store import (
     FineTuningJob,
@@ -96,9 +97,12 @@ Store = Annotated[FineTuningStore, Depends(store_of_caller)]
 async def body(request: Request, _: Store) -> Wire:
     """Return the JSON object in the request. A body that is too long is read to its end, so that the client gets the error."""
     content = bytearray()
-    async for chunk in request.stream():
-        if len(content) <= MAX_BODY:
-            content += chunk
+    try:
+        async for chunk in request.stream():
+            if len(content) <= MAX_BODY:
+                content += chunk
+    except ClientDisconnect:  # nobody gets the response, but the log would get a traceback
+        raise HTTPException(400, "The connection ended before the request body did.") from None
     if len(content) > MAX_BODY:
         raise HTTPException(413, f"The request body has more than {MAX_BODY} bytes.")
     try:

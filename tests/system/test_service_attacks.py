@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import statistics
 import threading
 import time
@@ -114,6 +115,15 @@ LARGE: dict[str, Callable[[], dict[str, Any]]] = {
     "metadata": lambda: {"metadata": {"k": "x" * 280_000}},
     "unknown member": lambda: {"x": [[[]]] * 30_000},
 }
+
+
+def test_a_client_that_leaves_before_the_end_of_its_body_causes_no_error_in_the_log(tmp_path: Path) -> None:
+    head = f"POST {JOBS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer key-1\r\n"
+    with running(f"sqlite:///{tmp_path}/jobs.db") as [service]:  # raises if the service wrote to its log
+        for rest in ("Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"):
+            with socket.create_connection(("127.0.0.1", service.port)) as client:
+                client.sendall(f"{head}{rest}".encode())
+        assert service.request("GET", JOBS).status == 200
 
 
 def test_the_most_expensive_requests_cost_little_time_and_memory(tmp_path: Path) -> None:
