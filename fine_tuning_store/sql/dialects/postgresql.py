@@ -66,7 +66,7 @@ class PostgreSQL(Database):
             event.listen(engine, "do_connect", partial(_connect_asyncpg, timeouts, closing))
             event.listen(engine, "handle_error", _lost_connection)
         else:
-            event.listen(engine, "do_connect", partial(_configure_libpq, timeouts))
+            event.listen(engine, "do_connect", partial(_limit_libpq, timeouts))
             event.listen(engine, "connect", _describe_on_demand)
         event.listen(engine, "handle_error", _leave_standby)
         if not is_pooled(engine):
@@ -145,10 +145,8 @@ def _limit_locks(seconds: float, dbapi_connection: Any, _: object) -> None:
     dbapi_connection.commit()
 
 
-def _configure_libpq(timeouts: Timeouts, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
-    """Limit the waits, and ask for the encoding that asyncpg always has, whatever the environment and the role's settings say."""
-    limits = {"connect_timeout": math.ceil(timeouts.connect), **keepalive(timeouts.network)}
-    for name, value in {"client_encoding": "UTF8", **limits}.items():
+def _limit_libpq(timeouts: Timeouts, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+    for name, value in {"connect_timeout": math.ceil(timeouts.connect), **keepalive(timeouts.network)}.items():
         options.setdefault(name, value)
 
 
