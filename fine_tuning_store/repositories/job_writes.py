@@ -52,14 +52,14 @@ def insert_jobs(transaction: Transaction, new: Sequence[FineTuningJob]) -> None:
     """Insert jobs and their children, or none: if an id is taken, those before it are deleted again, also in a host's transaction."""
     by_id = sorted(new, key=lambda job: job.id)  # so that imports that share ids wait for each other instead of deadlocking
     rows = [job_rows.rows_of_job(job) for job in by_id]
-    if len(rows) == 1 and transaction.database.writes_in_ctes and len(rows[0].metadata) <= MAX_METADATA_PAIRS:
-        statement = queries.insert_job(transaction.database, tuple(rows[0].job), len(rows[0].metadata))
-        if not transaction.execute(statement, job_rows.parameters_of_rows(rows[0])).rowcount:
-            raise JobAlreadyExistsError(by_id[0].id)
+    _insert_batches(transaction, [row.job for row in rows])
+    pairs = [pair for row in rows for pair in row.metadata]
+    if transaction.database.writes_in_ctes and len(rows) == 1 and 0 < len(pairs) <= MAX_METADATA_PAIRS:
+        statement = queries.insert_hyperparameters_and_metadata(len(pairs))
+        transaction.execute(statement, {**rows[0].hyperparameters, **job_rows.numbered_pairs(pairs)})
     else:
-        _insert_batches(transaction, [row.job for row in rows])
         _insert_children(transaction, job_hyperparameters, [row.hyperparameters for row in rows])
-        _insert_children(transaction, job_metadata, [pair for row in rows for pair in row.metadata])
+        _insert_children(transaction, job_metadata, pairs)
     _insert_children(transaction, job_errors, [row.error for row in rows if row.error])
     _insert_children(transaction, job_result_files, [file for row in rows for file in row.result_files])
 

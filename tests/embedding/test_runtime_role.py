@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store import FineTuningStore, JobNotFoundError
-from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
+from fine_tuning_store.sql.models import JOB_CHILDREN, METADATA, VERSION_TABLE
 from tests.schema.test_cli import refusal
 from tests.support.databases import ASYNC_DRIVERS, SYNC_DRIVERS, Database, with_driver
 from tests.support.factories import created
@@ -117,3 +117,23 @@ def test_the_command_line_sends_a_user_without_rights_to_the_owner_of_the_tables
         assert line.startswith("the database failed: ")
         assert line.endswith(": do this as the owner of the tables")
         assert not re.search("LINE|CREATE TABLE", line)
+
+
+def test_a_job_is_created_where_policies_of_its_tables_look_the_job_up(role: Role, database: Database) -> None:
+    if database.name != "postgresql":
+        pytest.skip("MariaDB has no row level security")
+    with FineTuningStore.from_url(role.owner.url.render_as_string(hide_password=False)) as owner:
+        owner.schema.upgrade()
+    role.grant()
+    with role.owner.connect() as connection:
+        for table in sorted(child.name for child in JOB_CHILDREN):
+            connection.execute(text(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"))
+            sees = "EXISTS (SELECT 1 FROM fine_tuning_jobs AS job WHERE job.id = job_id)"
+            connection.execute(text(f"CREATE POLICY of_a_visible_job ON {table} USING ({sees})"))
+
+    with FineTuningStore.from_url(role.url) as store:
+        job = created(store, metadata={"team": "nlp"})
+        store.jobs.enqueue(job.id, message="queued")
+        assert store.jobs.get(job.id).metadata == {"team": "nlp"}
+        assert store.transitions.list(job.id).data[0].to_status == "queued"
+        assert len(store.events.list(job.id).data) > 0

@@ -175,11 +175,10 @@ def metadata_rows(job: FineTuningJob) -> list[dict[str, Any]]:
     ]
 
 
-def parameters_of_rows(rows: JobRows) -> dict[str, Any]:
-    """Return the rows of a job, its hyperparameters and metadata as the parameters of `queries.jobs.insert_job`."""
-    hyperparameters = {f"hyperparameters_{name}": value for name, value in rows.hyperparameters.items()}
-    pairs = {f"{name}_{number}": pair[name] for number, pair in enumerate(rows.metadata) for name in ("key", "value", "digest")}
-    return {**rows.job, **hyperparameters, **pairs}
+def numbered_pairs(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metadata rows of one job as the parameters of one statement: `key_0`, `value_0`, `digest_0`, `key_1` ..."""
+    pairs = {f"{name}_{number}": row[name] for number, row in enumerate(rows) for name in ("key", "value", "digest")}
+    return {**rows[0], **pairs}
 
 
 def pair_digest(key: str, value: str) -> int:

@@ -26,7 +26,6 @@ from sqlalchemy import (
 )
 
 from fine_tuning_store.domain.lifecycle import ENDED, OPEN, JobStatus
-from fine_tuning_store.sql.dialects import Database
 from fine_tuning_store.sql.models import (
     JOB_CHILDREN,
     compatibility,
@@ -143,37 +142,26 @@ INSERT_CHILD = {table: tagged(f"insert_{table.name}", insert(table)) for table i
 DELETE_CHILDREN = {table: tagged(f"delete_{table.name}", delete(table).where(table.c.job_id == JOB_ID)) for table in JOB_CHILDREN}
 
 
-_OF_A_PAIR = ("key", "value", "digest")
-_PAIR = (*_OF_A_PAIR, "organization_id", "created_at")
-
-
 @cache
-def insert_job(database: Database, columns: tuple[str, ...], pairs: int) -> Insert:
-    """Return one INSERT of a job, its hyperparameters and its metadata pairs, for databases that write in common table expressions.
+def insert_hyperparameters_and_metadata(pairs: int) -> Insert:
+    """Return the INSERT of a job's hyperparameters and metadata pairs, bound as key_0, value_0, digest_0, key_1 ..., in one round trip.
 
-    Its rowcount is 0 if the id was taken. The hyperparameters are bound as `hyperparameters_n_epochs` ..., the pairs as key_0, value_0,
-    digest_0, key_1 ... psycopg would run several rows of parameters as a pipeline, which takes longer than all the rest of a create.
-
-    Args:
-        database: The database.
-        columns: The columns of the job that have a value.
-        pairs: The number of pairs.
+    psycopg would run several rows of parameters as a pipeline, which takes longer than all the rest of a create. The job is not inserted by
+    the same statement: a policy of row level security on a child table could not see it.
     """
-    job = tagged("insert_job", database.insert_unless_taken(jobs)).values({name: bindparam(name) for name in columns})
-    inserted = job.returning(jobs.c.id).cte("inserted")
-    hyperparameters = [column.name for column in job_hyperparameters.columns if column.name != "job_id"]
-    values = (bindparam(f"hyperparameters_{name}", type_=job_hyperparameters.c[name].type) for name in hyperparameters)
-    statement = insert(job_hyperparameters).from_select(["job_id", *hyperparameters], select(inserted.c.id, *values))
-    if pairs:
-        rows = (
-            select(
-                inserted.c.id,
-                *(bindparam(f"{name}_{row}" if name in _OF_A_PAIR else name, type_=job_metadata.c[name].type) for name in _PAIR),
+    columns = job_metadata.columns.keys()
+    rows = (
+        select(
+            *(
+                bindparam(f"{name}_{row}" if name in ("key", "value", "digest") else name, type_=job_metadata.c[name].type)
+                for name in columns
             )
-            for row in range(pairs)
         )
-        statement = statement.add_cte(insert(job_metadata).from_select(["job_id", *_PAIR], union_all(*rows)).cte("pairs"))
-    return statement.execution_options(preserve_rowcount=True)
+        for row in range(pairs)
+    )
+    inserted = insert(job_metadata).from_select(columns, union_all(*rows)).cte("inserted")
+    values: dict[str, Any] = {column.name: bindparam(column.name) for column in job_hyperparameters.columns}
+    return tagged("insert_hyperparameters_and_metadata", insert(job_hyperparameters).values(values).add_cte(inserted))
 
 
 DELETE_ENDED_JOB = tagged("delete_ended_job", delete(jobs).where(IS_THE_JOB, status_in(ENDED)))
