@@ -256,7 +256,7 @@ def test_importing_the_package_takes_little_more_time_than_importing_sqlalchemy(
     costs = [tuple(map(float, run(sys.executable, "-c", COST, folder=tmp_path).split())) for _ in range(15)]
 
     package_cost, sqlalchemy_cost = map(min, zip(*costs, strict=True))  # seconds of CPU time of the process
-    assert package_cost <= 0.15 * max(1, sqlalchemy_cost / 0.2), costs  # above 0.2 s for SQLAlchemy, the machine is slow or busy
+    assert package_cost <= 0.15 * max(1, sqlalchemy_cost / 0.18), costs  # above 0.18 s for SQLAlchemy, the machine is slow or busy
 
 
 def test_importing_the_package_loads_neither_alembic_nor_a_driver_nor_a_command_line(tmp_path: Path) -> None:
