@@ -285,10 +285,10 @@ def test_an_ipv6_address_is_reached_with_every_driver(database: Database, url: s
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    with forwarding(url, "::1") as (forwarder, _):
+    with forwarding(url, "::1") as (forwarder, through):
         port = forwarder.port
         for driver in DRIVERS[database.name]:
-            urls = [changed(url, driver, host="::1", port=port)]
+            urls = [changed(through.render_as_string(hide_password=False), driver)]
             assert f"@[::1]:{port}/" in urls[0]
             if database.name == "postgresql":
                 login = make_url(urls[0])._replace(host=None, port=None).render_as_string(hide_password=False)
