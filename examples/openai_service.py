@@ -101,7 +101,7 @@ async def body(request: Request, _: Store) -> Wire:
         async for chunk in request.stream():
             if len(content) <= MAX_BODY:
                 content += chunk
-    except ClientDisconnect:  # nobody gets the response, but the log would get a traceback
+    except ClientDisconnect:  # the response reaches no client, but a traceback would reach the log
         raise HTTPException(400, "The connection ended before the request body did.") from None
     if len(content) > MAX_BODY:
         raise HTTPException(413, f"The request body has more than {MAX_BODY} bytes.")

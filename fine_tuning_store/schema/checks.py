@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, inspect, select, text
 
@@ -51,14 +51,19 @@ def refuse_read_only_store(*, read_only: bool) -> None:
         raise ReadOnlyStoreError
 
 
+def running_environment() -> Any:
+    """Return the EnvironmentContext of the env.py that Alembic runs in this process, None if it runs none."""
+    from alembic import context
+
+    return getattr(context, "_proxy", None)
+
+
 def refuse_inside_a_transaction_of_alembic() -> None:
     """Raise SchemaConflictError if an application's Alembic is inside a transaction in this process, or writes a script.
 
     The migration uses a connection of its own, which would wait for what that transaction has locked, on PostgreSQL for ever.
     """
-    from alembic import context
-
-    running = getattr(context, "_proxy", None)
+    running = running_environment()
     if running is None:
         return
     if running.is_offline_mode():

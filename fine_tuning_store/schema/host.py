@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
+from fine_tuning_store.schema.checks import running_environment
 from fine_tuning_store.schema.dialects import support_for
 from fine_tuning_store.schema.galera_lease import lease
 from fine_tuning_store.schema.revisions import BRANCH, PREFIX, SCHEMA_NUMBER, migrations_path, revision_id
@@ -50,9 +51,7 @@ def exclude_store_tables_in(schema: str) -> NameFilter:
 
 def _default_schema() -> str | None:
     """Return the default schema of the connection on which Alembic compares tables, None if this is not in an env.py."""
-    from alembic import context
-
-    running = getattr(context, "_proxy", None)
+    running = running_environment()
     return None if running is None else running.get_context().dialect.default_schema_name
 
 

@@ -84,7 +84,7 @@ def test_broken_json_is_an_error_that_names_its_row(altered_url: str, database: 
 
 
 def overwrite_page(url: str, name: str, change: Callable[[bytes], bytes]) -> None:
-    """Change the first page of a table or an index in a SQLite file that nobody has open."""
+    """Change the first page of a table or an index in a SQLite file that no process has open."""
     with FineTuningStore.from_url(url) as store, store.engine.connect() as connection:
         root = connection.exec_driver_sql("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).scalar_one()
         size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()

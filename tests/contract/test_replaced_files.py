@@ -125,7 +125,7 @@ def test_a_closed_store_opens_the_file_that_is_there_now(path: Path, backup: Pat
         path.unlink()
         with pytest.raises(DatabaseUnreachableError):
             store.jobs.list()
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))  # may get the inode of the deleted file, which nobody has open any more
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))  # may get the inode of the deleted file, which no process has open any more
         with pytest.raises(DatabaseUnreachableError):
             store.jobs.list()
 

@@ -1,4 +1,4 @@
-"""A thread or task does not wait for a transaction of its own: it is told at once if that is certain, and why it may be otherwise."""
+"""A thread or task does not wait for a transaction of its own: it gets an error at once, or one that names the likely cause."""
 
 from __future__ import annotations
 

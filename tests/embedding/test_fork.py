@@ -57,8 +57,8 @@ def in_child(run, *steps):
         os.write(writing, json.dumps(answer).encode())
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as answers:
-        answer = json.loads(answers.read())
+    with os.fdopen(reading) as pipe:
+        answer = json.loads(pipe.read())
     os.waitpid(child, 0)
     return answer
 

@@ -1,4 +1,4 @@
-"""A MySQL server is refused by name. It is a MariaDB whose answers name a version of MySQL."""
+"""A MySQL server is refused by name. It is a MariaDB server behind a forwarder that replaces its version by one of MySQL."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def connect_arguments(url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, 
     tls = {name: arguments.pop(name) for name in _TLS if name in arguments}
     without_tls = url.difference_update_query(_TLS)
     if tls.pop("ssl_disabled", False):
-        if not dialect.is_async:  # aiomysql uses no TLS unless it is told to
+        if not dialect.is_async:  # aiomysql uses TLS only if it is given a context
             without_tls = without_tls.update_query_dict({"ssl_disabled": "true"})
             arguments["ssl_disabled"] = True
     elif tls:

@@ -98,8 +98,8 @@ def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]
 def page(query: JobQuery) -> Select[Any]:
     """Return the statement of a page of at most `row_limit` jobs, which walks one index in the order of the page.
 
-    MariaDB is told the index of a name, of which it holds the beginning alone: by itself it would look for the name only, and read all of
-    its entries up to the cursor.
+    On MariaDB a hint names the index of a model or a file, which contains only the first characters. Without the hint, the optimizer
+    searches the index for the name alone, and reads all of its entries up to the cursor.
     """
     statement = _ordered(tagged("page", READ), query)
     name = next((column for column in _INDEXED if column in query.equal and not leads(query)), None)
