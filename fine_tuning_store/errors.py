@@ -155,10 +155,14 @@ class UnitEndedError(FineTuningStoreError):
 
 
 class ReadOnlyStoreError(FineTuningStoreError):
-    """A store that was opened with `read_only=True` was called to write. Nothing was sent to the database."""
+    """A store was called to write that was opened with `read_only=True`, or whose database can only be read. Nothing was written."""
+
+    def __init__(self, reason: str = "it was opened with read_only=True") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
     def __str__(self) -> str:
-        return "this store was opened with read_only=True: write through another store, for a replica through one on its primary"
+        return f"this store cannot write: {self.reason}. Write through another store, for a replica through one on its primary"
 
 
 class StoreBusyError(FineTuningStoreError):

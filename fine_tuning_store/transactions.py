@@ -93,7 +93,7 @@ class Transaction:
         except DBAPIError as error:
             if self.database.is_busy(error) or self.database.is_retryable(error):
                 self.lost = error  # also if busy: of MariaDB's transaction only the statement is undone
-            _refuse_if_busy(self.connection, self.database, error)
+            _raise_own(self.connection, self.database, error)
             raise
 
     @property
@@ -228,7 +228,7 @@ class EngineTransactions:
         try:
             (self.database.begin if self.read_only else self.database.begin_write)(connection)
         except DBAPIError as error:
-            _refuse_if_busy(connection, self.database, error)
+            _raise_own(connection, self.database, error)
             raise
 
     def _transaction(self, connection: Connection) -> Transaction:
@@ -245,11 +245,15 @@ class EngineTransactions:
         return ReentrancyGuard(self._state, self.engine, writes_to)
 
 
-def _refuse_if_busy(connection: Connection, database: Database, error: DBAPIError) -> None:
-    """Raise StoreBusyError for a lock that was not free, if the engine is the store's."""
+def _raise_own(connection: Connection, database: Database, error: DBAPIError) -> None:
+    """Raise this package's error for a lock that was not free, or a write that the database refuses, if the engine is the store's."""
     seconds = connection.get_execution_options().get(LOCK_TIMEOUT)
-    if seconds is not None and database.is_busy(error):
+    if seconds is None:
+        return
+    if database.is_busy(error):
         raise StoreBusyError("lock", seconds) from error
+    if database.refuses_writes(error):
+        raise ReadOnlyStoreError("its database, user or file is read-only now") from error
 
 
 def retry(attempt: Callable[[], T], database: Database, *, is_async: bool, also_disconnected: bool = False) -> T:

@@ -60,6 +60,11 @@ def _connect_and_run(command: Command) -> None:
     engine = connect_either(command.url)
     if isinstance(engine, Engine):
         _run_and_dispose(command, engine)
+    elif asyncio._get_running_loop() is not None:
+        raise CommandError(
+            "Alembic's commands cannot use an async driver inside a running event loop: await AsyncFineTuningStore.schema.upgrade(), "
+            f"run the command in a thread (asyncio.to_thread), or name a sync driver, as in {engine.url.get_backend_name()}://"
+        )
     else:
         asyncio.run(greenlet_spawn(_run_and_dispose, command, engine.sync_engine))
 

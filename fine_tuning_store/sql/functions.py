@@ -30,6 +30,13 @@ class quotient(FunctionElement[int]):  # noqa: N801 - named like an SQL function
     inherit_cache = True
 
 
+class remainder(FunctionElement[int]):  # noqa: N801 - named like an SQL function
+    """The remainder of the quotient of two integers, negative if the dividend is."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
 class _ExactSum(TypeDecorator[int]):
     """The result of `exact_sum`: 0 without values."""
 
@@ -121,6 +128,20 @@ def _(element: quotient, compiler: Any, **options: Any) -> str:
 def _(element: quotient, compiler: Any, **options: Any) -> str:
     dividend, divisor = element.clauses
     return f"(({compiler.process(dividend, **options)}) DIV {compiler.process(divisor, **options)})"
+
+
+@compiles(remainder)
+def _(element: remainder, compiler: Any, **options: Any) -> str:
+    dividend, divisor = element.clauses
+    return str(compiler.process(dividend % divisor, **options))
+
+
+@compiles(remainder, "mysql")
+@compiles(remainder, "mariadb")
+def _(element: remainder, compiler: Any, **options: Any) -> str:
+    """Use a word: `%` is a syntax error in sql_mode=ORACLE."""
+    dividend, divisor = element.clauses
+    return f"(({compiler.process(dividend, **options)}) MOD {compiler.process(divisor, **options)})"
 
 
 @compiles(count_if)

@@ -115,9 +115,12 @@ def page_to_wire(page: Page[T], to_wire: Callable[[T], dict[str, Any]]) -> dict[
 
 
 def page_from_wire(payload: Mapping[str, Any], from_wire: Callable[[Mapping[str, Any]], T]) -> Page[T]:
-    """Return the page of a list object of the API. `from_wire` is the function that reads its rows. Raises InvalidValueError."""
+    """Return the page of a list object of the API. `from_wire` is the function that reads its rows. Raises InvalidValueError.
+
+    Some servers send null for an empty list.
+    """
     members = object_of(payload, "list")
-    rows = required(members, "data")
+    rows = [] if members.get("data", ()) is None else required(members, "data")
     if not isinstance(rows, list):
         raise InvalidValueError("data", type(rows).__name__, "must be a list")
     return Page(tuple(from_wire(row) for row in rows), has_more=bool(members.get("has_more")))

@@ -25,11 +25,12 @@ from fine_tuning_store import (
     SchemaStatus,
     SchemaVersionError,
 )
+from fine_tuning_store.sql.dialects.base import run_on
 from tests.contract.test_statement_counts import statements
 from tests.support.async_store import Awaited, AwaitedStore
 from tests.support.databases import Database, with_driver
 from tests.support.factories import created
-from tests.support.read_only import NEXT_PAGES, READS, WRITES, filled
+from tests.support.read_only import NEXT_PAGES, READ_ONLY, READS, WRITES, filled
 
 pytestmark = pytest.mark.every_driver
 
@@ -214,3 +215,25 @@ def test_tables_that_are_missing_are_not_made(empty_url: str) -> None:
 
         state = reader.schema.state()
         assert (state.status, state.command) == (SchemaStatus.EMPTY, "fine-tuning-store db upgrade")
+
+
+def test_a_write_that_the_database_refuses_raises_the_error_of_a_read_only_store(store: FineTuningStore, database: Database) -> None:
+    """For example of a role with default_transaction_read_only, or on a primary that was demoted."""
+    id = filled(store)
+    expected = everything(store, id)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(READ_ONLY[database.name])
+
+    with pytest.raises(ReadOnlyStoreError, match="is read-only now") as refused:
+        store.jobs.cancel(id)
+    assert isinstance(refused.value.__cause__, DBAPIError)
+    if database.name == "sqlite":  # its connection stays in the pool
+        for name, call in WRITES.items():
+            with pytest.raises(ReadOnlyStoreError):
+                call(store, id)
+                pytest.fail(name)
+        pooled = store.engine.raw_connection()
+        run_on(pooled, "PRAGMA query_only = OFF")
+        pooled.close()
+    assert everything(store, id) == expected
+    assert store.jobs.cancel(id).status == "cancelled"  # in a new session

@@ -294,6 +294,17 @@ def test_the_zone_of_a_session_changes_no_bucket(store: FineTuningStore) -> None
     assert starts == [at(2026, 3, 8, 2), at(2026, 3, 8), at(2026, 3, 2), at(2026, 3, 1)]
 
 
+def test_the_sql_mode_of_a_session_changes_no_bucket(store: FineTuningStore) -> None:
+    modes = ("ORACLE", "ANSI", "MSSQL", "DEFAULT") if store.engine.dialect.name in ("mysql", "mariadb") else ()
+    stored(store, created_at=at(2026, 3, 8, 2, 30))
+
+    with store.begin() as unit:
+        for mode in modes:
+            unit.connection.execute(text(f"SET sql_mode = {mode}"))
+            starts = [unit.statistics.counts(bucket=bucket)[0].bucket for bucket in ("hour", "day", "week", "month")]
+            assert starts == [at(2026, 3, 8, 2), at(2026, 3, 8), at(2026, 3, 2), at(2026, 3, 1)]
+
+
 def test_at_finished_leaves_out_jobs_that_have_no_such_time(store: FineTuningStore) -> None:
     stored(store, status="succeeded", created_at=at(2026, 1, 1), finished_at=at(2026, 2, 3))
     stored(store, status="succeeded", created_at=at(2026, 1, 1))

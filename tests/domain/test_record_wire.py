@@ -119,9 +119,11 @@ def test_an_empty_page_has_no_first_and_last_id() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "payload", [None, [], "list", 5, {}, {"data": None}, {"data": {}}, {"data": "rows"}, {"object": "page", "data": []}]
-)
+def test_a_page_whose_rows_are_null_is_empty() -> None:
+    assert page_from_wire({"object": "list", "data": None}, event_from_wire) == Page((), has_more=False)
+
+
+@pytest.mark.parametrize("payload", [None, [], "list", 5, {}, {"data": {}}, {"data": "rows"}, {"object": "page", "data": []}])
 def test_a_payload_that_is_not_a_page_is_refused(payload: Any) -> None:
     with pytest.raises(InvalidValueError):
         page_from_wire(payload, event_from_wire)

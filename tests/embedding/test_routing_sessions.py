@@ -33,13 +33,7 @@ from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from tests.support.databases import Database, host_url, with_driver
 from tests.support.factories import ORGANIZATION, a_job, created
-from tests.support.read_only import READS, WRITES, filled
-
-READ_ONLY = {
-    "sqlite": "PRAGMA query_only = ON",
-    "postgresql": "SET default_transaction_read_only = on",
-    "mariadb": "SET SESSION TRANSACTION READ ONLY",
-}
+from tests.support.read_only import READ_ONLY, READS, WRITES, filled
 
 
 class Base(DeclarativeBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from collections.abc import Callable
@@ -45,6 +46,18 @@ def tables(url: str) -> set[str]:
     found = set(inspect(engine).get_table_names())
     engine.dispose()
     return found
+
+
+@pytest.mark.async_drivers
+def test_a_command_inside_a_running_event_loop_refuses_an_async_url(async_url: str) -> None:
+    """Alembic's functions are synchronous, and may be called there, for example by a web service that starts."""
+
+    async def main() -> None:
+        with pytest.raises(CommandError, match=r"await AsyncFineTuningStore\.schema\.upgrade"):
+            command.upgrade(config(url=async_url), "head")
+        await asyncio.to_thread(command.upgrade, config(url=async_url), "head")
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -10,6 +10,13 @@ from tests.support.factories import ORGANIZATION, a_job, created
 
 MODEL = "ft:m:ckpt-step-1"
 
+#: By database, what makes a session of it read-only.
+READ_ONLY = {
+    "sqlite": "PRAGMA query_only = ON",
+    "postgresql": "SET default_transaction_read_only = on",
+    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+}
+
 #: Each takes a store or a unit, and the id of a job.
 Call = Callable[[Any, str], Any]
 

@@ -19,7 +19,7 @@ from fine_tuning_store.sql.engine import connect
 from tests.embedding.test_urls import DRIVERS, PASSWORDS, ask
 from tests.support import standby
 from tests.support.databases import missing, with_driver
-from tests.support.servers import free_port
+from tests.support.own_mariadb import own_mariadb
 
 USER = "tenant"
 
@@ -38,37 +38,11 @@ def certificate(folder: Path, name: str, address: str) -> tuple[Path, Path]:
 
 
 @contextmanager
-def mariadb(folder: Path, made: Path, key: Path) -> Iterator[URL]:
+def mariadb(made: Path, key: Path) -> Iterator[URL]:
     """Start a MariaDB that accepts connections by TLS only."""
-    path = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
-    programs = [shutil.which(name, path=path) for name in ("mariadb-install-db", "mariadbd")]
-    if None in programs:
-        missing("no MariaDB: install it, for example with apt-get install mariadb-server")
-    install, server = map(str, programs)
-    base = ["--no-defaults", *(["--user=mysql"] if os.geteuid() == 0 else []), f"--datadir={folder / 'data'}"]
-    subprocess.run([install, *base, "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True)
-    port = free_port()
-    options = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}"]
-    tls = [f"--ssl-ca={made}", f"--ssl-cert={made}", f"--ssl-key={key}", "--require-secure-transport=ON"]
-    process = subprocess.Popen([server, *base, *options, *tls], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = URL.create(
-        "mariadb+pymysql", "root", host="127.0.0.1", port=port, database="information_schema", query={"ssl_verify_cert": "false"}
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                ask(url, "SELECT 1")
-            except OperationalError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            else:
-                break
-        yield url
-    finally:
-        process.kill()
-        process.wait()
+    settings = {"ssl-ca": str(made), "ssl-cert": str(made), "ssl-key": str(key), "require-secure-transport": "ON"}
+    with own_mariadb(settings, {"ssl_verify_cert": "false"}) as server:
+        yield server.url
 
 
 @contextmanager
@@ -146,9 +120,7 @@ def test_certificates_are_verified_alike_and_passwords_of_any_characters_log_in(
         made, key = certificate(folder, "server", address)
         other, _ = certificate(folder, "other", address)
         key.chmod(0o644)
-        if name == "mariadb" and os.geteuid() == 0:
-            shutil.chown(folder, "mysql")
-        server = postgresql(made, key) if name == "postgresql" else mariadb(folder, made, key)
+        server = (postgresql if name == "postgresql" else mariadb)(made, key)
         with server as admin:
             engine = connect(admin.set(query={} if name == "postgresql" else UNVERIFIED[name]))
             for password in PASSWORDS:

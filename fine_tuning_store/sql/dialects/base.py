@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.sql.dml import Insert
 
 from fine_tuning_store.errors import EngineConfigurationError, UnsupportedDatabaseError
@@ -181,6 +182,15 @@ class Database(ABC):
     @abstractmethod
     def is_busy(self, error: BaseException) -> bool:
         """Return True if a lock was not free within the time that the connection waits for one."""
+
+    @abstractmethod
+    def refuses_writes(self, error: BaseException) -> bool:
+        """Return True if the error says that nothing can be written on the connection, or with its user."""
+
+    def leave_read_only_server(self, context: ExceptionContext) -> None:
+        """Give up the pool's connections when a write is refused: their server was the primary, and may have become a standby."""
+        if self.refuses_writes(context.original_exception):
+            context.is_disconnect = True
 
     def is_permission_error(self, error: BaseException) -> bool:  # noqa: ARG002 - for subclasses
         """Return True if the user lacks a privilege."""

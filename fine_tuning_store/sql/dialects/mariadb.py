@@ -48,10 +48,12 @@ class MariaDB(Database):
         connect = _connect_aiomysql if engine.dialect.is_async else _connect_pymysql
         event.listen(engine, "do_connect", partial(connect, timeouts))
         event.listen(engine, "connect", partial(_limit_locks, timeouts.lock))
+        event.listen(engine, "handle_error", self.leave_read_only_server)
 
     def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Make each transaction of a session READ ONLY, whatever the server and the user allow."""
         super().prepare_read_only_engine(engine, timeouts)
+        event.remove(engine, "handle_error", self.leave_read_only_server)  # here a refused write is the caller's mistake
         event.listen(engine, "connect", _refuse_writes)
 
     def is_read_only(self, connection: Connection) -> bool:
@@ -88,6 +90,10 @@ class MariaDB(Database):
     def is_busy(self, error: BaseException) -> bool:
         """ER_LOCK_WAIT_TIMEOUT. It undoes the statement, but not the transaction."""
         return self.error_code(error) == 1205
+
+    def refuses_writes(self, error: BaseException) -> bool:
+        """ER_OPTION_PREVENTS_STATEMENT (read_only=1), ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE."""
+        return self.error_code(error) in (1290, 1792, 1836)
 
     def is_permission_error(self, error: BaseException) -> bool:
         """ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR."""

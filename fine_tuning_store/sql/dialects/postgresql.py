@@ -68,7 +68,7 @@ class PostgreSQL(Database):
         else:
             event.listen(engine, "do_connect", partial(_limit_libpq, timeouts))
             event.listen(engine, "connect", _describe_on_demand)
-        event.listen(engine, "handle_error", _leave_standby)
+        event.listen(engine, "handle_error", self.leave_read_only_server)
         if not is_pooled(engine):
             event.listen(engine, "connect", partial(_limit_locks, timeouts.lock))
 
@@ -81,7 +81,7 @@ class PostgreSQL(Database):
     def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Begin each transaction with READ ONLY. Every driver can, and no pooler minds: it is not a setting of the session."""
         super().prepare_read_only_engine(engine, timeouts)
-        event.remove(engine, "handle_error", _leave_standby)  # here a refused write is the caller's mistake
+        event.remove(engine, "handle_error", self.leave_read_only_server)  # here a refused write is the caller's mistake
         dialect: Any = engine.dialect
         event.listen(engine, "connect", lambda connection, _: dialect.set_readonly(connection, True))
 
@@ -126,6 +126,10 @@ class PostgreSQL(Database):
     def is_busy(self, error: BaseException) -> bool:
         """lock_not_available."""
         return self.error_code(error) == "55P03"
+
+    def refuses_writes(self, error: BaseException) -> bool:
+        """read_only_sql_transaction."""
+        return self.error_code(error) == "25006"
 
     def is_permission_error(self, error: BaseException) -> bool:
         """insufficient_privilege."""
@@ -189,12 +193,6 @@ def _closing_within(seconds: float, kind: type[Any]) -> type[Any]:
             return super().close(timeout=seconds if timeout is None else timeout)
 
     return Connection
-
-
-def _leave_standby(context: ExceptionContext) -> None:
-    """Give up the pool's connections when a write is refused: their server was the primary, and may have become a standby."""
-    if POSTGRESQL.error_code(context.original_exception) == "25006":  # read_only_sql_transaction
-        context.is_disconnect = True
 
 
 def _lost_connection(context: ExceptionContext) -> OperationalError | None:

@@ -178,6 +178,10 @@ class SQLite(Database):
         """SQLITE_BUSY and its other extended codes: another connection holds the lock."""
         return (self.error_code(error) or "").startswith("SQLITE_BUSY") and not self.is_retryable(error)
 
+    def refuses_writes(self, error: BaseException) -> bool:
+        """SQLITE_READONLY: the process may not write to the file, or to its folder."""
+        return (self.error_code(error) or "").startswith("SQLITE_READONLY")
+
     def is_damage(self, error: BaseException) -> bool:
         """SQLITE_CORRUPT and its extended codes, SQLITE_NOTADB, and text that is not UTF-8: a value, or a damaged name in a message."""
         if (self.error_code(error) or "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):

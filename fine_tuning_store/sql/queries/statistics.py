@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.statistics import MAX_DIMENSIONS
-from fine_tuning_store.sql.functions import count_if, exact_sum, last_of, percentiles, quotient
+from fine_tuning_store.sql.functions import count_if, exact_sum, last_of, percentiles, quotient, remainder
 from fine_tuning_store.sql.models import job_errors, job_metadata, jobs
 from fine_tuning_store.sql.queries.job_conditions import JobQuery, restricted
 from fine_tuning_store.sql.queries.jobs import constant, status_in, within_organization
@@ -54,8 +54,8 @@ def _number(value: int) -> ColumnElement[int]:
 
 
 def _seconds_into(time: ColumnElement[int], size: int, offset: int = 0) -> ColumnElement[int]:
-    """Return the seconds since an interval of `size` began, also before 1970, where `%` returns a negative number."""
-    return (time % _number(size) + _number(size + offset)) % _number(size)
+    """Return the seconds since an interval of `size` began, also before 1970, where a remainder is negative."""
+    return remainder(remainder(time, _number(size)) + _number(size + offset), _number(size))
 
 
 def _month_start(time: ColumnElement[int]) -> ColumnElement[int]:
@@ -67,10 +67,11 @@ def _month_start(time: ColumnElement[int]) -> ColumnElement[int]:
     """
     second = _seconds_into(time, _CYCLE * 86400, _DAYS_BEFORE_1970 * 86400)
     day = quotient(second, _number(86400))
-    day_of_century = quotient((_number(4) * day + _number(3)) % _number(_CYCLE), _number(4))
-    day_of_year = quotient((_number(2_939_745) * (_number(4) * day_of_century + _number(3))) % _number(2**32), _number(4 * 2_939_745))
-    day_of_month = quotient((_number(2141) * day_of_year + _number(197_913)) % _number(2**16), _number(2141))
-    return time - second % _number(86400) - _number(86400) * day_of_month
+    day_of_century = quotient(remainder(_number(4) * day + _number(3), _number(_CYCLE)), _number(4))
+    scaled = remainder(_number(2_939_745) * (_number(4) * day_of_century + _number(3)), _number(2**32))
+    day_of_year = quotient(scaled, _number(4 * 2_939_745))
+    day_of_month = quotient(remainder(_number(2141) * day_of_year + _number(197_913), _number(2**16)), _number(2141))
+    return time - remainder(second, _number(86400)) - _number(86400) * day_of_month
 
 
 def _bucket_start(grouping: Grouping) -> ColumnElement[int]:
