@@ -1,0 +1,61 @@
+"""The errors of this library.
+
+Each says what happened, to which job, and what to do next. Its arguments are its attributes, so an error can be pickled and copied. Errors
+of SQLAlchemy and of the drivers pass through unchanged.
+"""
+
+from fine_tuning_store.errors.base import (
+    FineTuningStoreError,
+    InvalidValueError,
+)
+from fine_tuning_store.errors.jobs import (
+    CheckpointNotFoundError,
+    CheckpointPermissionNotFoundError,
+    CursorNotFoundError,
+    IllegalTransitionError,
+    JobAlreadyExistsError,
+    JobNotFoundError,
+    JobReferencedError,
+    StaleLeaseError,
+)
+from fine_tuning_store.errors.schema import (
+    SchemaConflictError,
+    SchemaLockTimeoutError,
+    SchemaVersionError,
+)
+from fine_tuning_store.errors.store import (
+    CorruptDataError,
+    DatabaseUnreachableError,
+    EngineConfigurationError,
+    MissingDriverError,
+    ReadOnlyStoreError,
+    StoreBusyError,
+    UnitAlreadyOpenError,
+    UnitEndedError,
+    UnsupportedDatabaseError,
+)
+
+__all__ = [
+    "CheckpointNotFoundError",
+    "CheckpointPermissionNotFoundError",
+    "CorruptDataError",
+    "CursorNotFoundError",
+    "DatabaseUnreachableError",
+    "EngineConfigurationError",
+    "FineTuningStoreError",
+    "IllegalTransitionError",
+    "InvalidValueError",
+    "JobAlreadyExistsError",
+    "JobNotFoundError",
+    "JobReferencedError",
+    "MissingDriverError",
+    "ReadOnlyStoreError",
+    "SchemaConflictError",
+    "SchemaLockTimeoutError",
+    "SchemaVersionError",
+    "StaleLeaseError",
+    "StoreBusyError",
+    "UnitAlreadyOpenError",
+    "UnitEndedError",
+    "UnsupportedDatabaseError",
+]

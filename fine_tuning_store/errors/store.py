@@ -1,0 +1,108 @@
+"""Errors of a store: its transactions, its connections, its engine and its data."""
+
+from __future__ import annotations
+
+from fine_tuning_store.errors.base import FineTuningStoreError
+
+
+class UnitAlreadyOpenError(FineTuningStoreError):
+    """A store was called inside an open unit of work of its own, or to write inside one of another store on the same SQLite file.
+
+    On SQLite such a call would wait for itself.
+    """
+
+    def __str__(self) -> str:
+        return (
+            "a unit of this store, or of another one on the same SQLite file, is open in this task: call its repositories (unit.jobs ...) "
+            "instead of the store's"
+        )
+
+
+class UnitEndedError(FineTuningStoreError):
+    """A unit of work was used after its block, or its transaction was ended inside the block by its connection."""
+
+    def __str__(self) -> str:
+        return (
+            "this unit has ended: use it inside its block only, and leave commit, rollback and close to it (not to unit.connection); "
+            "outside of the block, call the store"
+        )
+
+
+class ReadOnlyStoreError(FineTuningStoreError):
+    """A store was called to write that was opened with `read_only=True`, or whose database can only be read. Nothing was written."""
+
+    def __init__(self, reason: str = "it was opened with read_only=True") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"this store cannot write: {self.reason}. Write through another store, for a replica through one on its primary"
+
+
+class StoreBusyError(FineTuningStoreError):
+    """A call waited too long for a lock that another transaction holds, or for a free connection. Nothing of its transaction was written.
+
+    It can be repeated later. Stores that `from_url` opened raise it (see Timeouts).
+
+    Attributes:
+        waited_for: What was not free: `lock` or `connection`.
+        seconds: The limit, in seconds.
+    """
+
+    def __init__(self, waited_for: str, seconds: float) -> None:
+        super().__init__(waited_for, seconds)
+        self.waited_for = waited_for
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        if self.waited_for == "lock":
+            return (
+                f"another transaction holds a lock that this call needs and that was not free within {self.seconds:g} s: try again later. "
+                "If it is one of this thread or task (a unit, Session or Connection), end it first, or make the call in it"
+            )
+        return (
+            f"all connections of the store were in use for {self.seconds:g} s: try again later, or give it more by engine_options. If this "
+            "thread or task holds one (a unit, store.engine.connect()), end that first"
+        )
+
+
+class CorruptDataError(FineTuningStoreError):
+    """A stored row has a value that no release writes, because the database is damaged or another program wrote it, or SQLite found damage.
+
+    Attributes:
+        table: The name of the table, None if SQLite found the damage.
+        row_id: The id of the row in it, None if SQLite found the damage.
+    """
+
+    def __init__(self, table: str | None = None, row_id: str | None = None) -> None:
+        super().__init__(table, row_id)
+        self.table = table
+        self.row_id = row_id
+
+    def __str__(self) -> str:
+        if self.table is None:
+            return "the SQLite file is damaged, or is no database: restore a backup ('fine-tuning-store db check' lists the damage)"
+        return (
+            f"the row {self.row_id!r} of {self.table} cannot be read: a value in it is damaged, or was written by another program. "
+            "Correct it, or restore a backup ('fine-tuning-store db check' looks for damage)"
+        )
+
+
+class DatabaseUnreachableError(FineTuningStoreError):
+    """The command line cannot connect to its database, a read-only store cannot read its SQLite file, or the SQLite file of a store was
+    replaced or deleted while it was open. The message says what to do.
+
+    Other errors of connecting are the driver's.
+    """
+
+
+class UnsupportedDatabaseError(FineTuningStoreError):
+    """The URL or engine names a database or a driver that is not supported, or not by this call. The message says what is."""
+
+
+class MissingDriverError(FineTuningStoreError, ImportError):
+    """The driver of the URL, or a package that it needs, is not installed. The message says what to install."""
+
+
+class EngineConfigurationError(FineTuningStoreError):
+    """An engine or a connection of the host, a parameter of a URL, or an engine option cannot be used. The message says what to change."""
