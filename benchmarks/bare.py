@@ -24,6 +24,7 @@ COLUMNS = (
     *("id", "created_at", "finished_at", "fine_tuned_model", "model", "organization_id", "status", "trained_tokens"),
     *("training_file", "validation_file", "seed", "suffix", "estimated_finish", "shared_with_openai", "eval_id", "method_type"),
     *("attempt", "queued_at", "started_at", "updated_at", "queued_seconds", "running_seconds", "wire_status"),
+    *("available_at", "worker_id", "lease_expires_at", "lost_leases"),
 )
 JSON_COLUMNS = ("method_grader", "method_response_format", "method_extra", "integrations", "usage_metrics", "extra")
 HYPERPARAMETERS = (
@@ -44,6 +45,10 @@ POSTGRESQL_CHILDREN = """
 (SELECT json_object_agg(key, value)::text FROM fine_tuning_job_metadata WHERE job_id = j.id)
 """
 
+#: The time of the database's clock.
+SQLITE_TIME = "CAST(strftime('%s', 'now') AS INTEGER)"
+POSTGRESQL_TIME = "CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT)"
+
 #: The row in the log of a transition, and what the transition changes, by the store's rules. A total is NULL if the log lacks a transition.
 LOG_ENQUEUE = """
 INSERT INTO fine_tuning_job_transitions
@@ -63,7 +68,7 @@ UPDATE fine_tuning_jobs SET
     transition_count = transition_count + 1,
     updated_at = CASE WHEN created_at > {now} THEN created_at ELSE {now} END,
     queued_at = CASE WHEN created_at > {now} THEN created_at ELSE {now} END,
-    logged_status = 'queued', status = 'queued', wire_status = NULL
+    logged_status = 'queued', status = 'queued', wire_status = NULL, worker_id = NULL, lease_expires_at = NULL, available_at = {time}
 """
 ENQUEUE_GUARD = "WHERE id = {id} AND status = 'validating_files'"
 
@@ -74,7 +79,7 @@ class Statements:
     `enqueue` and `create` are one statement with such expressions, else two and three.
     """
 
-    def __init__(self, placeholder: str, named: str, as_text: str, children: str, *, writes_in_ctes: bool) -> None:
+    def __init__(self, placeholder: str, named: str, as_text: str, children: str, time: str, *, writes_in_ctes: bool) -> None:
         columns = [
             *(f"j.{name}" for name in COLUMNS),
             *(f"e.{name}" for name in ERROR),
@@ -90,7 +95,7 @@ class Statements:
         self.get = f"{select} WHERE j.id = {placeholder}"
         self.page = f"{select} WHERE j.organization_id = {placeholder} ORDER BY j.created_at DESC, j.id DESC LIMIT {placeholder}"
         binds = {name: named.format(name) for name in ("id", "transition_id", "now", "actor", "reason")}
-        log, change, guard = (template.format(**binds) for template in (LOG_ENQUEUE, ENQUEUE, ENQUEUE_GUARD))
+        log, change, guard = (template.format(**binds, time=time) for template in (LOG_ENQUEUE, ENQUEUE, ENQUEUE_GUARD))
         if writes_in_ctes:
             logged = f"WITH logged AS ({log} FOR UPDATE RETURNING job_id)"
             self.enqueue: tuple[str, ...] = (f"{logged} {change} FROM logged WHERE fine_tuning_jobs.id = logged.job_id",)
@@ -149,7 +154,7 @@ class Bare(ABC):
     def create(self, organization_id: str) -> str:
         id, now = f"ftjob-{uuid7().hex}", int(time.time())
         members = (id, now, None, None, "gpt-4o-mini", organization_id, "validating_files", None, "file-abc", "file-def")
-        more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", 0, None, None, None, 0, 0, None)
+        more = (random.getrandbits(31), "benchmark", None, False, None, "supervised", 0, None, None, None, 0, 0, None, 0, None, None, 0)
         pairs = [value for key, word in METADATA.items() for value in (id, key, word, pair_digest(key, word), organization_id, now)]
         hyperparameters = (id, 3, -1, 1.8, None, None, None, None, None, None)
         values: tuple[Sequence[Any], ...] = ((*members, *more, *[None] * len(JSON_COLUMNS), "validating_files"), pairs, hyperparameters)
@@ -166,7 +171,7 @@ class BareSqlite(Bare):
     """sqlite3, configured as the store configures it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(Statements("?", ":{}", "", SQLITE_CHILDREN, writes_in_ctes=False), connection, connection)
+        super().__init__(Statements("?", ":{}", "", SQLITE_CHILDREN, SQLITE_TIME, writes_in_ctes=False), connection, connection)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -184,7 +189,7 @@ class BarePostgresql(Bare):
     """psycopg, which prepares a statement after five executions. No transaction rolls back, which would discard prepared statements."""
 
     def __init__(self, reader: psycopg.Connection[Any], writer: psycopg.Connection[Any]) -> None:
-        super().__init__(Statements("%s", "%({})s", "::text", POSTGRESQL_CHILDREN, writes_in_ctes=True), reader, writer)
+        super().__init__(Statements("%s", "%({})s", "::text", POSTGRESQL_CHILDREN, POSTGRESQL_TIME, writes_in_ctes=True), reader, writer)
 
     def begin(self) -> None:
         """Do nothing: the driver begins a transaction before the first statement."""

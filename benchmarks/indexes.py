@@ -19,7 +19,6 @@ from benchmarks.sizes import sizes
 from benchmarks.synthetic import PAIR_OF_5_PERCENT, RARE_PAIR
 from benchmarks.timing import median_of
 from fine_tuning_store import FineTuningJobRepository, FineTuningStore
-from fine_tuning_store.models import JobMetadataRow, JobRow
 
 #: A page that each index serves, as arguments of `store.jobs.list`, by the name of the index without its prefix. Where a page of common
 #: values fills without the index, the value is one that hardly any job has.
@@ -48,14 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    indexes = [str(index.name) for row in (JobRow, JobMetadataRow) for index in row.metadata.tables[row.__tablename__].indexes]
     bytes_of = {size.index_name: size.bytes for size in sizes(options.url)}
     print("| index | MB | page of | ms | ms without the index |")
     print("|---|--:|---|--:|--:|", flush=True)
     with FineTuningStore.from_url(options.url) as store:
         sample = sample_job(store)
-        for name in sorted(indexes):
-            page = PAGES[name.removeprefix(PREFIX)]
+        for name, page in sorted((f"{PREFIX}{name}", page) for name, page in PAGES.items()):
             with store.engine.connect() as connection:
                 read = partial(FineTuningJobRepository(connection).list, **resolved(page, sample))
                 before = median_of(read, seconds=options.seconds)

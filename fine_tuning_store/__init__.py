@@ -30,6 +30,7 @@ from fine_tuning_store.errors import (
     SchemaConflictError,
     SchemaLockTimeoutError,
     SchemaVersionError,
+    StaleLeaseError,
     StoreBusyError,
     UnitAlreadyOpenError,
     UnitEndedError,
@@ -39,6 +40,8 @@ from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRe
 from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.job_filters import JobFilters
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+from fine_tuning_store.repositories.lease import Lease
+from fine_tuning_store.repositories.leases import LeaseRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
 from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
@@ -69,6 +72,8 @@ if TYPE_CHECKING:
         AsyncFineTuningJobStatistics,
         AsyncFineTuningStore,
         AsyncJobTransitionRepository,
+        AsyncLease,
+        AsyncLeaseRepository,
         AsyncUnitOfWork,
     )
 
@@ -107,6 +112,8 @@ __all__ = [
     "JobStatus",
     "JobTransition",
     "JobTransitionRepository",
+    "Lease",
+    "LeaseRepository",
     "Method",
     "MissingDriverError",
     "NewEvent",
@@ -120,6 +127,7 @@ __all__ = [
     "SchemaState",
     "SchemaStatus",
     "SchemaVersionError",
+    "StaleLeaseError",
     "StoreBusyError",
     "Timeouts",
     "TransitionNotes",
@@ -150,6 +158,8 @@ if find_spec("greenlet") is not None:  # of the extra `aio`
         "AsyncFineTuningJobStatistics",
         "AsyncFineTuningStore",
         "AsyncJobTransitionRepository",
+        "AsyncLease",
+        "AsyncLeaseRepository",
         "AsyncUnitOfWork",
     ]
 

@@ -20,6 +20,7 @@ from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
 from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
+from fine_tuning_store.repositories.leases import LeaseRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
 from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
@@ -36,7 +37,7 @@ T = TypeVar("T")
 class _Repositories:
     """The repositories of a store or of a unit of work."""
 
-    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "statistics", "transitions")
+    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "leases", "statistics", "transitions")
 
     def __init__(self, source: TransactionSource) -> None:
         self.jobs: Final = FineTuningJobRepository(source)
@@ -47,6 +48,8 @@ class _Repositories:
         """The checkpoints of jobs."""
         self.checkpoint_permissions: Final = CheckpointPermissionRepository(source)
         """Which projects may use which model."""
+        self.leases: Final = LeaseRepository(source)
+        """The leases of workers on jobs."""
         self.transitions: Final = JobTransitionRepository(source)
         """The log of transitions."""
         self.statistics: Final = FineTuningJobStatistics(source)

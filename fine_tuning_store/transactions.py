@@ -56,8 +56,10 @@ class TransactionSource(Protocol):
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run work that only reads."""
 
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, in_one_statement: bool = False) -> T:
         """Run work that writes, in one transaction. With `flush`, what a host's Session has pending is written first.
+
+        With `in_one_statement`, the work is a single statement, which needs no BEGIN and COMMIT around it.
 
         Raises ReadOnlyStoreError in a read-only store.
         """
@@ -117,7 +119,7 @@ class Transaction:
         self._require_open()
         return work(self)
 
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - a connection has nothing pending
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, in_one_statement: bool = False) -> T:  # noqa: ARG002
         """Join this transaction. What the work reads stays true until it writes, also on a host's SQLite engine with default settings."""
         self._require_open()
         if self.read_only:
@@ -150,7 +152,7 @@ class EngineTransactions:
     database: Database = field(init=False)
     _readers: Engine = field(init=False, repr=False)
     """The engine with the options of transactions that only read."""
-    _reads_in_autocommit: bool = field(init=False, repr=False)
+    _autocommits: bool = field(init=False, repr=False)
     """False behind a transaction pooler: a statement could be prepared on one server connection and executed on another."""
     _writes_to: object = field(default=..., repr=False)
     """See `Database.sole_writer_of`. Views of a store take it over."""
@@ -160,7 +162,7 @@ class EngineTransactions:
         self.database = database_for(self.engine.dialect)
         if self._writes_to is ...:
             self._writes_to = None if self.read_only else self.database.sole_writer_of(self.engine.url)
-        self._reads_in_autocommit = self.owns_engine and self.database.reads_in_autocommit and not is_pooled(self.engine)
+        self._autocommits = self.owns_engine and self.database.commits_single_statements and not is_pooled(self.engine)
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 
     def __reduce__(self) -> NoReturn:
@@ -170,11 +172,18 @@ class EngineTransactions:
         """Run work that only reads: on PostgreSQL in one round trip, on SQLite without waiting for writers."""
         return retry(lambda: self._read(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=True)
 
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True) -> T:  # noqa: ARG002 - an engine has nothing pending
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, in_one_statement: bool = False) -> T:  # noqa: ARG002
         """Run work that writes in a transaction, as `run` does. Raises ReadOnlyStoreError in a read-only store."""
         if self.read_only:
             raise ReadOnlyStoreError
-        return self.run(work)
+        if not (in_one_statement and self._autocommits):
+            return self.run(work)
+
+        def write() -> T:
+            with self._guard(), self._connect(self.engine) as connection:
+                return finish(lambda: self._in_autocommit(connection, work), is_async=self.engine.dialect.is_async)
+
+        return retry(write, self.database, is_async=self.engine.dialect.is_async)
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Run work in a transaction, which is retried as a whole, COMMIT included, if it lost to another one."""
@@ -182,19 +191,22 @@ class EngineTransactions:
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._guard(), self._connect(self._readers) as connection:
-            if not self._reads_in_autocommit:
-                result = work(self._transaction(connection))
-                if self.database.rollback_discards_prepared_statements:
-                    connection.commit()
-                return result
-            driver: Any = connection.connection.dbapi_connection
-            before = driver.autocommit
-            try:  # psycopg may cancel a task once it has set it
-                driver.autocommit = True  # through SQLAlchemy's isolation_level it takes five times as long
-                return work(self._transaction(connection))
-            finally:
-                if not connection.invalidated:
-                    driver.autocommit = before
+            if self._autocommits:
+                return self._in_autocommit(connection, work)
+            result = work(self._transaction(connection))
+            if self.database.rollback_discards_prepared_statements:
+                connection.commit()
+            return result
+
+    def _in_autocommit(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
+        driver: Any = connection.connection.dbapi_connection
+        before = driver.autocommit
+        try:  # psycopg may cancel a task once it has set it
+            driver.autocommit = True  # through SQLAlchemy's isolation_level it takes five times as long
+            return work(self._transaction(connection))
+        finally:
+            if not connection.invalidated:
+                driver.autocommit = before
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
         with self.begin() as transaction:
@@ -234,7 +246,7 @@ class EngineTransactions:
     def _transaction(self, connection: Connection) -> Transaction:
         if not self._state.is_usable:
             database_for(connection.dialect)  # refuses the server if it is not supported
-            if not self._reads_in_autocommit:
+            if not self._autocommits:
                 self.database.refuse_autocommit(connection)
             self.require_usable(connection)
             connection.commit()  # ends what the check began

@@ -92,7 +92,7 @@ def rows_of(store: FineTuningStore, id: str) -> list[dict[str, Any]]:
     for row in found:
         for name in ("id", "job_id", "organization_id", "training_file", "validation_file", "value", "digest"):
             row.pop(name, None)
-        for name in ("seed", "created_at", "queued_at", "updated_at", "at"):
+        for name in ("seed", "created_at", "queued_at", "updated_at", "available_at", "at"):
             if row.get(name) is not None:
                 row[name] = "set"
     return sorted(found, key=str)

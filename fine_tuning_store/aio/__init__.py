@@ -4,7 +4,8 @@ from fine_tuning_store.sql.engine import require_greenlet
 
 require_greenlet()
 
-from fine_tuning_store.aio.repositories import (  # noqa: E402 - after the check
+from fine_tuning_store.aio.leases import AsyncLease, AsyncLeaseRepository  # noqa: E402 - after the check
+from fine_tuning_store.aio.repositories import (  # noqa: E402
     AsyncCheckpointPermissionRepository,
     AsyncFineTuningJobCheckpointRepository,
     AsyncFineTuningJobEventRepository,
@@ -22,6 +23,8 @@ __all__ = [
     "AsyncFineTuningJobStatistics",
     "AsyncFineTuningStore",
     "AsyncJobTransitionRepository",
+    "AsyncLease",
+    "AsyncLeaseRepository",
     "AsyncSchema",
     "AsyncUnitOfWork",
 ]

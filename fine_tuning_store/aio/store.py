@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from fine_tuning_store.aio.bridge import Bridge, bridged
+from fine_tuning_store.aio.leases import AsyncLeaseRepository
 from fine_tuning_store.aio.repositories import (
     AsyncCheckpointPermissionRepository,
     AsyncFineTuningJobCheckpointRepository,
@@ -37,7 +38,7 @@ T = TypeVar("T")
 class _AsyncRepositories:
     """The repositories of an async store or of an async unit of work."""
 
-    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "statistics", "transitions")
+    __slots__ = ("checkpoint_permissions", "checkpoints", "events", "jobs", "leases", "statistics", "transitions")
 
     def __init__(self, source: TransactionSource) -> None:
         self.jobs: Final = AsyncFineTuningJobRepository(source)
@@ -48,6 +49,8 @@ class _AsyncRepositories:
         """The checkpoints of jobs."""
         self.checkpoint_permissions: Final = AsyncCheckpointPermissionRepository(source)
         """Which projects may use which model."""
+        self.leases: Final = AsyncLeaseRepository(source)
+        """The leases of workers on jobs."""
         self.transitions: Final = AsyncJobTransitionRepository(source)
         """The log of transitions."""
         self.statistics: Final = AsyncFineTuningJobStatistics(source)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from fine_tuning_store.domain.lifecycle import JobStatus
+from fine_tuning_store.domain.storable import storable_members, storable_text, text_of
 
 Auto = Literal["auto"]
 
@@ -50,6 +51,25 @@ class JobError:
     message: str | None = None
     param: str | None = None
     extra: Mapping[str, Any] = _json()
+
+    @classmethod
+    def from_exception(cls, error: BaseException, *, code: str | None = None, **extra: Any) -> Self:
+        """Return the error of a job whose training raised an exception. It can always be stored.
+
+        Args:
+            error: The exception. Its text is the message.
+            code: The code. By default it is the name of the exception's type.
+            **extra: More about it, such as `step=4`.
+
+        What no database holds is replaced: NUL and lone surrogates in a text, NaN and infinity by null, what is no JSON by its text. A text
+        is cut off after 1,000,000 bytes, and `extra` that is too large as a whole is left out.
+        """
+        name = type(error).__name__
+        return cls(
+            code=storable_text(code or name),
+            message=storable_text(text_of(error)) or name,
+            extra=storable_members({name: value for name, value in extra.items() if name not in ("code", "message", "param")}),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +116,9 @@ class FineTuningJob:
 
     The members of STORE_MEMBERS are not on the wire. `attempt` counts the starts. `queued_at`, `started_at` and `updated_at` are the Unix
     seconds at which the job was last queued, started and changed. `queued_seconds` and `running_seconds` are totals over all attempts,
-    without pauses, and grow when the job leaves the status. They are None if a part is unknown, as on imported jobs.
+    without pauses, and grow when the job leaves the status. They are None if a part is unknown, as on imported jobs. A queued job may be
+    claimed from `available_at` on. A lease of `worker_id` on the job ends at `lease_expires_at`, and `lost_leases` counts those that a
+    worker let expire; these times are of the database's clock, and a job that is stored by `add` has no lease.
     """
 
     id: str
@@ -127,6 +149,10 @@ class FineTuningJob:
     updated_at: int | None = None
     queued_seconds: int | None = None
     running_seconds: int | None = None
+    available_at: int = 0
+    worker_id: str | None = None
+    lease_expires_at: int | None = None
+    lost_leases: int = 0
     wire_status: str | None = None
     extra: Mapping[str, Any] = _json()
 
@@ -137,7 +163,18 @@ class FineTuningJob:
 
 
 #: The members of a job that the store keeps for itself: the JSON of the API does not have them.
-STORE_MEMBERS = ("attempt", "queued_at", "started_at", "updated_at", "queued_seconds", "running_seconds")
+STORE_MEMBERS = (
+    "attempt",
+    "queued_at",
+    "started_at",
+    "updated_at",
+    "queued_seconds",
+    "running_seconds",
+    "available_at",
+    "worker_id",
+    "lease_expires_at",
+    "lost_leases",
+)
 #: The members of the API that `extra` keeps where no column can hold them: the `finished_at` of an open job, and an `error` that is no
 #: object, whose text is in `JobError.message` too.
 KEPT_MEMBERS = ("finished_at", "error")

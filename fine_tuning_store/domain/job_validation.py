@@ -221,8 +221,8 @@ def validate_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
 def validate_for_storage(job: object) -> FineTuningJob:
     """Return a copy of a job from elsewhere that the tables can hold. It may still lack its organization.
 
-    What was kept of a status that the job no longer has, or of another error, is left out. Raises InvalidValueError for a member that its
-    column cannot hold.
+    What was kept of a status that the job no longer has, or of another error, is left out, and so is a lease. Raises InvalidValueError for
+    a member that its column cannot hold.
     """
     if not isinstance(job, FineTuningJob):
         raise InvalidValueError("job", type(job).__name__, "must be a FineTuningJob (job_from_wire makes one from a payload)")
@@ -264,6 +264,10 @@ def validate_for_storage(job: object) -> FineTuningJob:
         updated_at=check_optional_integer("updated_at", job.updated_at, 0),
         queued_seconds=check_optional_integer("queued_seconds", job.queued_seconds, 0, MAX_SECONDS),
         running_seconds=check_optional_integer("running_seconds", job.running_seconds, 0, MAX_SECONDS),
+        available_at=check_integer("available_at", job.available_at, 0),
+        worker_id=None,
+        lease_expires_at=None,
+        lost_leases=check_integer("lost_leases", job.lost_leases, 0),
         wire_status=check_wire_status(job.wire_status, status),
         extra={**extra, **kept},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from fine_tuning_store.domain import ids
@@ -62,8 +62,7 @@ class JobTransitions(Repository):
             event = event_for_message(transaction, checked)
             values = resolved_values(fetch(transaction, id), given)
             guarded_update(transaction, id, "start", checked)
-            if values:
-                transaction.execute(queries.update_hyperparameters(frozenset(values)), updated_job_id=id, **queries.new_values(values))
+            set_hyperparameters(transaction, id, values)
             return append_event_and_reload(transaction, id, event)
 
         return self._source.write(write)
@@ -226,6 +225,12 @@ def append_event_and_reload(transaction: Transaction, id: str, event: FineTuning
     if event is not None:
         append_events(transaction, id, [event])
     return fetch(transaction, id)
+
+
+def set_hyperparameters(transaction: Transaction, id: str, values: Mapping[str, Any]) -> None:
+    """Set columns of a job's hyperparameters. The caller has locked the job's row."""
+    if values:
+        transaction.execute(queries.update_hyperparameters(frozenset(values)), updated_job_id=id, **queries.new_values(values))
 
 
 def resolved_values(job: FineTuningJob, given: Hyperparameters) -> dict[str, Any]:

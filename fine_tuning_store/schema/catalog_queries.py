@@ -18,7 +18,9 @@ SQLITE: Final = """
                 || CASE WHEN k."desc" THEN ' desc' ELSE '' END AS part
             FROM pragma_index_xinfo(indexes.name, 'main') AS k WHERE k."key" ORDER BY k.seqno
         )
-    ) || ')' || CASE WHEN partial THEN ' partial' ELSE '' END
+    ) || ')' || CASE WHEN partial THEN ' where ' || (
+        SELECT trim(substr(sql, instr(upper(sql), ' WHERE') + 6)) FROM sqlite_master AS m WHERE m.type = 'index' AND m.name = indexes.name
+    ) ELSE '' END
     FROM indexes WHERE origin <> 'pk'
     UNION ALL
     SELECT 'primary key', tab, NULL, 'with ' || k.name || ' collate ' || k.coll

@@ -37,6 +37,20 @@ class remainder(FunctionElement[int]):  # noqa: N801 - named like an SQL functio
     inherit_cache = True
 
 
+class database_time(FunctionElement[int]):  # noqa: N801 - named like an SQL function
+    """The time of the database's clock in Unix seconds. On PostgreSQL it goes on during a statement, and on MariaDB it does not."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+_DATABASE_TIME = {
+    "sqlite": "CAST(strftime('%s', 'now') AS INTEGER)",
+    "postgresql": "CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT)",
+    **dict.fromkeys(("mysql", "mariadb"), "unix_timestamp()"),
+}
+
+
 class _ExactSum(TypeDecorator[int]):
     """The result of `exact_sum`: 0 without values."""
 
@@ -142,6 +156,11 @@ def _(element: remainder, compiler: Any, **options: Any) -> str:
     """Use a word: `%` is a syntax error in sql_mode=ORACLE."""
     dividend, divisor = element.clauses
     return f"(({compiler.process(dividend, **options)}) MOD {compiler.process(divisor, **options)})"
+
+
+@compiles(database_time)
+def _(_element: database_time, compiler: Any, **_options: Any) -> str:
+    return _DATABASE_TIME[compiler.dialect.name]
 
 
 @compiles(count_if)

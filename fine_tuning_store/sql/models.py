@@ -9,6 +9,7 @@ The annotations are not postponed (`from __future__ import annotations`): SQLAlc
 module, the slowest of the package to import, a third slower.
 """
 
+from functools import partial
 from typing import Final, Optional, cast
 
 from sqlalchemy import CheckConstraint, SmallInteger, Table, text
@@ -22,10 +23,8 @@ from fine_tuning_store.sql.types import Id, Integer, JobId, JsonValue, LongText,
 
 #: The table in which Alembic keeps the store's revision.
 VERSION_TABLE: Final = "fine_tuning_store_version"
-
-
-def _quoted(words: tuple[str, ...]) -> str:
-    return ", ".join(f"'{word}'" for word in words)
+#: What a host loads by name, as in `selectinload(JobRow.result_files)`.
+_related = partial(relationship, viewonly=True, lazy="raise")
 
 
 class JobRow(Base):
@@ -33,9 +32,9 @@ class JobRow(Base):
 
     __tablename__ = "fine_tuning_jobs"
     __table_args__ = (
-        CheckConstraint(f"status IN ({_quoted(tuple(JobStatus))})", name="status"),
-        CheckConstraint(f"finished_at IS NULL OR status IN ({_quoted(ENDED)})", name="finished_at"),
-        # Each of these returns a page in its order without a sort: the filtered columns, then the time, then the id.
+        CheckConstraint(f"status IN {tuple(map(str, JobStatus))}", name="status"),
+        CheckConstraint(f"finished_at IS NULL OR status IN {tuple(map(str, ENDED))}", name="finished_at"),
+        # Each of these returns a page, the last one the jobs to claim, in its order without a sort: the filtered columns, a time, the id.
         index("ix_fine_tuning_jobs_created_at", "created_at", "id"),
         index("ix_fine_tuning_jobs_status", "status", "created_at", "id"),
         index("ix_fine_tuning_jobs_model", "model", "created_at", "id"),
@@ -48,6 +47,7 @@ class JobRow(Base):
         index("ix_fine_tuning_jobs_organization_status", "organization_id", "status", "created_at", "id"),
         index("ix_fine_tuning_jobs_organization_model", "organization_id", "model", "created_at", "id"),
         index("ix_fine_tuning_jobs_organization_method_type", "organization_id", "method_type", "created_at", "id"),
+        index("ix_fine_tuning_jobs_queued", "status", "available_at", "id", where="status = 'queued'"),
         {"comment": "Fine-tuning jobs. Times are Unix seconds; the view fine_tuning_job_overview shows timestamps."},
     )
 
@@ -87,21 +87,21 @@ class JobRow(Base):
     wire_status: Mapped[str | None] = mapped_column(
         identifier(128), comment="status, colon, word of the server that an imported job came from; NULL after a transition"
     )
+    worker_id: Mapped[Id | None] = mapped_column(comment="worker that has a lease on the job")
+    lease_expires_at: Mapped[Integer | None] = mapped_column(comment="Unix seconds of the database's clock")
+    lost_leases: Mapped[Integer] = mapped_column(server_default=text("0"), comment="number of leases that expired")
+    available_at: Mapped[Integer] = mapped_column(
+        server_default=text("0"), comment="Unix seconds from which a queued job may be claimed; least first"
+    )
 
-    error: Mapped[Optional["JobErrorRow"]] = relationship(back_populates="job", viewonly=True, lazy="raise")
-    hyperparameters: Mapped["JobHyperparametersRow"] = relationship(back_populates="job", viewonly=True, lazy="raise")
-    result_files: Mapped[list["JobResultFileRow"]] = relationship(
-        back_populates="job", order_by="JobResultFileRow.position", viewonly=True, lazy="raise"
-    )
-    metadata_pairs: Mapped[list["JobMetadataRow"]] = relationship(back_populates="job", viewonly=True, lazy="raise")
-    events: Mapped[list["EventRow"]] = relationship(back_populates="job", order_by="EventRow.position", viewonly=True, lazy="raise")
-    checkpoints: Mapped[list["CheckpointRow"]] = relationship(
-        back_populates="job", order_by="CheckpointRow.step_number", viewonly=True, lazy="raise"
-    )
-    checkpoint_permissions: Mapped[list["CheckpointPermissionRow"]] = relationship(back_populates="job", viewonly=True, lazy="raise")
-    transitions: Mapped[list["JobTransitionRow"]] = relationship(
-        back_populates="job", order_by="JobTransitionRow.position", viewonly=True, lazy="raise"
-    )
+    error: Mapped[Optional["JobErrorRow"]] = _related(back_populates="job")
+    hyperparameters: Mapped["JobHyperparametersRow"] = _related(back_populates="job")
+    result_files: Mapped[list["JobResultFileRow"]] = _related(back_populates="job", order_by="JobResultFileRow.position")
+    metadata_pairs: Mapped[list["JobMetadataRow"]] = _related(back_populates="job")
+    events: Mapped[list["EventRow"]] = _related(back_populates="job", order_by="EventRow.position")
+    checkpoints: Mapped[list["CheckpointRow"]] = _related(back_populates="job", order_by="CheckpointRow.step_number")
+    checkpoint_permissions: Mapped[list["CheckpointPermissionRow"]] = _related(back_populates="job")
+    transitions: Mapped[list["JobTransitionRow"]] = _related(back_populates="job", order_by="JobTransitionRow.position")
 
 
 class JobErrorRow(Base):
@@ -116,7 +116,7 @@ class JobErrorRow(Base):
     param: Mapped[LongText | None]
     extra: Mapped[JsonValue | None]
 
-    job: Mapped[JobRow] = relationship(back_populates="error", viewonly=True, lazy="raise")
+    job: Mapped[JobRow] = _related(back_populates="error")
 
 
 class JobHyperparametersRow(Base):
@@ -139,7 +139,7 @@ class JobHyperparametersRow(Base):
     reasoning_effort: Mapped[Word | None]
     extra: Mapped[JsonValue | None]
 
-    job: Mapped[JobRow] = relationship(back_populates="hyperparameters", viewonly=True, lazy="raise")
+    job: Mapped[JobRow] = _related(back_populates="hyperparameters")
 
 
 class JobResultFileRow(Base):
@@ -152,7 +152,7 @@ class JobResultFileRow(Base):
     position: Mapped[Integer] = mapped_column(primary_key=True, autoincrement=False, comment="counts from 0")
     file_id: Mapped[Name]
 
-    job: Mapped[JobRow] = relationship(back_populates="result_files", viewonly=True, lazy="raise")
+    job: Mapped[JobRow] = _related(back_populates="result_files")
 
 
 class JobMetadataRow(Base):
@@ -176,7 +176,7 @@ class JobMetadataRow(Base):
     organization_id: Mapped[OrganizationId]
     created_at: Mapped[Integer]
 
-    job: Mapped[JobRow] = relationship(back_populates="metadata_pairs", viewonly=True, lazy="raise")
+    job: Mapped[JobRow] = _related(back_populates="metadata_pairs")
 
 
 class EventRow(Base):
@@ -198,7 +198,7 @@ class EventRow(Base):
     data: Mapped[JsonValue | None]
     extra: Mapped[JsonValue | None]
 
-    job: Mapped[JobRow] = relationship(back_populates="events", viewonly=True, lazy="raise")
+    job: Mapped[JobRow] = _related(back_populates="events")
 
 
 class JobTransitionRow(Base):
@@ -218,7 +218,7 @@ class JobTransitionRow(Base):
     reason: Mapped[LongText | None]
     attempt: Mapped[Integer] = mapped_column(comment="number of starts so far")
 
-    job: Mapped[JobRow] = relationship(back_populates="transitions", viewonly=True, lazy="raise")
+    job: Mapped[JobRow] = _related(back_populates="transitions")
 
 
 class CheckpointRow(Base):
@@ -239,7 +239,7 @@ class CheckpointRow(Base):
     metrics: Mapped[JsonValue | None]
     extra: Mapped[JsonValue | None]
 
-    job: Mapped[JobRow] = relationship(back_populates="checkpoints", viewonly=True, lazy="raise")
+    job: Mapped[JobRow] = _related(back_populates="checkpoints")
 
 
 class CheckpointPermissionRow(Base):
@@ -261,7 +261,7 @@ class CheckpointPermissionRow(Base):
     model: Mapped[Name]
     digest: Mapped[str] = mapped_column(identifier(64), comment="SHA-256 of the model, for indexes")
 
-    job: Mapped[JobRow] = relationship(back_populates="checkpoint_permissions", viewonly=True, lazy="raise")
+    job: Mapped[JobRow] = _related(back_populates="checkpoint_permissions")
 
 
 class CompatibilityRow(Base):

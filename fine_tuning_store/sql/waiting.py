@@ -32,11 +32,10 @@ def sleep(seconds: float, *, is_async: bool) -> None:
         time.sleep(seconds)
 
 
-def finish(function: Callable[[], object], *, is_async: bool) -> None:
+def finish(function: Callable[[], T], *, is_async: bool) -> T:
     """Call a function that must not end half-way: a task that is cancelled meanwhile gets its CancelledError when the function is done."""
     if not is_async:
-        function()
-        return
+        return function()
     task = asyncio.ensure_future(greenlet_spawn(function))
     cancelled = None
     while not task.done():
@@ -46,7 +45,7 @@ def finish(function: Callable[[], object], *, is_async: bool) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled from task.exception()
-    task.result()
+    return task.result()
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:

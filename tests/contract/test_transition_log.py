@@ -237,7 +237,7 @@ def test_random_lives_are_logged_and_counted_as_plain_python_does(store: FineTun
             after = lived(job, verb, time.now)
             expected.append((len(expected) + 1, verb, job.status, after.status, time.now, actor, after.attempt))
             shown = transition(store.jobs, verb, job.id, actor=actor)
-            results = ("error", "fine_tuned_model", "trained_tokens", "result_files")
+            results = ("error", "fine_tuned_model", "trained_tokens", "result_files", "available_at")  # of the database's clock
             job = replace(after, **{name: getattr(shown, name) for name in results})
             assert shown == job
         logged = store.transitions.list(job.id, limit=1000)

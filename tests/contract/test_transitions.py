@@ -93,6 +93,7 @@ def test_a_job_from_creation_to_success(url: str) -> None:
             attempt=3,
             queued_at=NOW,
             updated_at=NOW,
+            available_at=done.available_at,  # of the database's clock
         )
 
 

@@ -36,7 +36,7 @@ DAMAGE: dict[str, list[tuple[list[str], str]]] = {
         ),
         (
             [f"DROP INDEX {MODEL_INDEX}", f"CREATE INDEX {MODEL_INDEX} ON fine_tuning_jobs (model, created_at, id) WHERE seed > 0"],
-            f"different: index fine_tuning_jobs.{MODEL_INDEX} is (model, created_at, id) partial, not (model, created_at, id)",
+            f"different: index fine_tuning_jobs.{MODEL_INDEX} is (model, created_at, id) where seed > 0, not (model, created_at, id)",
         ),
         (
             ["CREATE UNIQUE INDEX theirs ON fine_tuning_jobs (lower(model), seed)"],
@@ -119,8 +119,8 @@ DAMAGE: dict[str, list[tuple[list[str], str]]] = {
 #: By database: indexes that reject no row, and the difference.
 HARMLESS: dict[str, list[tuple[str, str]]] = {
     "sqlite": [
-        ("(seed) WHERE seed IS NOT NULL", "(seed) partial"),
-        ("(seed) WHERE(seed > 0)", "(seed) partial"),  # reflection emits a warning
+        ("(seed) WHERE seed IS NOT NULL", "(seed) where seed IS NOT NULL"),
+        ("(seed) WHERE(seed > 0)", "(seed) where (seed > 0)"),  # reflection emits a warning
         ("(model COLLATE NOCASE, seed DESC)", "(model collate NOCASE, seed desc)"),
         ("(lower(model))", "(an expression)"),
     ],

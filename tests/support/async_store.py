@@ -86,9 +86,10 @@ def _plain(value: Any) -> Any:
 
 
 def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    result = function(*args, **kwargs)
+    result = function(*(arg.target if isinstance(arg, Awaited) else arg for arg in args), **kwargs)
     if isawaitable(result):
-        return await_only(result)
+        result = await_only(result)
+        return tuple(map(_plain, result)) if isinstance(result, tuple) else _plain(result)
     if hasattr(result, "__anext__"):
         return _iterated(result)
     if isinstance(result, AbstractAsyncContextManager) and not isinstance(result, AsyncFineTuningStore):

@@ -64,8 +64,8 @@ class Database(ABC):
     begins_transactions: ClassVar[bool] = False
     #: Execution options of transactions that only read.
     read_options: ClassVar[Mapping[str, Any]] = {}
-    #: True if a single read runs in autocommit mode, which saves the round trip of BEGIN.
-    reads_in_autocommit: ClassVar[bool] = False
+    #: True if a single statement runs in autocommit mode, which saves the round trips of BEGIN and COMMIT.
+    commits_single_statements: ClassVar[bool] = False
     #: True if ROLLBACK makes the driver discard its prepared statements. Read-only transactions then commit.
     rollback_discards_prepared_statements: ClassVar[bool] = False
     #: True if an error ends the transaction: every statement after it fails, unless the failed one ran in a SAVEPOINT.

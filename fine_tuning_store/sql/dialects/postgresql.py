@@ -33,7 +33,7 @@ class PostgreSQL(Database):
     has_schemas = True
     writes_in_ctes = True
     aggregates_percentiles = True
-    reads_in_autocommit = True
+    commits_single_statements = True
     rollback_discards_prepared_statements = True
     errors_end_transactions = True
     #: The server changes from transaction to transaction: no statement can stay prepared on it, and no name may be used twice.

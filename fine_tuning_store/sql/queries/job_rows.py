@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, select
+from sqlalchemy import FromClause, Select, String, cast, select
 
 from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
 from fine_tuning_store.domain.job import HYPERPARAMETERS, FineTuningJob, Hyperparameters, JobError, Method
@@ -35,18 +35,25 @@ assert set(_COLUMNS) <= set(jobs.columns.keys()), "a field of FineTuningJob has 
 _JSON_COLUMNS = tuple(place for place, name in enumerate(_COLUMNS) if isinstance(jobs.c[name].type, Json))
 _job = constructor(FineTuningJob, (*_MAPPED, *_COLUMNS))
 
-#: What a read selects for each job, in the order in which `job_from_row` takes it apart.
-JOB_COLUMNS: tuple[ColumnElement[Any], ...] = (
-    *(job_errors.c.job_id, job_errors.c.code, job_errors.c.message, job_errors.c.param, as_text(job_errors.c.extra)),
-    *(jobs.c.method_type, as_text(jobs.c.method_grader), as_text(jobs.c.method_response_format), as_text(jobs.c.method_extra)),
-    select(json_map(cast(job_result_files.c.position, String), job_result_files.c.file_id))
-    .where(job_result_files.c.job_id == jobs.c.id)
-    .scalar_subquery(),
-    select(json_map(job_metadata.c.key, job_metadata.c.value)).where(job_metadata.c.job_id == jobs.c.id).scalar_subquery(),
-    *(jobs.c.status, as_text(jobs.c.integrations), as_text(jobs.c.extra), as_text(job_hyperparameters.c.extra)),
-    *(job_hyperparameters.c[name] for name in HYPERPARAMETERS),
-    *(as_text(jobs.c[name]) if isinstance(jobs.c[name].type, Json) else jobs.c[name] for name in _COLUMNS),
-)
+
+def select_jobs(jobs: FromClause) -> Select[Any]:
+    """Return what a read selects from the jobs, or from rows of them, in the order in which `job_from_row` takes it apart."""
+    return select(
+        *(job_errors.c.job_id, job_errors.c.code, job_errors.c.message, job_errors.c.param, as_text(job_errors.c.extra)),
+        *(jobs.c.method_type, as_text(jobs.c.method_grader), as_text(jobs.c.method_response_format), as_text(jobs.c.method_extra)),
+        select(json_map(cast(job_result_files.c.position, String), job_result_files.c.file_id))
+        .where(job_result_files.c.job_id == jobs.c.id)
+        .scalar_subquery(),
+        select(json_map(job_metadata.c.key, job_metadata.c.value)).where(job_metadata.c.job_id == jobs.c.id).scalar_subquery(),
+        *(jobs.c.status, as_text(jobs.c.integrations), as_text(jobs.c.extra), as_text(job_hyperparameters.c.extra)),
+        *(job_hyperparameters.c[name] for name in HYPERPARAMETERS),
+        *(as_text(jobs.c[name]) if isinstance(jobs.c[name].type, Json) else jobs.c[name] for name in _COLUMNS),
+    ).select_from(
+        jobs.outerjoin(job_errors, job_errors.c.job_id == jobs.c.id).outerjoin(
+            job_hyperparameters, job_hyperparameters.c.job_id == jobs.c.id
+        )
+    )
+
 
 #: Decodes the text of an aggregate, which begins with no white space, in a quarter of the time of `json.loads`.
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # missing in the stubs
@@ -65,7 +72,7 @@ _AUTO = {-1: "auto"}
 
 @raising_corrupt_data(jobs, _COLUMNS.index("id") - len(_COLUMNS))
 def job_from_row(row: Sequence[Any]) -> FineTuningJob:
-    """Return the job of a row of JOB_COLUMNS. What most rows need is written in line: a call takes as long as the rest of a member."""
+    """Return the job of a row of `select_jobs`. What most rows need is written in line: a call takes as long as the rest of a member."""
     # fmt: off
     (
         error_id, code, message, param, error_extra,

@@ -29,12 +29,11 @@ from fine_tuning_store.domain.lifecycle import ENDED, OPEN, JobStatus
 from fine_tuning_store.sql.models import (
     JOB_CHILDREN,
     compatibility,
-    job_errors,
     job_hyperparameters,
     job_metadata,
     jobs,
 )
-from fine_tuning_store.sql.queries.job_rows import JOB_COLUMNS
+from fine_tuning_store.sql.queries.job_rows import select_jobs
 from fine_tuning_store.sql.query_tags import tagged
 
 JOB_ID: BindParameter[str] = bindparam("job_id")
@@ -66,9 +65,7 @@ def within_organization(statement: Select[Any] | Update | Delete) -> Any:
 
 # Reads
 
-READ: Select[Any] = select(*JOB_COLUMNS).select_from(
-    jobs.outerjoin(job_errors, job_errors.c.job_id == jobs.c.id).outerjoin(job_hyperparameters, job_hyperparameters.c.job_id == jobs.c.id)
-)
+READ: Select[Any] = select_jobs(jobs)
 JOB = tagged("job", READ.where(IS_THE_JOB))
 #: The job as it is now, whatever the transaction saw before, locked until the transaction ends.
 JOB_LOCKED = tagged("job_locked", READ.where(IS_THE_JOB).with_for_update(of=jobs))

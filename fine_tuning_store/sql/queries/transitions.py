@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Insert, Integer, Select, Update, bindparam
 
 from fine_tuning_store.domain.lifecycle import ENDED, TRANSITIONS, JobStatus
 from fine_tuning_store.domain.transition import JobTransition
+from fine_tuning_store.sql.functions import database_time
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import (
@@ -46,41 +47,52 @@ def log_transition(verb: str, *, is_scoped: bool) -> Insert:
         verb: A key of TRANSITIONS.
         is_scoped: True if the job must be of the organization `within_organization`. Nothing else restricts an INSERT to one.
     """
-    allowed = TRANSITIONS[verb]
-    values: dict[str, ColumnElement[Any]] = {
+    values = new_entry(verb)
+    source = select(*values.values()).where(IS_THE_JOB, status_in(TRANSITIONS[verb].sources)).with_for_update()
+    statement = insert(log).from_select(list(values), within_organization(source) if is_scoped else source)
+    return tagged("log_transition", statement).execution_options(preserve_rowcount=True)
+
+
+def new_entry(verb: str) -> dict[str, ColumnElement[Any]]:
+    """Return the columns of a row in the log, selected from the job. `transition_` id, actor and reason are bound."""
+    return {
         "id": bindparam("transition_id", type_=log.c.id.type),
         "job_id": jobs.c.id,
         "position": jobs.c.transition_count + 1,
         "transition": constant(verb),
         "from_status": jobs.c.status,
-        "to_status": constant(allowed.target),
+        "to_status": constant(TRANSITIONS[verb].target),
         "at": NOT_BEFORE_CREATION,
         "actor": bindparam("transition_actor", type_=log.c.actor.type),
         "reason": bindparam("transition_reason", type_=log.c.reason.type),
         "attempt": jobs.c.attempt + 1 if verb == "start" else jobs.c.attempt,
     }
-    source = select(*values.values()).where(IS_THE_JOB, status_in(allowed.sources)).with_for_update()
-    statement = insert(log).from_select(list(values), within_organization(source) if is_scoped else source)
-    return tagged("log_transition", statement).execution_options(preserve_rowcount=True)
 
 
 @cache
 def change_status(verb: str, columns: frozenset[str] = frozenset()) -> Update:
     """Return the guarded UPDATE of a transition, which takes effect only from its sources. `columns` are set to `new_` parameters too."""
-    return tagged(verb, update(jobs).where(IS_THE_JOB, status_in(TRANSITIONS[verb].sources)).ordered_values(*_changes(verb, columns)))
+    return tagged(
+        verb, update(jobs).where(IS_THE_JOB, status_in(TRANSITIONS[verb].sources)).ordered_values(*changes(verb, new_value_binds(columns)))
+    )
 
 
 @cache
 def log_and_change_status(verb: str, columns: frozenset[str], *, is_scoped: bool) -> Update:
     """Return both in one statement, for databases that write in common table expressions."""
     logged = log_transition(verb, is_scoped=is_scoped).returning(log.c.job_id).cte("logged")
-    return tagged(verb, update(jobs).where(IS_THE_JOB, jobs.c.id == logged.c.job_id).ordered_values(*_changes(verb, columns)))
+    return tagged(
+        verb, update(jobs).where(IS_THE_JOB, jobs.c.id == logged.c.job_id).ordered_values(*changes(verb, new_value_binds(columns)))
+    )
 
 
-def _changes(verb: str, columns: frozenset[str]) -> list[tuple[Any, Any]]:
-    """Return what a transition sets. No expression refers to a column that is set before it: MariaDB would use the new value."""
+def changes(verb: str, values: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Return what a transition sets, columns that are given other values included.
+
+    No expression refers to a column that is set before it: MariaDB would use the new value.
+    """
     allowed = TRANSITIONS[verb]
-    changes: list[tuple[Any, Any]] = [
+    changed: list[tuple[Any, Any]] = [
         (jobs.c.queued_seconds, _total(jobs.c.queued_seconds, JobStatus.QUEUED, jobs.c.queued_at)),
         (jobs.c.running_seconds, _total(jobs.c.running_seconds, JobStatus.RUNNING, jobs.c.started_at)),
         (jobs.c.transition_count, jobs.c.transition_count + 1),
@@ -90,11 +102,14 @@ def _changes(verb: str, columns: frozenset[str]) -> list[tuple[Any, Any]]:
         (jobs.c.wire_status, null()),
     ]
     if verb == "start":
-        changes.append((jobs.c.attempt, jobs.c.attempt + 1))
+        changed.append((jobs.c.attempt, jobs.c.attempt + 1))
     time_of = {JobStatus.QUEUED: jobs.c.queued_at, JobStatus.RUNNING: jobs.c.started_at} | dict.fromkeys(ENDED, jobs.c.finished_at)
     if allowed.target in time_of:
-        changes.append((time_of[allowed.target], NOT_BEFORE_CREATION))
-    return changes + list(new_value_binds(columns).items())
+        changed.append((time_of[allowed.target], NOT_BEFORE_CREATION))
+    defaults: dict[str, Any] = {} if verb == "pause" else {"worker_id": null(), "lease_expires_at": null()}
+    if allowed.target is JobStatus.QUEUED:
+        defaults["available_at"] = database_time()
+    return changed + [(jobs.c[name], value) for name, value in {**defaults, **values}.items()]
 
 
 def _total(seconds: Any, status: JobStatus, since: Any) -> ColumnElement[int | None]:
