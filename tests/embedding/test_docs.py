@@ -20,7 +20,7 @@ from sqlalchemy import Engine, make_url, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatus, SchemaVersionError
+from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobError, JobStatus, SchemaVersionError
 from tests.support.databases import ASYNC_DRIVERS, Database, new_name, with_driver
 from tests.support.factories import created
 from tests.support.pages import outputs_of
@@ -146,7 +146,7 @@ def test_several_workers_of_the_page_train_each_job_once(embedding: dict[str, An
         for worker in workers:
             worker.join()
 
-    messages = ["Training started", "Step 1/3", "Step 2/3", "Step 3/3", "The job has succeeded"]
+    messages = ["Step 1/3", "Step 2/3", "Step 3/3", "The job has succeeded"]
     for job in store.jobs.get_many(ids):
         assert (job.status, [event.message for event in store.events.tail(job.id).data]) == (JobStatus.SUCCEEDED, messages)
 
@@ -154,14 +154,28 @@ def test_several_workers_of_the_page_train_each_job_once(embedding: dict[str, An
 def test_a_worker_of_the_page_requeues_its_job_when_it_stops_and_ends_when_the_user_cancels(embedding: dict[str, Any]) -> None:
     store: FineTuningStore = embedding["store"]
     train, stop = embedding["train"], threading.Event()
-    requeued, cancelled = (store.jobs.start(created(store).id) for _ in range(2))
+    for _ in range(2):
+        store.jobs.enqueue(created(store).id)
+    cancelled, requeued = store.leases.claim_many("worker-1", limit=2)
 
-    store.jobs.cancel(cancelled.id)
-    train(store, cancelled, stop)
+    store.jobs.cancel(cancelled.job.id)
+    assert cancelled.heartbeat() == "cancelled"
+    train(cancelled, stop)
     stop.set()
-    train(store, requeued, stop)
+    train(requeued, stop)
 
-    assert [job.status for job in store.jobs.get_many([requeued.id, cancelled.id])] == [JobStatus.QUEUED, JobStatus.CANCELLED]
+    assert [job.status for job in store.jobs.get_many([requeued.job.id, cancelled.job.id])] == [JobStatus.QUEUED, JobStatus.CANCELLED]
+
+
+def test_a_worker_of_the_page_records_an_error_of_its_training(embedding: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    store: FineTuningStore = embedding["store"]
+    store.jobs.enqueue(created(store).id)
+    (lease,) = store.leases.claim_many("worker-1", limit=1)
+    monkeypatch.setitem(embedding, "train", lambda *_: 1 / 0)
+
+    embedding["train_and_record"](lease, threading.Event())
+
+    assert store.jobs.get(lease.job.id).error == JobError(code="ZeroDivisionError", message="division by zero")
 
 
 def test_a_worker_process_of_the_page_exits_on_sigterm(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import json
 import runpy
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -115,3 +117,41 @@ def test_the_example_jobs_are_of_every_status_method_and_time() -> None:
     assert any(job.integrations for job in jobs)
     assert all(job.method.grader for job in jobs if job.method is not None and job.method.type == "reinforcement")
     assert all(job.error for job in jobs if job.status is JobStatus.FAILED)
+
+
+def test_a_worker_returns_its_job_on_sigterm_and_another_one_finishes_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    worker = [sys.executable, "-W", "error", str(EXAMPLES / "worker.py"), url]
+    with FineTuningStore.from_url(url) as store, contextlib.ExitStack() as running:
+        store.schema.upgrade()
+        job = store.jobs.create(organization_id="org-1", model="gpt-4o-mini", training_file="file-abc")
+        store.jobs.enqueue(job.id)
+
+        def started() -> subprocess.Popen[bytes]:
+            process = running.enter_context(subprocess.Popen(worker, cwd=tmp_path))
+            running.callback(process.kill)
+            return process
+
+        def wait_until(condition: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + 60
+            while not condition():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+        first = started()
+        wait_until(lambda: len(store.events.tail(job.id)) > 0)
+        first.terminate()
+        assert first.wait(30) == 0
+        assert store.jobs.get(job.id).status is JobStatus.QUEUED
+
+        second = started()
+        wait_until(lambda: store.jobs.get(job.id).status is JobStatus.SUCCEEDED)
+        second.terminate()
+        assert second.wait(30) == 0
+
+        done = store.jobs.get(job.id)
+        assert (done.attempt, done.lost_leases, done.hyperparameters.n_epochs) == (2, 0, 3)
+        assert [checkpoint.step_number for checkpoint in store.checkpoints.list(job.id)] == [10, 5]
+        actors = [(entry.transition, entry.actor) for entry in store.transitions.list(job.id).data[1:]]
+        assert [verb for verb, _ in actors] == ["start", "requeue", "start", "succeed"]
+        assert len({actor for _, actor in actors}) == 2
