@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal, NoReturn
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
@@ -127,11 +127,12 @@ router = APIRouter(prefix="/v1/fine_tuning")
 
 
 @router.post("/jobs")
-def create_job(store: Store, payload: Body) -> Wire:
+def create_job(store: Store, payload: Body, idempotency_key: Annotated[str | None, Header()] = None) -> Wire:
     request = job_request_from_wire(payload)
     with store.begin() as unit:  # the job and its first event, or neither
-        job = unit.jobs.create(**request)
-        unit.events.append(job.id, f"Created fine-tuning job: {job.id}")
+        job = unit.jobs.create(**request, idempotency_key=idempotency_key)
+        if not unit.events.tail(job.id, limit=1).data:  # not a repeated request
+            unit.events.append(job.id, f"Created fine-tuning job: {job.id}")
     return job_to_wire(job)
 
 

@@ -8,7 +8,6 @@ from fine_tuning_store.sql.base import Base
 from fine_tuning_store.sql.models import (
     CheckpointPermissionRow,
     CheckpointRow,
-    CompatibilityRow,
     EventRow,
     JobErrorRow,
     JobHyperparametersRow,
@@ -17,6 +16,7 @@ from fine_tuning_store.sql.models import (
     JobRow,
     JobTransitionRow,
 )
+from fine_tuning_store.sql.store_models import CompatibilityRow, IdempotencyKeyRow
 
 __all__ = [
     "Base",
@@ -24,6 +24,7 @@ __all__ = [
     "CheckpointRow",
     "CompatibilityRow",
     "EventRow",
+    "IdempotencyKeyRow",
     "JobErrorRow",
     "JobHyperparametersRow",
     "JobMetadataRow",

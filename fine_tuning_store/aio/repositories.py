@@ -60,6 +60,7 @@ class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
     _kind = FineTuningJobRepository
 
     create = bridged(FineTuningJobRepository.create)
+    delete_expired_idempotency_keys = bridged(FineTuningJobRepository.delete_expired_idempotency_keys)
     add = bridged(FineTuningJobRepository.add)
     add_many = bridged(FineTuningJobRepository.add_many)
     get = bridged(FineTuningJobRepository.get)

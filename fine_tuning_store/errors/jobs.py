@@ -93,6 +93,26 @@ class CheckpointPermissionNotFoundError(FineTuningStoreError):
         return f"no checkpoint permission has the id {self.permission_id!r}"
 
 
+class IdempotencyConflictError(FineTuningStoreError):
+    """An idempotency key was used for another request, or its job was deleted. Nothing was written.
+
+    Attributes:
+        key: The key.
+        job_id: The id of the job that the first request with the key created.
+    """
+
+    def __init__(self, key: str, job_id: str | None) -> None:
+        super().__init__(key, job_id)
+        self.key = key
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return (
+            f"the idempotency key {self.key!r} was used for job {self.job_id}, which was created with other arguments or deleted since: "
+            "use a new key for a new job"
+        )
+
+
 class StaleLeaseError(FineTuningStoreError):
     """A worker wrote with a lease that no longer holds. Nothing was changed.
 

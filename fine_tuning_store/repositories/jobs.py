@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from fine_tuning_store.domain import ids as new_ids
 from fine_tuning_store.domain.history_validation import check_many
+from fine_tuning_store.domain.idempotency import KEY_SECONDS, MAX_KEY_SECONDS, fingerprint_of
 from fine_tuning_store.domain.job import FineTuningJob
 from fine_tuning_store.domain.job_validation import (
     MAX_PAGE_SIZE,
@@ -31,6 +32,7 @@ from fine_tuning_store.errors import (
     JobAlreadyExistsError,
 )
 from fine_tuning_store.repositories.base import with_keywords_of
+from fine_tuning_store.repositories.idempotency import create_once, delete_expired
 from fine_tuning_store.repositories.job_filters import JobFilters, Order, job_query
 from fine_tuning_store.repositories.job_pages import cursor_of, fetch_cursor, fetch_page
 from fine_tuning_store.repositories.job_reads import fetch, fetch_many, require_visible, select_matching
@@ -56,11 +58,23 @@ class FineTuningJobRepository(JobTransitions):
     # Create
 
     @with_keywords_of(NewJob)
-    def create(self, *, organization_id: str | None = None, **request: Unpack[NewJob]) -> FineTuningJob:
+    def create(
+        self,
+        *,
+        organization_id: str | None = None,
+        id: str | None = None,
+        idempotency_key: str | None = None,
+        idempotency_seconds: int = KEY_SECONDS,
+        **request: Unpack[NewJob],
+    ) -> FineTuningJob:
         """Store a new job in the status validating_files, with a new id and the present time.
 
         Args:
             organization_id: The organization of the job; required unless the store is restricted to one.
+            id: An id of your own, 1 to 255 characters.
+            idempotency_key: A key of the client, 1 to 255 characters. A repeated request with the same key returns the job of the first
+                one, as it is now, and creates none.
+            idempotency_seconds: For how many seconds the key is kept, a day unless given, a year at most.
             **request: The members of NewJob: `model` and `training_file`, and optionally the others. Missing hyperparameters of the
                 method become `"auto"`, a missing seed a random one.
 
@@ -69,12 +83,28 @@ class FineTuningJobRepository(JobTransitions):
 
         Raises:
             InvalidValueError: A value is outside of the ranges of the OpenAI API reference.
+            JobAlreadyExistsError: `id` is taken, in this organization or another one.
+            IdempotencyConflictError: The key was used with other arguments, or its job was deleted.
         """
-        id, created_at = self._source.clock.new_id(new_ids.JOB)
-        job = validate_for_create(id, created_at, self._organization(organization_id), request)
+        new_id, created_at = self._source.clock.new_id(new_ids.JOB)
+        job = validate_for_create(new_id if id is None else check_id(id), created_at, self._organization(organization_id), request)
         check_organization(job.organization_id)
-        self._source.write(lambda transaction: insert_jobs(transaction, [job]), flush=False)
+        if idempotency_key is not None:
+            key = check_id(idempotency_key, "idempotency_key")
+            seconds = check_integer("idempotency_seconds", idempotency_seconds, 1, MAX_KEY_SECONDS)
+            fingerprint = fingerprint_of(job, request.get("seed"), id)
+            return self._source.write(lambda transaction: create_once(transaction, job, key, fingerprint, seconds), flush=False)
+        insert = insert_jobs if id is None else add_jobs
+        self._source.write(lambda transaction: insert(transaction, [job]), flush=False)
         return job
+
+    def delete_expired_idempotency_keys(self, *, limit: int = 1000) -> int:
+        """Delete idempotency keys that have expired, at most `limit` (1 to 1000), and return how many were.
+
+        An expired key has no effect, but takes space. Call it from time to time until it returns less than the limit.
+        """
+        limit = check_page_size("limit", limit)
+        return self._source.write(lambda transaction: delete_expired(transaction, limit))
 
     def add(self, job: FineTuningJob) -> FineTuningJob:
         """Store a job from elsewhere with its own id, times and status, and return it as stored.

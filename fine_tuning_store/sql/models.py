@@ -12,13 +12,14 @@ module, the slowest of the package to import, a third slower.
 from functools import partial
 from typing import Final, Optional, cast
 
-from sqlalchemy import CheckConstraint, SmallInteger, Table, text
+from sqlalchemy import CheckConstraint, Table, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from fine_tuning_store.domain.hyperparameters import STORABLE_RANGES
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.validation import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from fine_tuning_store.sql.base import Base, index
+from fine_tuning_store.sql.store_models import CompatibilityRow, IdempotencyKeyRow
 from fine_tuning_store.sql.types import Id, Integer, JobId, JsonValue, LongText, Name, Number, OrganizationId, Word, identifier
 
 #: The table in which Alembic keeps the store's revision.
@@ -264,20 +265,6 @@ class CheckpointPermissionRow(Base):
     job: Mapped[JobRow] = _related(back_populates="checkpoint_permissions")
 
 
-class CompatibilityRow(Base):
-    """The one row that names the number of the schema and the oldest code number that may use it. Each migration updates it."""
-
-    __tablename__ = "fine_tuning_store_compatibility"
-    __table_args__ = (
-        CheckConstraint("id = 1", name="one_row"),
-        {"comment": "Number of the schema, and the oldest code number that may use it."},
-    )
-
-    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    schema_number: Mapped[int] = mapped_column(SmallInteger)
-    oldest_code_number: Mapped[int] = mapped_column(SmallInteger)
-
-
 METADATA: Final = Base.metadata
 
 
@@ -295,6 +282,7 @@ events = _table(EventRow)
 job_transitions = _table(JobTransitionRow)
 checkpoints = _table(CheckpointRow)
 checkpoint_permissions = _table(CheckpointPermissionRow)
+idempotency_keys = _table(IdempotencyKeyRow)
 compatibility = _table(CompatibilityRow)
 #: The tables whose rows belong to a job and are deleted with it.
-JOB_CHILDREN: Final = tuple(table for table in METADATA.sorted_tables if "job_id" in table.columns)
+JOB_CHILDREN: Final = tuple(table for table in METADATA.sorted_tables if table.foreign_keys)

@@ -46,6 +46,7 @@ _BODIES: Mapping[type[Exception], Callable[[Any], tuple[int, dict[str, Any]]]] =
         ),
         errors.JobReferencedError: lambda error: _body(400, f"Cannot delete job {error.job_id}: it is in use.", None, None),
         errors.JobAlreadyExistsError: lambda error: _body(400, str(error), "id", None),
+        errors.IdempotencyConflictError: lambda error: _body(400, str(error), "Idempotency-Key", "idempotency_conflict"),
         errors.StoreBusyError: lambda _: _body(503, "The service is busy. Try again in a few seconds.", None, None, "server_error"),
         errors.InvalidValueError: lambda error: _body(400, str(error), error.field, None),
     }

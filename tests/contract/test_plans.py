@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatus, Method
 from fine_tuning_store.repositories.job_filters import job_query
 from fine_tuning_store.sql.queries.job_pages import page
+from fine_tuning_store.sql.queries.leases import lock_next
 from tests.support.databases import Database
 from tests.support.factories import a_job
 
@@ -110,6 +111,22 @@ def test_a_filter_searches_its_index(filled: FineTuningStore, name: str) -> None
             sql = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
             lines = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
             assert not [line for line in lines if line.startswith("SCAN fine_tuning")], lines
+
+
+@pytest.mark.parametrize("filters", [{}, {"models": ["model-7"]}, {"organization_ids": ["org-7"], "methods": ["dpo"]}], ids=" ".join)
+def test_the_next_job_is_the_first_of_an_index(filled: FineTuningStore, filters: dict[str, Any]) -> None:
+    with filled.engine.connect() as connection:
+        statement = lock_next(frozenset(filters)).params(**filters)
+        sql = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+        slow_steps = SLOW_STEPS[connection.dialect.name](connection, sql)
+        plan = str(connection.exec_driver_sql(f"{EXPLAIN[connection.dialect.name]} {sql}".replace("%", "%%")).all())
+        connection.rollback()
+
+    assert slow_steps == []
+    assert "ix_fine_tuning_jobs_queued" in plan
+
+
+EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN", "mariadb": "EXPLAIN"}
 
 
 def sqlite_slow_steps(connection: Connection, sql: str) -> list[str]:

@@ -94,7 +94,8 @@ class Sqlite:
         """Delete all jobs from the shared database."""
         with self._cleaner.begin() as connection:
             connection.execute(text("PRAGMA foreign_keys = ON"))
-            connection.execute(text("DELETE FROM fine_tuning_jobs"))
+            for table in ("fine_tuning_jobs", "fine_tuning_idempotency_keys"):
+                connection.execute(text(f"DELETE FROM {table}"))
 
     def close(self) -> None:
         """Close connections. pytest removes the folder."""
@@ -219,7 +220,8 @@ class Server:
     def clean(self) -> None:
         """Delete all jobs from the shared database."""
         with self._cleaner.begin() as connection:
-            connection.execute(text("DELETE FROM fine_tuning_jobs"))
+            for table in ("fine_tuning_jobs", "fine_tuning_idempotency_keys"):
+                connection.execute(text(f"DELETE FROM {table}"))
 
     @contextmanager
     def migrated(self) -> Iterator[str]:

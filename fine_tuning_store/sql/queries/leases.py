@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Update, bindparam, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Update, and_, bindparam, case, insert, select, update
 
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.sql.functions import database_time
@@ -25,9 +25,11 @@ _NOW_ONCE = select(_NOW).scalar_subquery()
 
 
 def _next(filters: frozenset[str], *columns: ColumnElement[Any]) -> Select[Any]:
-    """Select from the queued job that is claimed next."""
-    restrictions = (FILTERS[name].in_(bindparam(name, expanding=True)) for name in sorted(filters))
-    statement = select(*columns).where(status_in((JobStatus.QUEUED,)), jobs.c.available_at <= _NOW_ONCE, *restrictions)
+    """Select from the queued job that is claimed next. The restrictions are in a CASE, so that no index leads but that of the queue."""
+    statement = select(*columns).where(status_in((JobStatus.QUEUED,)), jobs.c.available_at <= _NOW_ONCE)
+    if filters:
+        allowed = and_(*(FILTERS[name].in_(bindparam(name, expanding=True)) for name in sorted(filters)))
+        statement = statement.where(case((allowed, 1), else_=0) == 1)
     hint = "FORCE INDEX (ix_fine_tuning_jobs_queued)"  # MariaDB would sort the jobs of another index, and lock them all
     return statement.order_by(jobs.c.available_at, jobs.c.id).limit(1).with_hint(jobs, hint, "mysql").with_hint(jobs, hint, "mariadb")
 
