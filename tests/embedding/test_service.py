@@ -141,6 +141,20 @@ def test_the_asynchronous_client_creates_and_lists_jobs_as_well(service: Service
     assert len(listed) == 25
 
 
+def test_a_request_that_is_sent_twice_makes_one_job(client: OpenAI) -> None:
+    """The official client sends the key by itself when it repeats a request whose answer was lost."""
+    headers = {"Idempotency-Key": "key-1"}
+
+    first = client.fine_tuning.jobs.create(**REQUEST, extra_headers=headers)
+    again = client.fine_tuning.jobs.create(**REQUEST, extra_headers=headers)
+
+    assert again == first
+    assert messages(client, first.id) == [f"Created fine-tuning job: {first.id}"]
+    with pytest.raises(openai.BadRequestError, match="use a new key"):
+        client.fine_tuning.jobs.create(**{**REQUEST, "model": "other"}, extra_headers=headers)
+    assert [job.id for job in client.fine_tuning.jobs.list()] == [first.id]
+
+
 def test_jobs_are_found_by_their_metadata(client: OpenAI) -> None:
     jobs = client.fine_tuning.jobs
     both = jobs.create(**REQUEST, metadata={"team": "docs", "a b": "x&y=z"}).id
