@@ -38,7 +38,7 @@ class SessionTransactions:
         """Join the transaction of the Session. Pending rows are flushed first, as by the Session's own queries."""
         return self._current(flush=True, writes=False).read(work)
 
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, in_one_statement: bool = False) -> T:  # noqa: ARG002
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, recover: Callable[[Transaction], T | None] | None = None) -> T:  # noqa: ARG002
         """Join the transaction of the Session. Without `flush`, pending rows may refer to a job that the work adds."""
         return self._current(flush=flush, writes=True).write(work)
 

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.domain.job_validation import check_organization
+from fine_tuning_store.engine_transactions import EngineTransactions
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
 from fine_tuning_store.repositories.events import FineTuningJobEventRepository
@@ -29,7 +30,7 @@ from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
 from fine_tuning_store.sql.timeouts import Timeouts
 from fine_tuning_store.sql.urls import shown
-from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
+from fine_tuning_store.transactions import Transaction, TransactionSource
 
 T = TypeVar("T")
 
@@ -57,18 +58,22 @@ class _Repositories:
 
 
 class UnitOfWork(_Repositories):
-    """Several calls in one transaction. It has the repositories of its store, restricted to the same organization.
+    """Several calls in one transaction. It has the repositories of its store, restricted to the same organization."""
 
-    Attributes:
-        connection: The connection of the transaction, for rows of your own. It is not restricted to an organization. Leave COMMIT and
-            ROLLBACK to the store.
-    """
-
-    __slots__ = ("connection",)
+    __slots__ = ("_transaction",)
 
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction)
-        self.connection: Final = transaction.connection
+        self._transaction = transaction
+
+    @property
+    def connection(self) -> Connection:
+        """The connection of the transaction, for rows of your own.
+
+        It is not restricted to an organization. Leave COMMIT and ROLLBACK to the store.
+        """
+        self._transaction.written.anything = True  # perhaps
+        return self._transaction.connection
 
 
 class FineTuningStore(_Repositories):

@@ -10,6 +10,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from fine_tuning_store.aio.bridge import Bridge, bridged
 from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.engine_transactions import EngineTransactions
 from fine_tuning_store.repositories.base import Repository, with_keywords_of
 from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
 from fine_tuning_store.repositories.events import FineTuningJobEventRepository
@@ -19,7 +20,7 @@ from fine_tuning_store.repositories.permissions import CheckpointPermissionRepos
 from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.sql.queries.job_conditions import OrderBy
-from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
+from fine_tuning_store.transactions import Transaction, TransactionSource
 
 R = TypeVar("R", bound=Repository)
 

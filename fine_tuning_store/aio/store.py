@@ -58,18 +58,23 @@ class _AsyncRepositories:
 
 
 class AsyncUnitOfWork(_AsyncRepositories):
-    """Several calls in one transaction. Await them one after the other: a connection does one thing at a time.
+    """Several calls in one transaction. Await them one after the other: a connection does one thing at a time."""
 
-    Attributes:
-        connection: The connection of the transaction, for rows of your own. It is not restricted to an organization. Leave COMMIT and
-            ROLLBACK to the store.
-    """
-
-    __slots__ = ("connection",)
+    __slots__ = ("_engine", "_transaction")
 
     def __init__(self, transaction: Transaction, engine: AsyncEngine) -> None:
         super().__init__(transaction)
-        self.connection: Final = AsyncConnection(engine, transaction.connection)
+        self._transaction = transaction
+        self._engine = engine
+
+    @property
+    def connection(self) -> AsyncConnection:
+        """The connection of the transaction, for rows of your own.
+
+        It is not restricted to an organization. Leave COMMIT and ROLLBACK to the store.
+        """
+        self._transaction.written.anything = True  # perhaps
+        return AsyncConnection(self._engine, self._transaction.connection)
 
 
 class AsyncSchema(Bridge[Schema]):

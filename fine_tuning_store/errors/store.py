@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fine_tuning_store.errors.base import FineTuningStoreError
 
 
@@ -63,6 +65,26 @@ class StoreBusyError(FineTuningStoreError):
         return (
             f"all connections of the store were in use for {self.seconds:g} s: try again later, or give it more by engine_options. If this "
             "thread or task holds one (a unit, store.engine.connect()), end that first"
+        )
+
+
+class OutcomeUnknownError(FineTuningStoreError):
+    """The connection was lost during COMMIT, and the store could not find out whether the transaction was stored.
+
+    Attributes:
+        ids: The ids of what it wrote: of jobs, events, transitions, checkpoints and permissions, at most 100. Look for one of them, for
+            example by `store.jobs.get`, to learn what happened: all of the transaction is stored, or nothing.
+    """
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        super().__init__(tuple(ids))
+        self.ids = tuple(self.args[0])
+
+    def __str__(self) -> str:
+        wrote = f"which wrote {', '.join(self.ids)}" if self.ids else "whose writes have no ids to look for"
+        return (
+            f"the connection was lost during COMMIT, and the outcome of the transaction, {wrote}, is unknown: read what is stored before "
+            "you repeat it"
         )
 
 

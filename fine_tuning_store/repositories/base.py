@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from fine_tuning_store.domain.job_validation import check_organization
+from fine_tuning_store.engine_transactions import EngineTransactions
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.sessions import SessionTransactions, dialect_of
 from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.schema_option import checked_schema, options_of
-from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
+from fine_tuning_store.transactions import Transaction, TransactionSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -65,6 +65,7 @@ class FineTuningJobCheckpointRepository(Repository):
             require_job(transaction, validated.fine_tuning_job_id, locked=True)
             if not insert_unless_taken(transaction, checkpoints, queries.checkpoint_row(validated)):
                 raise InvalidValueError("id", validated.id, "must be new to its job")
+            transaction.written.add(checkpoints, validated.fine_tuning_job_id, validated.id)
             return validated
 
         return self._source.write(write)

@@ -35,4 +35,6 @@ def append_events(transaction: Transaction, job_id: str, new: Sequence[FineTunin
     events = tuple(replace(event, job_id=job_id, position=position) for position, event in enumerate(new, count - len(new) + 1))
     for batch in batches(events_table, [queries.event_row(event) for event in events]):
         transaction.execute(queries.INSERT_EVENTS, batch)
+    for event in events:
+        transaction.written.add(events_table, job_id, event.id)
     return events

@@ -6,9 +6,10 @@ from fine_tuning_store.domain.job import FineTuningJob
 from fine_tuning_store.errors import IdempotencyConflictError, JobAlreadyExistsError, JobNotFoundError
 from fine_tuning_store.repositories.job_reads import fetch
 from fine_tuning_store.repositories.job_writes import add_jobs, insert_unless_taken
+from fine_tuning_store.retries import MAX_ATTEMPTS
 from fine_tuning_store.sql.models import idempotency_keys
 from fine_tuning_store.sql.queries import idempotency as queries
-from fine_tuning_store.transactions import MAX_ATTEMPTS, Transaction
+from fine_tuning_store.transactions import Transaction
 
 
 def create_once(transaction: Transaction, job: FineTuningJob, key: str, fingerprint: str, seconds: int) -> FineTuningJob:

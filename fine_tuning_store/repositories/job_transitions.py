@@ -21,6 +21,7 @@ from fine_tuning_store.repositories.event_writes import append_events, new_event
 from fine_tuning_store.repositories.job_reads import fetch, require_visible
 from fine_tuning_store.repositories.job_writes import replace_children
 from fine_tuning_store.sql.models import job_errors, job_result_files
+from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.queries import job_rows, transitions
 from fine_tuning_store.sql.queries import jobs as queries
 from fine_tuning_store.transactions import Transaction
@@ -43,6 +44,8 @@ class JobTransitions(Repository):
     def start(self, id: str, *, hyperparameters: Hyperparameters | None = None, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
         """Start to train a job: validating_files or queued to running.
 
+        A running job that the same `actor` has started is returned unchanged: the answer to the first call was lost.
+
         Args:
             id: The id of the job.
             hyperparameters: Values that replace those of the job, for example what `"auto"` was resolved to.
@@ -52,16 +55,18 @@ class JobTransitions(Repository):
             IllegalTransitionError: The status does not allow it.
             InvalidValueError: A value cannot be stored, or the job's method does not have one of the hyperparameters.
         """
-        if hyperparameters is None:
-            return self._transition(id, "start", notes)
         id = check_id(id)
-        given = validate_hyperparameters(hyperparameters)
+        given = None if hyperparameters is None else validate_hyperparameters(hyperparameters)
         checked = check_transition_notes("start", notes)
 
         def write(transaction: Transaction) -> FineTuningJob:
             event = event_for_message(transaction, checked)
-            values = resolved_values(fetch(transaction, id), given)
-            guarded_update(transaction, id, "start", checked)
+            values = {} if given is None else resolved_values(fetch(transaction, id), given)
+            unchanged = attempt_update(transaction, id, "start", checked)
+            if unchanged is not None:
+                if unchanged.status is JobStatus.RUNNING and _was_started_by(transaction, id, checked["actor"]):
+                    return unchanged
+                raise IllegalTransitionError(id, "start", unchanged.status, TRANSITIONS["start"].sources)
             set_hyperparameters(transaction, id, values)
             return append_event_and_reload(transaction, id, event)
 
@@ -211,13 +216,23 @@ def _log_and_change(transaction: Transaction, id: str, verb: str, notes: Transit
     entry = {"transition_id": transition_id, "transition_actor": notes.get("actor"), "transition_reason": notes.get("reason")}
     if transaction.database.writes_in_ctes:
         statement = transitions.log_and_change_status(verb, frozenset(values), is_scoped=is_scoped)
-        return bool(transaction.execute(statement, **change, **entry).rowcount)
+        changed = bool(transaction.execute(statement, **change, **entry).rowcount)
+        if changed:
+            transaction.written.add(log, id, transition_id)
+        return changed
     if is_scoped:
         entry["within_organization"] = transaction.organization_id
     if not transaction.execute(transitions.log_transition(verb, is_scoped=is_scoped), job_id=id, now=now, **entry).rowcount:
         return False
     transaction.execute(transitions.change_status(verb, frozenset(values)), **change)
+    transaction.written.add(log, id, transition_id)
     return True
+
+
+def _was_started_by(transaction: Transaction, id: str, actor: str | None) -> bool:
+    """Return True if the newest row in the log of a job is a start by this actor."""
+    row = transaction.execute(transitions.NEWEST_TRANSITION, job_id=id).first()
+    return row is not None and actor is not None and (row.transition, row.actor) == ("start", actor)
 
 
 def append_event_and_reload(transaction: Transaction, id: str, event: FineTuningJobEvent | None) -> FineTuningJob:

@@ -61,6 +61,8 @@ def insert_jobs(transaction: Transaction, new: Sequence[FineTuningJob]) -> None:
         _insert_children(transaction, job_hyperparameters, [row.hyperparameters for row in rows])
         _insert_children(transaction, job_metadata, pairs)
     _insert_children(transaction, job_errors, [row.error for row in rows if row.error])
+    for job in by_id:
+        transaction.written.add(jobs, job.id, job.id)
     _insert_children(transaction, job_result_files, [file for row in rows for file in row.result_files])
 
 

@@ -17,6 +17,7 @@ from fine_tuning_store.domain.job_validation import JobChanges, check_result_fil
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.transition import TransitionNotes
 from fine_tuning_store.domain.validation import check_integer
+from fine_tuning_store.engine_transactions import EngineTransactions
 from fine_tuning_store.errors import JobNotFoundError, StaleLeaseError
 from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
@@ -33,7 +34,7 @@ from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.sql.queries import leases as queries
 from fine_tuning_store.sql.queries.jobs import TOUCH_JOB
 from fine_tuning_store.sql.waiting import run_periodically
-from fine_tuning_store.transactions import EngineTransactions, Transaction, TransactionSource
+from fine_tuning_store.transactions import Transaction, TransactionSource
 
 _logger = logging.getLogger(__name__)
 

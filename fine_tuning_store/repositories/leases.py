@@ -23,6 +23,7 @@ from fine_tuning_store.repositories.job_transitions import guarded_update
 from fine_tuning_store.repositories.job_writes import replace_children
 from fine_tuning_store.repositories.lease import MAX_SECONDS, Lease
 from fine_tuning_store.sql.models import job_errors
+from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import leases as queries
 from fine_tuning_store.sql.waiting import sleep
@@ -71,8 +72,16 @@ class LeaseRepository(Repository):
         """
         worker_id, seconds = check_text("worker_id", worker_id, MAX_ID_LENGTH, 1), check_integer("seconds", seconds, 1, MAX_SECONDS)
         allowed = self._allowed(models, organization_ids, methods)
-        claim = partial(self._claim, worker_id=worker_id, seconds=seconds, allowed=allowed)
-        return self._source.write(claim, in_one_statement=True)
+        transition = self._source.clock.new_id(ids.TRANSITION)
+
+        def claim(transaction: Transaction) -> Lease | None:
+            return self._claim(transaction, worker_id, seconds, allowed, transition)
+
+        def recover(transaction: Transaction) -> Lease | None:
+            row = transaction.execute(queries.CLAIMED, worker_id=worker_id, transition_id=transition[0]).first()
+            return None if row is None else self._lease(job_rows.job_from_row(row), worker_id, seconds)
+
+        return self._source.write(claim, recover=recover)
 
     def claim_many(
         self,
@@ -91,7 +100,10 @@ class LeaseRepository(Repository):
 
         def write(transaction: Transaction) -> tuple[Lease, ...]:
             leases: list[Lease] = []
-            while len(leases) < limit and (lease := self._claim(transaction, worker_id, seconds, allowed)) is not None:
+            while len(leases) < limit:
+                lease = self._claim(transaction, worker_id, seconds, allowed, transaction.clock.new_id(ids.TRANSITION))
+                if lease is None:
+                    break
                 leases.append(lease)
             return tuple(leases)
 
@@ -167,17 +179,24 @@ class LeaseRepository(Repository):
                     raise InvalidValueError(name, given, "must have at least one value, or be None")
         return allowed
 
-    def _claim(self, transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed) -> Lease | None:
-        start = _start_in_one_statement if transaction.database.writes_in_ctes else _start
-        job = start(transaction, worker_id, seconds, allowed)
-        if job is None:
-            return None
+    def _claim(
+        self, transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed, transition: tuple[str, int]
+    ) -> Lease | None:
+        if transaction.database.writes_in_ctes:
+            job = _start_in_one_statement(transaction, worker_id, seconds, allowed, transition)
+        else:
+            job = _start(transaction, worker_id, seconds, allowed)
+        return None if job is None else self._lease(job, worker_id, seconds)
+
+    def _lease(self, job: FineTuningJob, worker_id: str, seconds: int) -> Lease:
         assert job.lease_expires_at is not None
         return Lease(self._source, job, worker_id, seconds, job.lease_expires_at)
 
 
-def _start_in_one_statement(transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed) -> FineTuningJob | None:
-    transition_id, now = transaction.clock.new_id(ids.TRANSITION)
+def _start_in_one_statement(
+    transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed, transition: tuple[str, int]
+) -> FineTuningJob | None:
+    transition_id, now = transition
     is_scoped = transaction.organization_id is not None
     scope = {"within_organization": transaction.organization_id} if is_scoped else {}
     row = transaction.execute_unscoped(
@@ -191,7 +210,11 @@ def _start_in_one_statement(transaction: Transaction, worker_id: str, seconds: i
         **scope,
         **allowed,
     ).first()
-    return None if row is None else job_rows.job_from_row(row)
+    if row is None:
+        return None
+    job = job_rows.job_from_row(row)
+    transaction.written.add(log, job.id, transition_id)
+    return job
 
 
 def _start(transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed) -> FineTuningJob | None:

@@ -21,9 +21,10 @@ from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.job_filters import Order, is_descending
 from fine_tuning_store.repositories.job_reads import require_job
 from fine_tuning_store.repositories.job_writes import insert_unless_taken
+from fine_tuning_store.retries import MAX_ATTEMPTS
 from fine_tuning_store.sql.models import checkpoint_permissions
 from fine_tuning_store.sql.queries import permissions as queries
-from fine_tuning_store.transactions import MAX_ATTEMPTS, Transaction
+from fine_tuning_store.transactions import Transaction
 
 
 class CheckpointPermissionRepository(Repository):
@@ -142,7 +143,8 @@ def _permit(
         for project_id in missing:
             id, created_at = transaction.clock.new_id(ids.PERMISSION)
             row = {**of_model, "id": id, "created_at": created_at, "project_id": project_id, "job_id": owner.job_id}
-            insert_unless_taken(transaction, checkpoint_permissions, row)
+            if insert_unless_taken(transaction, checkpoint_permissions, row):
+                transaction.written.add(checkpoint_permissions, owner.job_id, id)
         rows = transaction.execute(queries.PERMISSIONS_OF_PROJECTS, project_ids=missing, **of_model)
         by_project |= {permission.project_id: permission for permission in map(queries.permission_from_row, rows)}
     return tuple(by_project[project_id] for project_id in projects)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, delete, insert
 
 from fine_tuning_store.errors import EngineConfigurationError, InvalidValueError, SchemaConflictError, SchemaVersionError
 from fine_tuning_store.reentrancy import ReentrancyGuard
+from fine_tuning_store.retries import retry
 from fine_tuning_store.schema import checks, revisions
 from fine_tuning_store.schema.catalog import SchemaDifference, differences
 from fine_tuning_store.schema.dialects import support_for
@@ -22,7 +23,6 @@ from fine_tuning_store.schema.timeouts import LOCK_SECONDS, deadline
 from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.models import VERSION_TABLE, compatibility
 from fine_tuning_store.sql.schema_option import checked_host_version_table, checked_schema, options_of
-from fine_tuning_store.transactions import retry
 
 T = TypeVar("T")
 

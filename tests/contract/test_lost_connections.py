@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from fine_tuning_store import FineTuningStore, ReadOnlyStoreError, Timeouts
+from fine_tuning_store import FineTuningStore, ReadOnlyStoreError, Timeouts, retries
 from tests.support.async_store import AwaitedStore, run_with_store
 from tests.support.databases import Database, with_driver
 from tests.support.factories import stored
@@ -39,15 +39,14 @@ def path(url: str) -> Iterator[tuple[Forwarder, str]]:
         yield forwarder, through.render_as_string(hide_password=False)
 
 
-def test_a_connection_that_is_lost_between_or_in_calls_is_an_operational_error(path: tuple[Forwarder, str], driver: str | None) -> None:
+def test_a_connection_that_is_lost_in_a_unit_or_again_and_again_is_an_operational_error(
+    path: tuple[Forwarder, str], driver: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forwarder, url = path
+    monkeypatch.setattr(retries, "RECONNECT_SECONDS", 0.2)
 
     def lose(store: Any) -> None:
         job = stored(store)
-
-        forwarder.lose_connections()
-        with pytest.raises(OperationalError) as between:
-            store.jobs.enqueue(job.id)
 
         with pytest.raises(OperationalError) as in_a_unit, store.begin() as unit:
             unit.jobs.get(job.id)
@@ -59,7 +58,6 @@ def test_a_connection_that_is_lost_between_or_in_calls_is_an_operational_error(p
             store.jobs.enqueue(job.id)
         forwarder.loses_at = None
 
-        assert between.value.connection_invalidated
         assert in_a_unit.value.connection_invalidated
         assert during.value.connection_invalidated
         assert store.jobs.enqueue(job.id).status == "queued"
@@ -68,13 +66,14 @@ def test_a_connection_that_is_lost_between_or_in_calls_is_an_operational_error(p
     run_with_store(lose, url, driver)
 
 
-def test_pool_pre_ping_replaces_a_connection_that_was_lost_while_it_was_idle(path: tuple[Forwarder, str], driver: str | None) -> None:
+def test_pool_pre_ping_replaces_an_idle_connection_that_was_lost_for_a_unit(path: tuple[Forwarder, str], driver: str | None) -> None:
     forwarder, url = path
 
     def lose(store: Any) -> None:
         job = stored(store)
         forwarder.lose_connections()
-        assert store.jobs.enqueue(job.id).status == "queued"
+        with store.begin() as unit:
+            assert unit.jobs.enqueue(job.id).status == "queued"
 
     run_with_store(lose, url, driver, engine_options={"pool_pre_ping": True})
 
@@ -88,11 +87,11 @@ def test_connections_to_a_server_that_became_read_only_are_replaced(database: Da
         connection.execute(text(setting % "SET" + " = on"))
 
         def be_refused_once(store: Any) -> None:
-            store.jobs.list()
-            connection.execute(text(setting % "RESET"))
             with pytest.raises(ReadOnlyStoreError, match="is read-only now"):
                 stored(store)
-            stored(store)
+            store.jobs.list()
+            connection.execute(text(setting % "RESET"))
+            stored(store)  # on a new connection
 
         run_with_store(be_refused_once, altered_url, driver)
     owner.dispose()

@@ -86,6 +86,7 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "update": ("running", 3, lambda store, id: store.jobs.update(id, trained_tokens=5)),
     "update metadata": ("running", 5, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
     "update metadata to none": ("running", 4, lambda store, id: store.jobs.update(id, metadata=None)),
+    "delete_expired_idempotency_keys": ("running", 1, lambda store, _: store.jobs.delete_expired_idempotency_keys()),
     "delete": ("failed", 3, lambda store, id: store.jobs.delete(id)),
     "transitions.list": ("running", 1, lambda store, id: store.transitions.list(id)),
     "transitions.list after": ("running", 2, lambda store, id: store.transitions.list(id, after="fttransition-2")),
@@ -188,6 +189,25 @@ def test_an_illegal_transition_sends_three_statements(store: FineTuningStore) ->
         store.jobs.start(job.id)
 
     assert len(sent) == 3, (len(sent), sent)
+
+
+def test_a_claim_is_one_statement_on_postgresql_and_four_elsewhere_and_a_write_of_its_lease_two_more(
+    store: FineTuningStore, database: Database
+) -> None:
+    stored(store, status="queued", metadata={"a": "b"})
+    with statements(store) as sent:
+        lease = store.leases.claim("worker-1")
+    assert lease is not None
+    assert len(sent) == (1 if database.name == "postgresql" else 4), sent
+    with statements(store) as sent:
+        assert store.leases.claim("worker-1") is None
+    assert len(sent) == 1, sent
+    with statements(store) as sent:
+        lease.heartbeat()
+    assert len(sent) == 3, sent
+    with statements(store) as sent:
+        lease.succeed(fine_tuned_model=MODEL)
+    assert len(sent) == (4 if database.name == "postgresql" else 5), sent
 
 
 @pytest.mark.parametrize("jobs", [1, 20])

@@ -97,6 +97,19 @@ def test_a_job_from_creation_to_success(url: str) -> None:
         )
 
 
+def test_a_repeated_start_by_the_same_worker_is_recognised(store: FineTuningStore) -> None:
+    job = stored(store, status="queued")
+    started = store.jobs.start(job.id, actor="worker-1", hyperparameters=Hyperparameters(n_epochs=3), message="started")
+
+    assert store.jobs.start(job.id, actor="worker-1", hyperparameters=Hyperparameters(n_epochs=3), message="started") == started
+    assert len(store.events.list(job.id)) == len(store.transitions.list(job.id)) == 1
+    for actor in ("worker-2", None):
+        with pytest.raises(IllegalTransitionError):
+            store.jobs.start(job.id, actor=actor)
+    store.jobs.requeue(job.id, actor="worker-1")
+    assert store.jobs.start(job.id, actor="worker-1").attempt == 2
+
+
 def test_a_failed_job_has_its_error(store: FineTuningStore) -> None:
     job = stored(store, status="running", error=JobError(code="old"))
 

@@ -19,7 +19,7 @@ from fine_tuning_store import (
     UnitEndedError,
     UnitOfWork,
 )
-from fine_tuning_store.transactions import MAX_ATTEMPTS
+from fine_tuning_store.retries import MAX_ATTEMPTS
 from tests.support.factories import a_job, created, stored
 
 pytestmark = pytest.mark.every_driver

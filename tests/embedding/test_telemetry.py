@@ -107,6 +107,6 @@ def test_a_retried_unit_is_logged_without_the_data_it_wrote(store: FineTuningSto
         store.run_in_transaction(work)
 
     (record,) = [record for record in caplog.records if record.name.startswith("fine_tuning_store")]
-    assert (record.name, record.levelno) == ("fine_tuning_store.transactions", logging.INFO)
+    assert (record.name, record.levelno) == ("fine_tuning_store.retries", logging.INFO)
     assert re.fullmatch(r"attempt 1 of a transaction failed \((1213|40P01|SQLITE_BUSY_SNAPSHOT)\): retrying", record.getMessage())
     assert SECRET not in caplog.text

@@ -24,11 +24,18 @@ class Forwarder:
         """What is done with each piece that the server sends. It must not change its length."""
         self.loses_at: bytes | None = None
         """A connection whose client sends these bytes is closed instead of forwarding them."""
+        self.loses_once_at: bytes | None = None
+        """The same, for the first such connection only."""
+        self.after_cut: Callable[[], object] | None = None
+        """Called before a connection is closed by `cuts_answer_to`."""
+        self.cuts_answer_to: bytes | None = None
+        """The first connection whose client sends these bytes is closed when the server has answered, instead of forwarding the answer."""
         self.is_silent = False
         """True to forward nothing more, and to close nothing."""
         self._listener = listener
         self._connect = connect
         self._sockets: list[socket.socket] = []
+        self._cut: set[socket.socket] = set()
 
     def accept(self) -> None:
         """Forward until the listener is closed."""
@@ -46,6 +53,18 @@ class Forwarder:
             while data := source.recv(65536):
                 if self.loses_at is not None and self.loses_at in data:
                     source.shutdown(socket.SHUT_RDWR)
+                    break
+                if self.loses_once_at is not None and self.loses_once_at in data and not is_from_server:
+                    self.loses_once_at = None
+                    source.shutdown(socket.SHUT_RDWR)
+                    break
+                if self.cuts_answer_to is not None and self.cuts_answer_to in data and not is_from_server:
+                    self.cuts_answer_to = None
+                    self._cut.add(sink)
+                if is_from_server and source in self._cut:
+                    if self.after_cut is not None:
+                        self.after_cut()
+                    sink.shutdown(socket.SHUT_RDWR)
                     break
                 if not self.is_silent:
                     sink.sendall(self.change(data) if self.change is not None and is_from_server else data)

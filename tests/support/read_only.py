@@ -49,6 +49,7 @@ NEXT_PAGES: dict[str, Call] = {
 }
 
 WRITES: dict[str, Call] = {
+    "jobs.delete_expired_idempotency_keys": lambda store, _: store.jobs.delete_expired_idempotency_keys(),
     "jobs.create": lambda store, _: store.jobs.create(organization_id=ORGANIZATION, model="m", training_file="f"),
     "jobs.add": lambda store, _: store.jobs.add(a_job()),
     "jobs.add_many": lambda store, _: store.jobs.add_many([a_job(), a_job()]),

@@ -12,7 +12,7 @@ from fine_tuning_store.sql.functions import database_time
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.job_rows import select_jobs
-from fine_tuning_store.sql.queries.jobs import IS_THE_JOB, status_in, within_organization
+from fine_tuning_store.sql.queries.jobs import IS_THE_JOB, READ, status_in, within_organization
 from fine_tuning_store.sql.queries.transitions import changes, new_entry
 from fine_tuning_store.sql.query_tags import tagged
 
@@ -63,6 +63,14 @@ def claim(filters: frozenset[str], *, is_scoped: bool) -> Select[Any]:
     claimed = update(jobs).where(jobs.c.id == logged.c.job_id).ordered_values(*changes("start", lease)).returning(jobs).cte("claimed")
     return tagged("claim", select_jobs(claimed))
 
+
+#: The job that a worker started by a transition, if it runs in that attempt, to learn whether a claim took effect.
+CLAIMED: Final = tagged(
+    "claimed",
+    READ.join(log, and_(log.c.job_id == jobs.c.id, log.c.position == jobs.c.transition_count)).where(
+        status_in((JobStatus.RUNNING,)), jobs.c.worker_id == bindparam("worker_id"), log.c.id == bindparam("transition_id")
+    ),
+)
 
 _LEASE = (jobs.c.status, jobs.c.attempt, jobs.c.worker_id, jobs.c.lease_expires_at, jobs.c.lost_leases, _NOW.label("now"))
 #: Who has a job until when, as it is now, and the time of the database. The caller has locked the row: a time that is read while the

@@ -134,6 +134,12 @@ _PAGE: Select[Any] = (
 )
 TRANSITIONS_OF_JOB = tagged("transitions", _PAGE)
 TRANSITIONS_AFTER = tagged("transitions_after", _PAGE.where(log.c.position > bindparam("after_position")))
+NEWEST_TRANSITION = tagged(
+    "newest_transition",
+    select(log.c.transition, log.c.actor)
+    .join_from(log, jobs, jobs.c.id == log.c.job_id)
+    .where(_OF_THE_JOB, log.c.position == jobs.c.transition_count),
+)
 TRANSITION_POSITION = tagged(
     "transition_position",
     select(log.c.position.label("after_position"))
