@@ -49,6 +49,22 @@ POSTGRESQL_CHILDREN = """
 SQLITE_TIME = "CAST(strftime('%s', 'now') AS INTEGER)"
 POSTGRESQL_TIME = "CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT)"
 
+#: A claim: the next job, its row in the log, and what the claim changes.
+NEXT_JOB = "FROM fine_tuning_jobs WHERE status = 'queued' AND available_at <= (SELECT {time}) ORDER BY available_at, id LIMIT 1"
+CLAIMED = """
+UPDATE fine_tuning_jobs SET
+    queued_seconds = CASE WHEN logged_status != status THEN NULL
+        WHEN status = 'queued' THEN queued_seconds + CASE WHEN queued_at > {now} THEN 0 ELSE {now} - queued_at END
+        ELSE queued_seconds END,
+    transition_count = transition_count + 1, updated_at = {now}, started_at = {now}, attempt = attempt + 1,
+    logged_status = 'running', status = 'running', wire_status = NULL, worker_id = {worker}, lease_expires_at = {time} + {seconds}
+"""
+LOGGED = """
+INSERT INTO fine_tuning_job_transitions
+    (id, job_id, position, transition, from_status, to_status, at, actor, reason, attempt)
+"""
+LOG_ROW = "{transition_id}, id, transition_count + 1, 'start', status, 'running', {now}, {worker}, NULL, attempt + 1"
+
 #: The row in the log of a transition, and what the transition changes, by the store's rules. A total is NULL if the log lacks a transition.
 LOG_ENQUEUE = """
 INSERT INTO fine_tuning_job_transitions
@@ -102,6 +118,23 @@ class Statements:
         else:
             self.enqueue = (log, f"{change} {guard}")
 
+        binds = {name: named.format(name) for name in ("id", "transition_id", "now", "worker", "seconds")}
+        next_job, log_row, change = (template.format(**binds, time=time) for template in (NEXT_JOB, LOG_ROW, CLAIMED))
+        #: One statement, or four: the next job, its row in the log, the change, and the job.
+        self.claim: tuple[str, ...] = (
+            f"SELECT id {next_job}",
+            f"{LOGGED} SELECT {log_row} FROM fine_tuning_jobs WHERE id = {binds['id']} AND status = 'queued'",
+            f"{change} WHERE id = {binds['id']} AND status = 'queued'",
+            self.get,
+        )
+        if writes_in_ctes:
+            self.claim = (
+                f"WITH candidate AS (SELECT {log_row} {next_job} FOR UPDATE SKIP LOCKED), "
+                f"logged AS ({LOGGED} SELECT * FROM candidate RETURNING job_id), "
+                f"claimed AS ({change} FROM logged WHERE fine_tuning_jobs.id = logged.job_id RETURNING fine_tuning_jobs.*) "
+                + select.replace("FROM fine_tuning_jobs j", "FROM claimed j"),
+            )
+
         def insert(table: str, names: Sequence[str], rows: int = 1) -> str:
             row = f"({', '.join([placeholder] * len(names))})"
             return f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([row] * rows)}"
@@ -148,6 +181,19 @@ class Bare(ABC):
         for statement in self.statements.enqueue:
             assert self.writer.execute(statement, values).rowcount == 1
         row = self.writer.execute(self.statements.get, (id,)).fetchone()
+        self.commit()
+        return _decoded(row)
+
+    def claim(self, worker_id: str, seconds: int) -> Job:
+        values = {"transition_id": f"fttransition-{uuid7().hex}", "now": int(time.time()), "worker": worker_id, "seconds": seconds}
+        if len(self.statements.claim) == 1:
+            return _decoded(self.reader.execute(self.statements.claim[0], values).fetchone())
+        find, log, change, get = self.statements.claim
+        self.begin()
+        (id,) = self.writer.execute(find).fetchone()
+        for statement in (log, change):
+            assert self.writer.execute(statement, {**values, "id": id}).rowcount == 1
+        row = self.writer.execute(get, (id,)).fetchone()
         self.commit()
         return _decoded(row)
 

@@ -16,11 +16,11 @@ from fine_tuning_store import Hyperparameters
 
 Call = Callable[[], object]
 
-OPERATIONS = ("get", "create", "transition", "list of 100")
+OPERATIONS = ("get", "create", "transition", "claim", "list of 100")
 #: The limit of each operation's ratio: of the sync store to the bare driver, or of an async store to the sync one.
 GOALS = {
-    "sqlite": {"get": 2.5, "create": 2.2, "transition": 2.5, "list of 100": 1.15},
-    "postgresql": {"get": 1.5, "create": 1.3, "transition": 1.3, "list of 100": 1.15},
+    "sqlite": {"get": 2.5, "create": 2.2, "transition": 2.5, "claim": 2.5, "list of 100": 1.15},
+    "postgresql": {"get": 1.5, "create": 1.3, "transition": 1.3, "claim": 1.4, "list of 100": 1.15},
     "aiosqlite": dict.fromkeys(OPERATIONS, 4.5),  # each statement switches to a thread and back several times
     "asyncpg": dict.fromkeys(OPERATIONS, 1.2),
     "psycopg_async": dict.fromkeys(OPERATIONS, 1.2),
@@ -50,6 +50,7 @@ def calls(store: Any, jobs: int, transition_ids: list[str]) -> dict[str, Call]:
         "get": lambda: store.jobs.get(any_id(jobs)),
         "create": create,
         "transition": lambda: store.jobs.enqueue(transition_ids.pop()),
+        "claim": lambda: store.leases.claim("worker-1"),
         "list of 100": lambda: scoped[any_organization()].jobs.list(limit=100),
     }
 
@@ -60,6 +61,7 @@ def bare_calls(bare: Bare, jobs: int, transition_ids: list[str]) -> dict[str, Ca
         "get": lambda: bare.get(any_id(jobs)),
         "create": lambda: bare.create(any_organization()),
         "transition": lambda: bare.enqueue(transition_ids.pop()),
+        "claim": lambda: bare.claim("worker-2", 60),
         "list of 100": lambda: bare.page(any_organization()),
     }
 

@@ -121,7 +121,7 @@ def test_overhead_prints_a_line_for_each_operation(capsys: pytest.CaptureFixture
     monkeypatch.setattr(overhead, "WARM_UP", 1)
     main(["overhead", "--database", "sqlite", "--jobs", "20", "--rounds", "1"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:11].rstrip() for line in lines[2:]] == ["get", "create", "transition", "list of 100"]
+    assert [line[:11].rstrip() for line in lines[2:]] == ["get", "create", "transition", "claim", "list of 100"]
 
 
 def test_the_page_about_performance_names_every_index() -> None:

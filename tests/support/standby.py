@@ -33,7 +33,7 @@ SETTINGS = {
 }
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """The newest folder of the machine's, or that of pip, that has all the programs."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name), reverse=True)
     folders += [Path(program).parent for program in [shutil.which("initdb")] if program]
@@ -49,7 +49,7 @@ def _programs() -> Path:
 @contextmanager
 def primary_and_standby() -> Iterator[tuple[URL, URL]]:
     """The URLs of both, for the time of the block."""
-    programs = _programs()
+    bin_folder = programs()
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory()))  # pytest's own is nobody else's
         options: dict[str, Any] = {"cwd": folder}
@@ -58,32 +58,32 @@ def primary_and_standby() -> Iterator[tuple[URL, URL]]:
             shutil.chown(folder, "nobody")
 
         def run(program: str, *arguments: str) -> None:
-            done = subprocess.run([programs / program, *arguments], capture_output=True, text=True, check=False, **options)
+            done = subprocess.run([bin_folder / program, *arguments], capture_output=True, text=True, check=False, **options)
             assert done.returncode == 0, done.stderr
 
         run("initdb", "--pgdata=primary", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-        primary = servers.enter_context(_started(programs, folder, "primary", options))
+        primary = servers.enter_context(_started(bin_folder, folder, "primary", options))
         login = ("--host=127.0.0.1", f"--port={primary.port}", "--username=postgres")
         run("pg_basebackup", *login, "--pgdata=standby", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
-        yield primary, servers.enter_context(_started(programs, folder, "standby", options))
+        yield primary, servers.enter_context(_started(bin_folder, folder, "standby", options))
 
 
 @contextmanager
-def _started(programs: Path, folder: Path, name: str, options: dict[str, Any]) -> Iterator[URL]:
+def _started(bin_folder: Path, folder: Path, name: str, options: dict[str, Any]) -> Iterator[URL]:
     port = free_port()
     settings = [f"--{setting}={value}" for setting, value in {**SETTINGS, "port": port}.items()]
     with (folder / f"{name}.log").open("wb") as log:
-        server = subprocess.Popen([programs / "postgres", "-D", name, *settings], stdout=log, stderr=log, **options)
+        server = subprocess.Popen([bin_folder / "postgres", "-D", name, *settings], stdout=log, stderr=log, **options)
     try:
         url = URL.create("postgresql+psycopg", "postgres", host="127.0.0.1", port=port, database="postgres")
-        _wait_for(url, server, folder / f"{name}.log")
+        wait_for(url, server, folder / f"{name}.log")
         yield url
     finally:
         server.send_signal(signal.SIGQUIT)  # nothing of it is kept
         server.wait()
 
 
-def _wait_for(url: URL, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(url: URL, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:

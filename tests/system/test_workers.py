@@ -9,20 +9,25 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from fine_tuning_store import (
     FineTuningStore,
     IllegalTransitionError,
     JobStatus,
     JobTransition,
+    OutcomeUnknownError,
     StaleLeaseError,
     StoreBusyError,
 )
 from tests.support.factories import created
+from tests.support.own_mariadb import own_mariadb
+from tests.support.own_postgresql import own_postgresql
+from tests.support.standby import scalar
 
 JOBS = int(os.environ.get("FINE_TUNING_STORE_TEST_JOBS", "400"))
 WORKERS = 8
@@ -33,20 +38,31 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.conftest", "psycopg", "pymysql"])
 
 
-def work(url: str, errors: Any) -> None:
-    """Claim and finish jobs until the queue is empty, and stays so. Only the errors that a worker has to expect are caught."""
+#: What a worker has to expect: it lost its job, or has to try again. The last two only while the server is away.
+EXPECTED = (StaleLeaseError, StoreBusyError, OutcomeUnknownError, OperationalError)
+
+
+def work(url: str, folder: Path, errors: Any) -> None:
+    """Claim and finish jobs for ever. Each one that was finished for sure is a line of a file of the folder."""
     worker_id = f"worker-{os.getpid()}-{time.monotonic_ns()}"
     try:
-        with FineTuningStore.from_url(url) as store:
+        with FineTuningStore.from_url(url) as store, (folder / worker_id).open("a") as finished:
             while True:
-                with suppress(StaleLeaseError, StoreBusyError):
-                    step(store, worker_id)
+                try:
+                    step(store, worker_id, finished)
+                except EXPECTED[:2]:
+                    pass
+                except EXPECTED as error:
+                    if not (folder / "server_was_away").exists():
+                        raise
+                    (folder / "errors").open("a").write(f"{type(error).__name__}\n")
+                    time.sleep(0.1)
     except BaseException as error:
         errors.put(f"{worker_id}: {error!r}")
         raise
 
 
-def step(store: FineTuningStore, worker_id: str) -> None:
+def step(store: FineTuningStore, worker_id: str, finished: IO[str]) -> None:
     lease = store.leases.claim(worker_id, seconds=LEASE_SECONDS)
     if lease is None:
         store.leases.rescue(max_attempts=5)
@@ -59,28 +75,40 @@ def step(store: FineTuningStore, worker_id: str) -> None:
         lease.add_checkpoint(step_number=lease.attempt, fine_tuned_model_checkpoint=worker_id)
         lease.append_event("trained", data=data)
         lease.succeed(fine_tuned_model=worker_id)
+        finished.write(f"{lease.job.id}\n")
+        finished.flush()
 
 
-def disturb(url: str, ids: list[str], errors: Any) -> None:
+def disturb(url: str, ids: list[str], folder: Path, errors: Any) -> None:
     """Cancel, pause and resume jobs at random."""
     try:
         with FineTuningStore.from_url(url) as store:
             while True:
                 verb = random.choice([store.jobs.cancel, *[store.jobs.pause] * 8, *[store.jobs.resume] * 30])
-                with suppress(IllegalTransitionError, StoreBusyError):
+                try:
                     verb(random.choice(ids))
+                except IllegalTransitionError:
+                    pass
+                except EXPECTED[1:]:
+                    if not (folder / "server_was_away").exists():
+                        raise
                 time.sleep(0.005)
     except BaseException as error:
         errors.put(f"the disturber: {error!r}")
         raise
 
 
-def run_workers(url: str, store: FineTuningStore, ids: list[str], interrupt: Callable[[float], None] = lambda _: None) -> dict[str, float]:
-    """Run workers on the jobs, kill one after the other and replace it, until all jobs have ended. Returns figures."""
+def run_workers(
+    url: str, store: FineTuningStore, ids: list[str], folder: Path, interrupt: Callable[[int], None] = lambda _: None
+) -> dict[str, float]:
+    """Run workers on the jobs, kill one after the other and replace it, until all jobs have ended. Returns figures.
+
+    `interrupt` is called every half second with the number of jobs that are left.
+    """
     errors = _context.Queue()
     started = time.monotonic()
-    workers = [_context.Process(target=work, args=(url, errors)) for _ in range(WORKERS)]
-    user = _context.Process(target=disturb, args=(url, ids, errors))
+    workers = [_context.Process(target=work, args=(url, folder, errors)) for _ in range(WORKERS)]
+    user = _context.Process(target=disturb, args=(url, ids, folder, errors))
     killed = 0
     try:
         for process in (*workers, user):
@@ -99,7 +127,7 @@ def run_workers(url: str, store: FineTuningStore, ids: list[str], interrupt: Cal
             os.kill(workers[victim].pid or 0, signal.SIGKILL)
             workers[victim].join()
             killed += 1
-            workers[victim] = _context.Process(target=work, args=(url, errors))
+            workers[victim] = _context.Process(target=work, args=(url, folder, errors))
             workers[victim].start()
     finally:
         for process in (*workers, user):
@@ -129,13 +157,22 @@ def assert_each_attempt_had_one_worker(store: FineTuningStore, id: str) -> list[
     return log
 
 
+def assert_finished_jobs_are_stored(store: FineTuningStore, folder: Path) -> None:
+    """What a worker was told to be stored is stored."""
+    for path in folder.glob("worker-*"):
+        for line in path.read_text().splitlines():
+            job = store.jobs.get(line)
+            assert (job.status, job.fine_tuned_model) == (JobStatus.SUCCEEDED, path.name)
+
+
 @pytest.mark.timeout(60 + 3 * JOBS)
-def test_killed_workers_lose_no_job_and_no_job_has_two(url: str) -> None:
+def test_killed_workers_lose_no_job_and_no_job_has_two(url: str, tmp_path: Path) -> None:
     with FineTuningStore.from_url(url) as store:
         ids = [store.jobs.enqueue(created(store).id).id for _ in range(JOBS)]
 
-        figures = run_workers(url, store, ids)
+        figures = run_workers(url, store, ids, tmp_path)
 
+        assert_finished_jobs_are_stored(store, tmp_path)
         logs = [assert_each_attempt_had_one_worker(store, id) for id in ids]
         ends = Counter(log[-1].to_status.value for log in logs)
         verbs = Counter(entry.transition for log in logs for entry in log)
@@ -144,3 +181,31 @@ def test_killed_workers_lose_no_job_and_no_job_has_two(url: str) -> None:
             f"{JOBS} jobs in {figures['seconds']:.0f} s, {figures['killed']} workers killed: {dict(ends)}, {dict(verbs)}, rescued {rescued}"
         )
         assert ends["succeeded"] > JOBS / 2
+
+
+@pytest.mark.timeout(120 + 3 * JOBS)
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+def test_a_server_that_is_killed_loses_nothing_and_workers_go_on_by_themselves(name: str, tmp_path: Path) -> None:
+    with own_postgresql() if name == "postgresql" else own_mariadb() as server:
+        scalar(server.url, "CREATE DATABASE jobs")
+        url = server.url.set(database="jobs").render_as_string(hide_password=False)
+        with FineTuningStore.from_url(url) as store:
+            store.schema.upgrade()
+            ids = [store.jobs.enqueue(created(store).id).id for _ in range(JOBS)]
+            restarts = [JOBS // 5, JOBS // 2, JOBS * 4 // 5]  # when so many jobs are left
+
+            def restart(left: int) -> None:
+                if restarts and left <= restarts[-1]:
+                    restarts.pop()
+                    (tmp_path / "server_was_away").touch()
+                    server.kill()
+                    server.start()
+
+            figures = run_workers(url, store, ids, tmp_path, restart)
+
+            assert restarts == []
+            assert_finished_jobs_are_stored(store, tmp_path)
+            ends = Counter(assert_each_attempt_had_one_worker(store, id)[-1].to_status.value for id in ids)
+            errors = Counter((tmp_path / "errors").read_text().splitlines()) if (tmp_path / "errors").exists() else {}
+            print(f"{name}: {JOBS} jobs in {figures['seconds']:.0f} s, {dict(ends)}, errors of workers: {dict(errors)}")  # noqa: T201
+            assert ends["succeeded"] > JOBS / 2
