@@ -244,6 +244,34 @@ def test_a_parameter_that_is_not_possible_is_refused_by_name_when_the_store_is_o
     assert "tiger" not in str(caught.value).replace("/no/such/tiger.pem", "")
 
 
+@each("driver", DRIVERS["postgresql"])
+def test_the_certificates_of_the_system_are_refused_beside_what_would_weaken_them(driver: str) -> None:
+    url = changed("postgresql://user:secret@127.0.0.1:1/db", driver, {"sslrootcert": "system"})
+    open_store(f"{url}&sslmode=verify-full")
+    for mode in ("disable", "allow", "prefer", "require", "verify-ca"):
+        with pytest.raises(EngineConfigurationError, match=r"sslrootcert=system .* write sslmode=verify-full"):
+            open_store(f"{url}&sslmode={mode}")
+    if driver == "asyncpg":
+        for name in ("sslcert", "sslkey", "sslcrl", "ssl_min_protocol_version"):
+            with pytest.raises(EngineConfigurationError, match=rf"{name}.*beside sslrootcert=system.*psycopg_async"):
+                open_store(f"{url}&{name}=tiger")
+
+
+@on_postgresql
+@each("driver", DRIVERS["postgresql"])
+@each("in_environment", [False, True])
+def test_a_url_that_names_the_certificates_of_the_system_never_connects_without_tls(
+    database: Database, url: str, driver: str, in_environment: bool
+) -> None:
+    given = make_url(with_driver(url, driver)).set(query={}, host="127.0.0.1")
+    if ask(given, "SHOW ssl") == ["on"]:
+        pytest.skip("the server has TLS")
+    with pytest.MonkeyPatch.context() as environment, pytest.raises(OperationalError, match=r"(?i)ssl"):
+        if in_environment:
+            environment.setenv("PGSSLROOTCERT", "system")
+        ask(given.set(query={} if in_environment else {"sslrootcert": "system"}), "SELECT 1")
+
+
 @on_postgresql
 @each("driver", DRIVERS["postgresql"])
 def test_several_hosts_are_tried_in_turn_with_every_driver(url: str, driver: str) -> None:

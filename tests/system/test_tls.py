@@ -111,6 +111,15 @@ def assert_tls(name: str, url: URL, ca: Path, other_ca: Path, address_matches: b
         for parameters in refused:
             with pytest.raises(OperationalError):
                 encrypted(parameters)
+        if name == "postgresql":
+            for of_system, verifies in ((ca, address_matches), (other_ca, False)):
+                with pytest.MonkeyPatch.context() as environment:
+                    environment.setenv("SSL_CERT_FILE", str(of_system))
+                    if verifies:
+                        assert encrypted({"sslrootcert": "system"}), driver
+                    else:
+                        with pytest.raises(OperationalError, match=r"(?i)certificate"):
+                            encrypted({"sslrootcert": "system"})
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.1"])

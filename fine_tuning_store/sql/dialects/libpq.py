@@ -6,7 +6,9 @@ left out.
 
 from __future__ import annotations
 
+import os
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode
@@ -23,6 +25,8 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "target_session_attrs": _SESSION_ATTRIBUTES,
     "client_encoding": _UTF8,
 }
+#: The value of sslrootcert that means the certificates of the operating system.
+_SYSTEM: Final = "system"
 #: The settings of a TCP connection.
 TCP: Final = ("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
 _NUMBERS: Final = frozenset({"connect_timeout", *TCP})
@@ -56,6 +60,8 @@ _IN_ASYNCPG_DSN: Final = frozenset(
         "target_session_attrs",
     }
 )
+#: What asyncpg ignores if its argument `ssl` is a context.
+_IGNORED_BESIDE_A_CONTEXT: Final = {name for name in _IN_ASYNCPG_DSN if name.startswith("ssl")}
 _ASYNCPG_ARGUMENTS: Final = {"dbname": "database", "user": "user", "password": "password"}
 #: Settings that the server applies when a session begins. Of two of one name the later one counts.
 _ASYNCPG_SETTINGS: Final = {
@@ -82,11 +88,18 @@ def connect_arguments(url: URL, dialect: type[Dialect]) -> tuple[URL, dict[str, 
         EngineConfigurationError: The driver has no such parameter, or the value is wrong. The message contains no value.
     """
     parameters = {name: value for name, value in url.query.items() if name not in ("host", "port")}
-    if ssl := parameters.pop("ssl", None):  # of JDBC, which libpq understands, and of asyncpg
-        parameters.setdefault("sslmode", "require" if ssl == "true" else ssl)
+    if jdbc := parameters.pop("ssl", None):  # of JDBC, which libpq understands, and of asyncpg
+        parameters.setdefault("sslmode", "require" if jdbc == "true" else jdbc)
     for name, value in parameters.items():
         _check(name, value)
     texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
+    if dialect.driver == "asyncpg" and os.environ.get("PGSSLROOTCERT") == _SYSTEM:  # libpq reads it by itself
+        texts.setdefault("sslrootcert", _SYSTEM)
+    # Without it, a libpq before 16 would take the word for a file, and connect without it.
+    if texts.get("sslrootcert") == _SYSTEM and texts.setdefault("sslmode", "verify-full") != "verify-full":
+        raise EngineConfigurationError(
+            "sslrootcert=system (in the URL or PGSSLROOTCERT) allows no sslmode but verify-full: write sslmode=verify-full, or leave it out"
+        )
     addresses = _in_query(_hosts(url), all_ports=dialect.driver == "asyncpg")
     if dialect.driver == "asyncpg":
         return url.set(query=addresses), _for_asyncpg(texts)
@@ -129,6 +142,14 @@ def _checked_by(dialect: type[Dialect]) -> Callable[..., object]:
 
 def _for_asyncpg(parameters: Mapping[str, str]) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
+    if parameters.get("sslrootcert") == _SYSTEM:  # asyncpg would take it for a file
+        arguments["ssl"] = ssl.create_default_context()  # which verifies the certificate and its name
+        parameters = {name: value for name, value in parameters.items() if name not in ("sslrootcert", "sslmode")}
+        for name in _IGNORED_BESIDE_A_CONTEXT & parameters.keys():
+            raise EngineConfigurationError(
+                f"the URL's parameter {name!r} is not possible beside sslrootcert=system with asyncpg: leave it out, or use "
+                "postgresql+psycopg_async://, which has all parameters of libpq"
+            )
     in_dsn = {name: value for name, value in parameters.items() if name in _IN_ASYNCPG_DSN}
     if in_dsn:
         arguments["dsn"] = f"postgresql://?{urlencode(in_dsn, quote_via=quote)}"
