@@ -5,31 +5,18 @@ With the driver's defaults, eight concurrent writers lose every tenth read-modif
 
 from __future__ import annotations
 
-import math
-import os
 import time
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, delete, event, false
-from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.errors import (
-    CorruptDataError,
-    DatabaseUnreachableError,
-    EngineConfigurationError,
-    FineTuningStoreError,
-    StoreBusyError,
-    UnsupportedDatabaseError,
-)
-from fine_tuning_store.sql.dialects import sqlite_url
+from fine_tuning_store.errors import EngineConfigurationError, UnsupportedDatabaseError
+from fine_tuning_store.sql.dialects import sqlite_connections, sqlite_errors, sqlite_url
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
-from fine_tuning_store.sql.dialects.sqlite_driver import disable_autocommit_attribute, driver_autocommit, in_transaction
+from fine_tuning_store.sql.dialects.sqlite_driver import driver_autocommit, in_transaction
 from fine_tuning_store.sql.dialects.sqlite_files import require_files, watch
 from fine_tuning_store.sql.models import compatibility
 from fine_tuning_store.sql.pools import AsyncSQLitePool, SQLitePool
@@ -38,10 +25,6 @@ from fine_tuning_store.sql.waiting import sleep
 
 #: How long a connection of a host's engine waits for another one's write lock.
 _HOST_TIMEOUTS: Final = Timeouts(lock=30)
-
-#: The longest wait inside SQLite, in seconds, if the driver is async. BEGIN IMMEDIATE is repeated until the time is over: a cancelled
-#: task can leave a wait of this package, but not one inside SQLite.
-ASYNC_BUSY_SECONDS: Final = 1
 
 
 #: A write of no row.
@@ -83,12 +66,12 @@ class SQLite(Database):
     def prepare_engine(self, engine: Engine, timeouts: Timeouts) -> None:
         """Configure each new connection, and raise errors of this package for a locked or damaged file."""
         self.configure(engine, timeouts)
-        event.listen(engine, "handle_error", partial(_typed_error, timeouts.lock))
+        event.listen(engine, "handle_error", partial(sqlite_errors.typed_error, timeouts.lock))
 
     def configure(self, engine: Engine, timeouts: Timeouts = _HOST_TIMEOUTS) -> None:
         """Configure each new connection of the engine, which may be a host's. Calling this twice does no harm."""
-        event.listen(engine, "connect", partial(_configure, timeouts.lock))
-        event.listen(engine, "invalidate", _release_lock)
+        event.listen(engine, "connect", partial(sqlite_connections.configure, timeouts.lock))
+        event.listen(engine, "invalidate", sqlite_connections.release_lock)
         watch(engine)
 
     def prepare_read_only_engine(self, engine: Engine, timeouts: Timeouts) -> None:
@@ -100,9 +83,9 @@ class SQLite(Database):
             )
         engine.update_execution_options(**self.read_options)
         watch(engine)
-        event.listen(engine, "do_connect", partial(_open_read_only, timeouts.lock))
-        event.listen(engine, "invalidate", _release_lock)
-        event.listen(engine, "handle_error", partial(_typed_error, timeouts.lock))
+        event.listen(engine, "do_connect", partial(sqlite_connections.open_read_only, timeouts.lock))
+        event.listen(engine, "invalidate", sqlite_connections.release_lock)
+        event.listen(engine, "handle_error", partial(sqlite_errors.typed_error, timeouts.lock))
 
     def is_read_only(self, connection: Connection) -> bool:
         """Return the pragma that read-only connections have."""
@@ -160,7 +143,7 @@ class SQLite(Database):
 
     def error_code(self, error: BaseException) -> str | None:
         """Return the name of the extended result code."""
-        return getattr(driver_exception(error), "sqlite_errorname", None)
+        return sqlite_errors.error_code(error)
 
     def is_duplicate(self, error: BaseException) -> bool:
         """SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE."""
@@ -172,11 +155,11 @@ class SQLite(Database):
 
     def is_retryable(self, error: BaseException) -> bool:
         """SQLITE_BUSY_SNAPSHOT: another transaction has written since this one has read."""
-        return self.error_code(error) == "SQLITE_BUSY_SNAPSHOT"
+        return sqlite_errors.is_retryable(error)
 
     def is_busy(self, error: BaseException) -> bool:
         """SQLITE_BUSY and its other extended codes: another connection holds the lock."""
-        return (self.error_code(error) or "").startswith("SQLITE_BUSY") and not self.is_retryable(error)
+        return sqlite_errors.is_busy(error)
 
     def refuses_writes(self, error: BaseException) -> bool:
         """SQLITE_READONLY: the process may not write to the file, or to its folder."""
@@ -184,116 +167,11 @@ class SQLite(Database):
 
     def is_damage(self, error: BaseException) -> bool:
         """SQLITE_CORRUPT and its extended codes, SQLITE_NOTADB, and text that is not UTF-8: a value, or a damaged name in a message."""
-        if (self.error_code(error) or "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            return True
-        return isinstance(error, UnicodeDecodeError) or str(driver_exception(error)).startswith("Could not decode to UTF-8")
+        return sqlite_errors.is_damage(error)
 
     def connection_advice(self, error: BaseException, url: URL) -> str:
         """Return what to do about a file that cannot be opened, or cannot be read because its folder cannot be written to."""
-        if not (self.error_code(error) or "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
-            return ""
-        if Path(str(url.database)).is_dir():
-            return ": it is a folder, so name a file in it"
-        return ": its folder must exist and be writable, also for reading, because SQLite keeps files beside its own"
-
-
-def _typed_error(lock_seconds: float, context: ExceptionContext) -> FineTuningStoreError | None:
-    """Return the error of this package for a file that is damaged, or that was locked for too long while it was opened.
-
-    What waits for a lock later is a transaction, which raises StoreBusyError by itself.
-    """
-    error = context.original_exception
-    if SQLITE.is_damage(error):
-        return CorruptDataError()
-    return StoreBusyError("lock", lock_seconds) if context.connection is None and SQLITE.is_busy(error) else None
-
-
-def _configure(lock_seconds: float, dbapi_connection: Any, _: object) -> None:
-    is_async = hasattr(dbapi_connection, "run_async")
-    cursor = _cursor(dbapi_connection, lock_seconds, is_async=is_async)
-    try:
-        _switch_to_wal(cursor, lock_seconds, is_async=is_async)
-    except UnicodeDecodeError as error:  # no error of the driver, so that no listener gets it
-        raise CorruptDataError from error
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _cursor(dbapi_connection: Any, lock_seconds: float, *, is_async: bool) -> Any:
-    """Return a cursor of a new connection, on which the driver sends no BEGIN by itself, and which waits for locks."""
-    disable_autocommit_attribute(getattr(dbapi_connection, "driver_connection", dbapi_connection))
-    dbapi_connection.isolation_level = None
-    cursor = dbapi_connection.cursor()
-    seconds = min(lock_seconds, ASYNC_BUSY_SECONDS) if is_async else lock_seconds
-    cursor.execute(f"PRAGMA busy_timeout={math.ceil(seconds * 1000)}")
-    return cursor
-
-
-def _open_read_only(lock_seconds: float, dialect: Dialect, _: object, arguments: list[str], options: dict[str, Any]) -> Any:
-    """Return a connection that cannot write. It has read the file once, because SQLite opens what is beside it only then."""
-    (name,) = arguments
-    path, uri = (Path(unquote(urlsplit(name).path)), name) if options.get("uri") else (Path(name), Path(name).as_uri())
-    # Asked before: the thread of aiosqlite outlives its loop if it cannot open its file.
-    if not (path.is_file() and os.access(path, os.R_OK)):
-        raise DatabaseUnreachableError(
-            f"cannot read {str(path)!r}: there is no such file, or this process may not read it (read_only=True never creates a file)"
-        )
-    uri += f"{'&' if '?' in uri else '?'}mode=ro"  # of several modes the last one applies
-    dbapi_connection: Any = dialect.connect(uri, **{**options, "uri": True})
-    try:
-        cursor = _cursor(dbapi_connection, lock_seconds, is_async=dialect.is_async)
-        cursor.execute("PRAGMA query_only=ON")
-        cursor.execute("PRAGMA schema_version")
-        cursor.close()
-    except Exception as error:  # the driver's, whose module is not imported for this function alone
-        dbapi_connection.close()
-        if SQLITE.is_damage(error):
-            raise CorruptDataError from error
-        reason = _why_unreadable(SQLITE.error_code(error) or "")
-        if reason is None:
-            raise
-        raise DatabaseUnreachableError(f"cannot read {str(path)!r}: {reason}") from error
-    return dbapi_connection
-
-
-def _why_unreadable(code: str) -> str | None:
-    """Return why SQLite cannot read an existing file with `mode=ro`, and what to do; None for other errors."""
-    if code == "SQLITE_READONLY_ROLLBACK":
-        return (
-            "a process was killed while it wrote. Open the file once without read_only=True, so that SQLite undoes what was not committed"
-        )
-    if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
-        return (
-            "the file is in WAL mode, and this process can neither open nor create the files -wal and -shm that SQLite needs beside it. "
-            "Allow the process to write to the folder, or keep another process connected that may, or take the file out of WAL mode "
-            "(PRAGMA journal_mode=DELETE) if it is written no more"
-        )
-    return None
-
-
-def _release_lock(dbapi_connection: Any, *_: object) -> None:
-    """Roll back: the connection of a task that was cancelled while it waited for aiosqlite is closed late, and keeps its lock till then."""
-    with suppress(Exception):  # it may be closed already
-        dbapi_connection.rollback()
-
-
-def _switch_to_wal(cursor: Any, seconds: float, *, is_async: bool) -> None:
-    """Switch to WAL mode. The switch ignores busy_timeout, so it is repeated until it succeeds or another connection has done it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode")
-            if cursor.fetchone()[0] not in ("wal", "memory"):
-                cursor.execute("PRAGMA journal_mode=WAL")
-        except Exception as error:  # the driver's, whose module is not imported for this class alone
-            if SQLITE.error_code(error) == "SQLITE_READONLY":  # a read-only file keeps its journal mode
-                return
-            if not SQLITE.is_busy(error) or time.monotonic() > deadline:
-                raise
-            sleep(0.01, is_async=is_async)
-        else:
-            return
+        return sqlite_errors.connection_advice(error, url)
 
 
 SQLITE: Final = SQLite()
