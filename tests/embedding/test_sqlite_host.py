@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, func, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 
 from fine_tuning_store import (
+    EngineConfigurationError,
     FineTuningJobCheckpoint,
     FineTuningJobCheckpointRepository,
     FineTuningJobRepository,
@@ -93,6 +94,33 @@ def test_a_connection_that_was_closed_is_replaced(engine: Engine) -> None:
         assert caught.value.connection_invalidated
     with engine.begin() as connection:
         connection.execute(text(MARK))
+
+
+def begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+@pytest.mark.parametrize("make", [Session, Engine.connect])
+def test_a_repository_is_refused_where_a_rollback_would_undo_nothing(path: Path, make: Callable[[Engine], Any]) -> None:
+    """With isolation_level=None the driver sends no BEGIN. The documentation of SQLAlchemy has a listener that does."""
+    bare = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None})
+    with make(bare) as source, pytest.raises(EngineConfigurationError, match="prepare_sqlite_engine"):
+        FineTuningJobRepository(source).create(organization_id=ORGANIZATION, model="m", training_file="f")
+
+    prepared, listening = (create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None}) for _ in range(2))
+    prepare_sqlite_engine(prepared)
+    event.listen(listening, "begin", begin)
+    for engine in (prepared, listening):
+        with make(engine) as source:
+            FineTuningJobRepository(source).create(organization_id=ORGANIZATION, model="m", training_file="f")
+            source.rollback()
+            kept = FineTuningJobRepository(source).create(organization_id=ORGANIZATION, model="m", training_file="f")
+            source.commit()
+        assert [job.id for job in FineTuningStore(bare).jobs.list().data] == [kept.id]
+        FineTuningStore(bare).jobs.cancel(kept.id)
+        FineTuningStore(bare).jobs.delete(kept.id)
+    for engine in (bare, prepared, listening):
+        engine.dispose()
 
 
 def test_another_database_is_refused() -> None:

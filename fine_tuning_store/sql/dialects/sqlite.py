@@ -13,10 +13,15 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Table, delete, event, f
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.errors import EngineConfigurationError, UnsupportedDatabaseError
+from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import sqlite_connections, sqlite_errors, sqlite_url
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
-from fine_tuning_store.sql.dialects.sqlite_driver import driver_autocommit, in_transaction
+from fine_tuning_store.sql.dialects.sqlite_driver import (
+    driver_autocommit,
+    in_transaction,
+    refuse_autocommit_attribute,
+    require_transaction,
+)
 from fine_tuning_store.sql.dialects.sqlite_files import require_files, watch
 from fine_tuning_store.sql.models import compatibility
 from fine_tuning_store.sql.pools import AsyncSQLitePool, SQLitePool
@@ -117,17 +122,16 @@ class SQLite(Database):
         require_files(connection.info)
 
     def begin_write_in_host(self, connection: Connection) -> None:
-        """Take the write lock, also on an engine with the driver's defaults, but not in autocommit mode."""
-        if not self.is_in_autocommit(connection):
+        """Take the write lock, also on an engine with the driver's defaults. If the driver sends no BEGIN, a listener must have sent it."""
+        self.refuse_autocommit(connection)
+        if self.is_in_autocommit(connection):
+            require_transaction(connection)
+        else:
             self.begin_write(connection)
 
     def refuse_autocommit(self, connection: Connection) -> None:
         """Raise EngineConfigurationError if the driver's commit() and rollback() do nothing."""
-        if driver_autocommit(connection):
-            raise EngineConfigurationError(
-                "this engine's driver has autocommit=True, with which it never ends a transaction: leave autocommit out of connect_args, "
-                "or use autocommit=False"
-            )
+        refuse_autocommit_attribute(connection)
 
     def is_in_autocommit(self, connection: Connection) -> bool:
         """Return True if the driver sends no BEGIN."""

@@ -26,6 +26,26 @@ def driver_autocommit(connection: Connection) -> bool | None:
     return _autocommit(connection.connection.driver_connection)
 
 
+def refuse_autocommit_attribute(connection: Connection) -> None:
+    """Raise EngineConfigurationError if `autocommit` is True."""
+    if driver_autocommit(connection):
+        raise EngineConfigurationError(
+            "this engine's driver has autocommit=True, with which it never ends a transaction: leave autocommit out of connect_args, "
+            "or use autocommit=False"
+        )
+
+
+def require_transaction(connection: Connection) -> None:
+    """Raise EngineConfigurationError unless SQLite has begun the transaction of a connection, on which the driver sends no BEGIN."""
+    if not connection.in_transaction():
+        connection.exec_driver_sql("SELECT 1")  # SQLAlchemy begins its transaction, and calls the listeners that send BEGIN
+    if not in_transaction(connection):
+        raise EngineConfigurationError(
+            "this engine or connection is in autocommit mode (isolation_level), in which SQLite commits each statement by itself: leave "
+            "isolation_level out, or call prepare_sqlite_engine(engine) right after create_engine"
+        )
+
+
 def _autocommit(driver_connection: Any) -> bool | None:
     autocommit = getattr(getattr(driver_connection, "_conn", driver_connection), "autocommit", None)  # aiosqlite shows it nowhere else
     return autocommit if isinstance(autocommit, bool) else None
