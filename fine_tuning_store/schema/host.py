@@ -17,6 +17,7 @@ from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
 if TYPE_CHECKING:
     from alembic.operations import MigrationScript
     from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
 #: A filter of table names, as Alembic's `include_name` takes it.
 NameFilter = Callable[[str | None, str, MutableMapping[Any, Any]], bool]
@@ -59,8 +60,8 @@ def use_application_branch(context: MigrationContext, _: Any, directives: list[M
     """Add new revisions to the application's branch, in its own folder, if the store's revisions are in the same history.
 
     It is for `context.configure(process_revision_directives=use_application_branch)`. Without it, Alembic adds the first revision of the
-    application after the newest one of the store, in the folder of the installed package, and each later one needs `--head`. The first one
-    depends on the newest revision of the store, so that it may refer to all its tables.
+    application after the newest one of the store, in the folder of the installed package, and each later one needs `--head`. A new one
+    depends on the newest revision of the store, unless one before it does, so that it may refer to all tables of the store.
 
     Raises:
         alembic.util.CommandError: `--head` names the store's branch.
@@ -71,16 +72,27 @@ def use_application_branch(context: MigrationContext, _: Any, directives: list[M
     assert history is not None
     heads = [head for head in history.get_heads() if not head.startswith(PREFIX)]
     for new in directives:
-        if new.head in (None, "head") and not heads:
-            new.head, new.depends_on = "base", new.depends_on or revision_id(SCHEMA_NUMBER)
-        elif new.head in (None, "head") and len(heads) == 1:  # if there are several, Alembic asks for --head
-            new.head = heads[0]
+        if new.head in (None, "head"):
+            if len(heads) > 1:  # Alembic asks for --head
+                continue
+            new.head = heads[0] if heads else "base"
         if new.head == "base" and new.version_path is None:
             new.version_path = next(str(folder) for folder in history._version_locations if folder.resolve() != _REVISIONS)
-        if any(head is not None and head.revision.startswith(PREFIX) for head in history.get_revisions(new.head or "head")):
+        if any(head is not None and head.revision.startswith(PREFIX) for head in history.get_revisions(new.head)):
             raise CommandError(
                 f"the branch {BRANCH!r} is the store's, in the folder of its package: leave out --head, or name a head of your own"
             )
+        _depend_on_store(new, history)
+
+
+def _depend_on_store(new: MigrationScript, history: ScriptDirectory) -> None:
+    """Make a new revision depend on the newest one of the store, unless what it already follows or depends on does."""
+    newest, given = revision_id(SCHEMA_NUMBER), new.depends_on or ()
+    given = (given,) if isinstance(given, str) else tuple(given)
+    before = history.get_revisions((new.head, *given))
+    reached = history.iterate_revisions(tuple(one.revision for one in before if one is not None), "base")
+    if newest in history.get_heads() and newest not in (script.revision for script in reached):
+        new.depends_on = [*given, newest] if given else newest
 
 
 def foreign_keys_off(connection: Connection) -> AbstractContextManager[None]:

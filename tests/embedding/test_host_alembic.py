@@ -265,9 +265,9 @@ def test_the_next_revision_of_the_application_is_empty_and_created_in_its_own_fo
     assert sorted((migrations_path() / "versions").glob("*.py")) == before
 
 
-def test_the_first_revision_of_an_application_is_written_to_its_own_folder_and_runs(
-    empty_url: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def new_application(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The configuration of an application whose history includes the store's revisions, and that has none of its own yet."""
     for name in ("env.py", "alembic.ini"):
         (tmp_path / name).write_text((EXAMPLES / "host_one_history" / name).read_text())
     (tmp_path / "script.py.mako").write_text((Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako").read_text())
@@ -275,6 +275,13 @@ def test_the_first_revision_of_an_application_is_written_to_its_own_folder_and_r
     config.set_main_option("version_locations", f"{tmp_path / 'versions'}\n{migrations_path() / 'versions'}".replace("%", "%%"))
     monkeypatch.setattr("sys.path", [str(EXAMPLES), *sys.path])
     monkeypatch.setenv("DATABASE_URL", empty_url)
+    return config
+
+
+def test_the_first_revision_of_an_application_is_written_to_its_own_folder_and_runs(
+    new_application: Config, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = new_application
     before = sorted((migrations_path() / "versions").glob("*.py"))
 
     command.upgrade(config, "heads")
@@ -289,7 +296,8 @@ def test_the_first_revision_of_an_application_is_written_to_its_own_folder_and_r
     assert isinstance(first, Script)
     assert isinstance(second, Script)
     assert {Path(script.path).parent for script in (first, second)} == {tmp_path / "versions"}
-    assert (first.down_revision, first.dependencies, second.down_revision) == (None, HEAD, first.revision)
+    assert (first.down_revision, first.dependencies) == (None, HEAD)
+    assert (second.down_revision, second.dependencies) == (first.revision, None)
     assert not re.search(r"(import|from) +fine_tuning_store|fine_tuning_store\.", Path(first.path).read_text())
     assert sorted((migrations_path() / "versions").glob("*.py")) == before
     with database.empty() as another_url, FineTuningStore.from_url(another_url, host_version_table="alembic_version") as guest:
@@ -297,6 +305,34 @@ def test_the_first_revision_of_an_application_is_written_to_its_own_folder_and_r
         command.upgrade(config, "heads")
         command.check(config)
         assert add_charge(guest)
+
+
+def test_the_first_revision_that_refers_to_jobs_runs_in_a_new_database_whatever_precedes_it(
+    new_application: Config, empty_url: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application had a history, of two branches even, before it used the store."""
+    folder = tmp_path / "versions"
+    folder.mkdir(exist_ok=True)
+    for id in ("begin", "other"):
+        (folder / f"{id}.py").write_text(
+            f"revision, down_revision = {id!r}, None\ndef upgrade() -> None:\n    pass\ndef downgrade() -> None:\n    pass\n"
+        )
+    command.upgrade(new_application, "heads")
+
+    second = command.revision(new_application, "create tables", autogenerate=True, head="begin", depends_on="other")
+    third = command.revision(new_application, "third", head="begin@head")
+
+    assert isinstance(second, Script)
+    assert isinstance(third, Script)
+    assert (second.down_revision, second.dependencies) == ("begin", ("other", HEAD))
+    assert (third.down_revision, third.dependencies) == (second.revision, None)
+    with database.empty() as another_url, FineTuningStore.from_url(another_url, host_version_table="alembic_version") as guest:
+        monkeypatch.setenv("DATABASE_URL", another_url)
+        command.upgrade(new_application, second.revision)
+        assert guest.schema.current() == HEAD
+        assert add_charge(guest)
+        command.upgrade(new_application, "heads")
+        command.check(new_application)
 
 
 @pytest.mark.slow
