@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from sqlalchemy import URL, create_engine, make_url
@@ -69,6 +70,22 @@ def test_a_file_may_have_any_name(tmp_path: Path, name: str, driver: str | None)
 def test_a_uri_of_a_database_in_memory_that_sqlite_would_take_for_a_name_is_refused() -> None:
     with pytest.raises(EngineConfigurationError, match="add uri=true"):
         FineTuningStore.from_url("sqlite:///file::memory:")
+
+
+@pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
+@pytest.mark.parametrize("name", ["u%23x.db", "u%3Fx.db"])
+def test_a_uri_that_would_lead_to_another_file_is_refused_with_what_to_write(tmp_path: Path, name: str, kind: Any) -> None:
+    for read_only in (False, True):
+        with pytest.raises(EngineConfigurationError, match=r"write %2523 for # and %253F for \?"):
+            kind.from_url(f"sqlite:///file:{tmp_path}/{name}?mode=rwc&uri=true", read_only=read_only)
+        with pytest.raises(EngineConfigurationError, match="write file: before the name"):
+            kind.from_url(f"sqlite:///{tmp_path}/jobs.db?mode=rwc&uri=true", read_only=read_only)
+    advised = name.replace("%", "%25")
+    for url in (f"sqlite:///file:{tmp_path}/{advised}?uri=true", f"sqlite:///{tmp_path}/{name}"):
+        with FineTuningStore.from_url(url) as store, FineTuningStore.from_url(url, read_only=True) as reader:
+            store.schema.upgrade()
+            assert reader.schema.current() is not None
+        assert {path.name for path in tmp_path.iterdir()} == {unquote(name)}
 
 
 newer_control = pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has no attribute autocommit before Python 3.12")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 from urllib.parse import unquote
 
@@ -11,6 +12,7 @@ from sqlalchemy import URL
 from fine_tuning_store.errors import EngineConfigurationError
 
 _URI_PARAMETERS: Final = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
+_EXAMPLE: Final = "sqlite:///file:fine_tuning.db?mode=rw&uri=true"
 _ITSELF: Final = "the store sets it itself"
 _ADVICE: Final = {
     "timeout": "use timeouts=Timeouts(lock=...)",
@@ -24,27 +26,33 @@ def path_of(url: URL) -> str | None:
     """Return the absolute path of a database's file, None if the database is in memory."""
     is_uri = _is_uri(url)
     name = url.database or ""
-    if is_uri:
-        name = unquote(name.removeprefix("file:"))
+    if is_uri and (uri := re.match("file:(?://(?:localhost)?(?=/))?([^?#]*)", name)):
+        name = unquote(uri[1])
     if name in ("", ":memory:") or (is_uri and (url.query.get("mode") == "memory" or url.query.get("vfs") == "memdb")):
         return None
     return os.path.realpath(name)
 
 
 def check_parameters(url: URL) -> None:
-    """Refuse parameters that are not possible, and the URI of a database in memory that SQLite would take for a name.
+    """Refuse parameters that are not possible, and URIs that SQLite would take for another database.
 
     SQLAlchemy passes the parameters of SQLite's URIs on, and leaves unknown ones out with a warning.
     """
     if str(url.database).startswith("file::memory:") and not _is_uri(url):
         raise EngineConfigurationError(f"{url.database!r} would be the name of a file: add uri=true to the URL's parameters")
+    if _is_uri(url) and not str(url.database).startswith("file:"):  # SQLite would take the parameters for a part of the name
+        raise EngineConfigurationError(f"with uri=true the URL must name its file like {_EXAMPLE}: write file: before the name")
+    if _is_uri(url) and re.search("[#?]", str(url.database)):  # SQLAlchemy has decoded them, and SQLite would cut there
+        raise EngineConfigurationError(
+            "the URL's name of a file contains # or ?, where SQLite would cut it: with uri=true, which is decoded twice, write %2523 for # "
+            "and %253F for ?, or leave uri=true and 'file:' out and write %23 and %3F"
+        )
     for name in url.query:
         if name in _ADVICE:
             raise EngineConfigurationError(f"the URL's parameter {name!r} is not possible: {_ADVICE[name]}")
         if name not in ("uri", "cached_statements", *_URI_PARAMETERS) or (name in _URI_PARAMETERS and not _is_uri(url)):
             raise EngineConfigurationError(
-                f"the URL's parameter {name!r} is not possible: use {', '.join(_URI_PARAMETERS)}, in a URL like "
-                "sqlite:///file:fine_tuning.db?mode=rw&uri=true"
+                f"the URL's parameter {name!r} is not possible: use {', '.join(_URI_PARAMETERS)}, in a URL like {_EXAMPLE}"
             )
 
 
