@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -112,20 +112,10 @@ class FineTuningStore(_Repositories):
         self._names = (schema, host_version_table)
 
     @classmethod
-    def _open(
-        cls,
-        engine: Engine,
-        clock: Callable[[], float],
-        schema: str | None,
-        host_version_table: str | None,
-        *,
-        owns_engine: bool,
-        read_only: bool = False,
-    ) -> Self:
+    def _on(cls, engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None) -> Self:
         """Return a store on an engine of either kind. On an async one its methods must be called in a greenlet of SQLAlchemy."""
         store = cls.__new__(cls)
-        transactions = _transactions_on(engine, clock, schema, host_version_table, owns_engine=owns_engine, read_only=read_only)
-        store._bind(transactions, schema, host_version_table)
+        store._bind(_transactions_on(engine, clock, schema, host_version_table), schema, host_version_table)
         return store
 
     @classmethod
@@ -141,7 +131,7 @@ class FineTuningStore(_Repositories):
         timeouts: Timeouts | None = None,
         engine_options: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Open a store on the database of a URL. It connects on first use.
+        """Open a store on the database of a URL. It connects on first use. The constructor, also of a subclass, gets its engine.
 
         Args:
             url: For example `sqlite:///fine_tuning.db`, `postgresql://user@host/name` or `mariadb://user@host/name`.
@@ -160,11 +150,14 @@ class FineTuningStore(_Repositories):
             EngineConfigurationError: A parameter of the URL is not possible with the driver, or an option of create_engine with a store.
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name or an option has a wrong value.
+            TypeError: The constructor of a subclass takes other arguments.
         """
+        require_constructor(cls)
         engine = engines.connect(
             url, transaction_pooler=transaction_pooler, read_only=read_only, timeouts=timeouts, engine_options=engine_options
         )
-        return cls._open(engine, clock, schema, host_version_table, owns_engine=True, read_only=read_only)
+        view = engines.for_constructor(engine, read_only=read_only)
+        return cls(view, clock=clock, schema=schema, host_version_table=host_version_table)
 
     @property
     def schema(self) -> Schema:
@@ -242,16 +235,21 @@ class FineTuningStore(_Repositories):
         return f"{type(self).__name__}({shown(self._transactions.engine.url)!r}{scope}{mode})"
 
 
-def _transactions_on(
-    engine: Engine,
-    clock: Callable[[], float],
-    schema: str | None,
-    host_version_table: str | None,
-    *,
-    owns_engine: bool = False,
-    read_only: bool = False,
-) -> EngineTransactions:
-    """Return the transactions of a store on an engine."""
+def require_constructor(kind: type[object]) -> None:
+    """Raise TypeError unless the constructor of a class of stores can be called as that of FineTuningStore."""
+    try:
+        signature(kind).bind(None, clock=None, schema=None, host_version_table=None)
+    except TypeError as error:
+        raise TypeError(
+            f"from_url calls {kind.__name__}(engine, clock=..., schema=..., host_version_table=...), which its __init__ does not accept "
+            f"({error}): let it take **options and pass them to super().__init__, and give arguments of its own a default"
+        ) from None
+
+
+def _transactions_on(engine: Engine, clock: Callable[[], float], schema: str | None, host_version_table: str | None) -> EngineTransactions:
+    """Return the transactions of a store on an engine of the host, or on one that `from_url` made."""
+    made = engines.made_from_url(engine)
+    own_engine, read_only = made or (engine, False)
     schema = checked_schema(schema, engine.dialect)
     host_version_table = checked_host_version_table(host_version_table)
 
@@ -259,10 +257,10 @@ def _transactions_on(
         require_usable(connection, schema, host_version_table, read_only=read_only)
 
     return EngineTransactions(
-        engine,
+        own_engine,
         require,
         clock=SYSTEM_CLOCK if clock is time.time else Clock(clock),
         options=options_of(schema),
-        owns_engine=owns_engine,
+        owns_engine=made is not None,
         read_only=read_only,
     )

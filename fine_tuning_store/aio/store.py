@@ -29,7 +29,7 @@ from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql import engine as engines
 from fine_tuning_store.sql.timeouts import Timeouts
 from fine_tuning_store.sql.waiting import wait_for
-from fine_tuning_store.store import FineTuningStore
+from fine_tuning_store.store import FineTuningStore, require_constructor
 from fine_tuning_store.transactions import Transaction, TransactionSource
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
                 f"AsyncFineTuningStore takes an AsyncEngine of SQLAlchemy, not {type(engine).__name__}: for an Engine use "
                 "FineTuningStore, for a URL AsyncFineTuningStore.from_url"
             )
-        self._bind(FineTuningStore._open(engine.sync_engine, clock, schema, host_version_table, owns_engine=False))
+        self._bind(FineTuningStore._on(engine.sync_engine, clock, schema, host_version_table))
 
     def _bind(self, store: FineTuningStore) -> None:
         super().__init__(store._transactions)
@@ -145,7 +145,7 @@ class AsyncFineTuningStore(_AsyncRepositories):
         timeouts: Timeouts | None = None,
         engine_options: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Open a store on the database of a URL. It connects on first use.
+        """Open a store on the database of a URL. It connects on first use. The constructor, also of a subclass, gets its engine.
 
         Args:
             url: For example `sqlite:///fine_tuning.db`, `postgresql://user@host/name` or `mariadb://user@host/name`.
@@ -164,13 +164,14 @@ class AsyncFineTuningStore(_AsyncRepositories):
             EngineConfigurationError: A parameter of the URL is not possible with the driver, or an option of create_engine with a store.
             MissingDriverError: The driver is not installed. The message names the extra to install.
             InvalidValueError: `transaction_pooler` is not possible with this driver, or a name or an option has a wrong value.
+            TypeError: The constructor of a subclass takes other arguments.
         """
+        require_constructor(cls)
         engine = engines.connect_async(
             url, transaction_pooler=transaction_pooler, read_only=read_only, timeouts=timeouts, engine_options=engine_options
         ).sync_engine
-        store = cls.__new__(cls)
-        store._bind(FineTuningStore._open(engine, clock, schema, host_version_table, owns_engine=True, read_only=read_only))
-        return store
+        view = AsyncEngine(engines.for_constructor(engine, read_only=read_only))
+        return cls(view, clock=clock, schema=schema, host_version_table=host_version_table)
 
     @property
     def schema(self) -> AsyncSchema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 E = TypeVar("E")
+
+#: The execution option of a view that `for_constructor` makes.
+_MADE_FROM_URL: Final = "fine_tuning_store_made_from_url"
 
 _NEEDS_AIO: Final = "an async driver needs more packages: pip install 'fine-tuning-store[aio]'"
 
@@ -165,9 +169,20 @@ def require_sync_engine(engine: object) -> None:
         raise UnsupportedDatabaseError(f"{engine.dialect.driver!r} is an async driver and this store is sync: use AsyncFineTuningStore")
 
 
-def for_others(engine: Engine) -> Engine:
+def for_constructor(engine: Engine, *, read_only: bool) -> Engine:
+    """Return a view of an engine that `from_url` made, by which the constructor of a store finds the engine, see `made_from_url`."""
+    return for_others(engine, {_MADE_FROM_URL: (engine, read_only)})
+
+
+def made_from_url(view: Engine) -> tuple[Engine, bool] | None:
+    """Return the engine of a view that `for_constructor` made, and whether it is read-only; None for an engine of the host."""
+    made: tuple[Engine, bool] | None = view.get_execution_options().get(_MADE_FROM_URL)
+    return made
+
+
+def for_others(engine: Engine, options: Mapping[str, Any] = MappingProxyType({})) -> Engine:
     """Return a view of a store's engine whose transactions begin by themselves as the database needs. It shares the pool."""
-    view = engine.execution_options()
+    view = engine.execution_options(**options)
     database = database_for(engine.dialect)
     if database.begins_transactions:
         event.listen(view, "begin", database.begin)
