@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextvars import ContextVar
-from threading import get_ident
 
 from sqlalchemy import Engine
 
 from fine_tuning_store.errors import UnitAlreadyOpenError
+from fine_tuning_store.sql.dialects.sqlite_writers import has_writer, task_of
 
 #: The guards of this task or thread, innermost last.
 _guards: ContextVar[tuple[ReentrancyGuard, ...]] = ContextVar("fine_tuning_store_guards", default=())
@@ -17,15 +16,16 @@ _guards: ContextVar[tuple[ReentrancyGuard, ...]] = ContextVar("fine_tuning_store
 class ReentrancyGuard:
     """A block in which a store has a transaction open in this task or thread.
 
-    It refuses a second one of the same store, and of any store one that would wait for the first as the only writer of a SQLite file. A
-    task or thread that is started inside the block inherits its context, but may open a transaction of its own.
+    It refuses a second one of the same store, and of any store one that would wait for the first, or for a transaction of the host, as the
+    only writer of a SQLite file. A task or thread that is started inside the block inherits its context, but may open a transaction of its
+    own.
     """
 
     __slots__ = ("is_open", "state", "task", "writes_to")
 
     def __init__(self, state: object, engine: Engine, writes_to: object = None) -> None:
         self.state = state
-        self.task = asyncio.current_task() if engine.dialect.is_async else get_ident()
+        self.task = task_of(engine.dialect)
         self.writes_to = writes_to  #: see `Database.sole_writer_of`; None if the transaction only reads, or others can write, too
         self.is_open = False
 
@@ -35,6 +35,8 @@ class ReentrancyGuard:
             outer = tuple(guard for guard in outer if guard.is_open)
             if any(guard.task == self.task and self._would_wait_for(guard) for guard in outer):
                 raise UnitAlreadyOpenError
+        if self.writes_to is not None and has_writer(self.task, self.writes_to):
+            raise UnitAlreadyOpenError
         self.is_open = True
         _guards.set((*outer, self))
 

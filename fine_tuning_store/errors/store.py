@@ -8,15 +8,15 @@ from fine_tuning_store.errors.base import FineTuningStoreError
 
 
 class UnitAlreadyOpenError(FineTuningStoreError):
-    """A store was called inside an open unit of work of its own, or to write inside one of another store on the same SQLite file.
+    """A store was called inside an open unit of work of its own, or to write inside a transaction that writes to the same SQLite file.
 
     On SQLite such a call would wait for itself.
     """
 
     def __str__(self) -> str:
         return (
-            "a unit of this store, or of another one on the same SQLite file, is open in this task: call its repositories (unit.jobs ...) "
-            "instead of the store's"
+            "a unit of this store, or of another one on the same SQLite file, or a transaction of yours on that file is open in this task: "
+            "call its repositories (unit.jobs ..., FineTuningJobRepository(session)) instead of the store's, or end it first"
         )
 
 

@@ -183,14 +183,15 @@ class Schema:
         return own[0] if own else None
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        """Read from the database; retry if another node of a cluster changed the tables in the meantime."""
+        """Read from the database, without waiting for writers; retry if another node of a cluster changed the tables in the meantime."""
+        database = database_for(self._engine.dialect)
 
         def once() -> T:
-            with self._engine.connect() as connection:
+            with self._engine.execution_options(**database.read_options).connect() as connection:
                 database_for(connection.dialect)  # refuses the server if it is not supported
                 return work(connection)
 
-        return retry(once, database_for(self._engine.dialect), is_async=self._engine.dialect.is_async, also_disconnected=True)
+        return retry(once, database, is_async=self._engine.dialect.is_async, also_disconnected=True)
 
     def _version_options(self) -> dict[str, Any]:
         return {"version_table": self._host_version_table or VERSION_TABLE, "version_table_schema": self._schema}

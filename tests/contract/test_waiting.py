@@ -28,13 +28,14 @@ PATIENCE = 10
 
 
 @pytest.fixture
-def held(store: FineTuningStore) -> Iterator[FineTuningJob]:
-    """A job whose row another transaction has locked."""
+def held(url: str, store: FineTuningStore, database: Database) -> Iterator[FineTuningJob]:
+    """A job whose row a transaction has locked that the store does not know of."""
     job = stored(store, status="queued")
-    with store.engine.begin() as connection:
+    engine = create_engine(url, isolation_level=None if database.name == "sqlite" else "READ COMMITTED")
+    with engine.connect() as connection:
         connection.execute(text("UPDATE fine_tuning_jobs SET seed = 1"))
         yield job
-        connection.rollback()
+    engine.dispose()
 
 
 def test_a_call_that_needs_a_locked_row_raises_after_the_lock_timeout(url: str, held: FineTuningJob) -> None:

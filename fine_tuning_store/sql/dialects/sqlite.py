@@ -23,6 +23,7 @@ from fine_tuning_store.sql.dialects.sqlite_driver import (
     require_transaction,
 )
 from fine_tuning_store.sql.dialects.sqlite_files import require_files, watch
+from fine_tuning_store.sql.dialects.sqlite_writers import add_writer
 from fine_tuning_store.sql.models import compatibility
 from fine_tuning_store.sql.pools import AsyncSQLitePool, SQLitePool
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT, Timeouts
@@ -107,6 +108,7 @@ class SQLite(Database):
         """Take the write lock now: a transaction that has read cannot write any more once another one has written."""
         if driver_autocommit(connection) is False:  # the driver has begun a transaction, which takes the lock as soon as it writes
             connection.execute(_WRITE_NOTHING)
+            add_writer(connection)
             return
         deadline = time.monotonic() + connection.get_execution_options().get(LOCK_TIMEOUT, _HOST_TIMEOUTS.lock)
         while not in_transaction(connection):
@@ -116,6 +118,7 @@ class SQLite(Database):
                 if not connection.dialect.is_async or not self.is_busy(error) or time.monotonic() > deadline:
                     raise
                 sleep(0.01, is_async=True)
+        add_writer(connection)
 
     def before_commit(self, connection: Connection) -> None:
         """Raise DatabaseUnreachableError if the file was replaced or deleted since the transaction began: the COMMIT would be lost."""
