@@ -67,11 +67,10 @@ def _engine(url: str, *, connects: bool) -> Engine:
 def _reach(engine: Engine) -> None:
     try:
         engine.connect().close()
-    except UnsupportedDatabaseError:
+    except (DatabaseUnreachableError, UnsupportedDatabaseError):
         raise
     except Exception as error:  # the driver's own, which SQLAlchemy does not wrap for every driver
-        advice = database_for(engine.dialect).connection_advice(error, engine.url)
-        raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}{advice}") from error
+        raise DatabaseUnreachableError(f"cannot connect to {shown(engine.url)}: {in_one_line(error)}") from error
 
 
 def in_one_line(error: Exception) -> str:

@@ -111,8 +111,8 @@ class CorruptDataError(FineTuningStoreError):
 
 
 class DatabaseUnreachableError(FineTuningStoreError):
-    """The command line cannot connect to its database, a read-only store cannot read its SQLite file, or the SQLite file of a store was
-    replaced or deleted while it was open. The message says what to do.
+    """The command line cannot connect to its database, the SQLite file of a store cannot be opened, or it was replaced or deleted while it
+    was open. The message says what to do.
 
     Other errors of connecting are the driver's.
     """

@@ -38,6 +38,39 @@ for path in sys.argv[1:]:
             print(type(error).__name__, error)
 """
 
+#: What prints the result of each call on each database, or the error: by sync stores, then by async ones.
+CALL = """
+import asyncio, sys
+from fine_tuning_store import AsyncFineTuningStore, FineTuningStore, FineTuningStoreError
+
+CALLS = {
+    "list": lambda store: store.jobs.list(),
+    "state": lambda store: store.schema.state(),
+    "upgrade": lambda store: store.schema.upgrade(),
+    "create": lambda store: store.jobs.create(organization_id="org-1", model="m", training_file="f"),
+}
+
+async def call(url, name):
+    try:
+        async with AsyncFineTuningStore.from_url(url) as store:
+            await CALLS[name](store)
+    finally:
+        await asyncio.sleep(0.05)  # the thread of aiosqlite outlives its loop if it cannot open its file
+
+def call_sync(url, name):
+    with FineTuningStore.from_url(url) as store:
+        CALLS[name](store)
+
+for url in sys.argv[1:]:
+    for function in (call_sync, lambda *arguments: asyncio.run(call(*arguments))):
+        for name in CALLS:
+            try:
+                function(url, name)
+                print(name, "ok")
+            except FineTuningStoreError as error:
+                print(name, type(error).__name__, error)
+"""
+
 WRITE = """
 import sys
 from fine_tuning_store import FineTuningStore
@@ -63,8 +96,14 @@ def migrated(path: Path, *, jobs: int = 1, wal: bool = True) -> Path:
 
 
 def count(*paths: Path) -> list[list[str]]:
-    """What a process finds that may write to no folder of mode 555, also as root: for each file, sync and async."""
-    command = [sys.executable, "-W", "error", "-c", COUNT, *map(str, paths)]
+    """What a process finds that may write to no folder of mode 555: for each file, sync and async."""
+    lines = restricted(COUNT, *map(str, paths))
+    return [lines[place : place + 2] for place in range(0, len(lines), 2)]
+
+
+def restricted(program: str, *arguments: str) -> list[str]:
+    """Run a program that may write to no folder of mode 555, also as root. Returns the lines that it prints."""
+    command = [sys.executable, "-W", "error", "-c", program, *arguments]
     if os.geteuid() == 0:
         setpriv = shutil.which("setpriv")
         if setpriv is None:
@@ -72,8 +111,7 @@ def count(*paths: Path) -> list[list[str]]:
         command = [setpriv, "--bounding-set", "-dac_override,-dac_read_search", *command]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
-    lines = ran.stdout.splitlines()
-    return [lines[place : place + 2] for place in range(0, len(lines), 2)]
+    return ran.stdout.splitlines()
 
 
 def test_a_file_in_a_folder_that_may_not_be_written_to_is_read_or_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -102,6 +140,37 @@ def test_a_file_in_a_folder_that_may_not_be_written_to_is_read_or_refused_with_w
     assert "Allow the process to write to the folder" in in_closed[0]
     assert in_secret[0] == in_secret[1]
     assert "this process may not read it" in in_secret[0]
+
+
+def test_a_store_that_may_not_write_to_the_folder_of_its_file_gets_an_error_that_names_it(tmp_path: Path) -> None:
+    path = migrated(tmp_path / "wal" / "jobs.db")
+    plain = migrated(tmp_path / "plain" / "jobs.db", wal=False)
+    new = tmp_path / "new" / "jobs.db"
+    new.parent.mkdir()
+    urls = [f"sqlite:///{path}", f"sqlite:///file:{path}?mode=ro&uri=true", f"sqlite:///{new}", f"sqlite:///{tmp_path}/none/jobs.db"]
+    for folder in (path.parent, plain.parent, new.parent):
+        folder.chmod(0o555)
+    try:
+        lines = restricted(CALL, *urls)
+        of_plain = restricted(CALL, f"sqlite:///{plain}")
+    finally:
+        for folder in (path.parent, plain.parent, new.parent):
+            folder.chmod(0o755)
+
+    names = [name for name in (path, path, new, tmp_path / "none" / "jobs.db") for _ in range(8)]
+    for line, name in zip(lines, names, strict=True):
+        assert f"DatabaseUnreachableError cannot open '{name}': its folder must exist and be writable" in line
+    for ok, line in zip(["list ok", "state ok", "upgrade ok"] * 2, of_plain[:3] + of_plain[4:7], strict=True):
+        assert line == ok
+    for line in (of_plain[3], of_plain[7]):
+        assert line.startswith("create ReadOnlyStoreError this store cannot write: its database, user or file is read-only")
+
+
+def test_a_file_that_the_url_does_not_create_is_named(tmp_path: Path) -> None:
+    with FineTuningStore.from_url(f"sqlite:///file:{tmp_path}/jobs.db?mode=rw&uri=true") as store:
+        for call in (store.jobs.list, store.schema.state, store.schema.upgrade):
+            with pytest.raises(DatabaseUnreachableError, match=rf"cannot open '{tmp_path}/jobs.db': there is no such file"):
+                call()
 
 
 def test_a_file_that_does_not_exist_is_refused_and_not_created(tmp_path: Path) -> None:

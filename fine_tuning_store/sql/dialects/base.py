@@ -195,7 +195,3 @@ class Database(ABC):
     def is_permission_error(self, error: BaseException) -> bool:  # noqa: ARG002 - for subclasses
         """Return True if the user lacks a privilege."""
         return False
-
-    def connection_advice(self, error: BaseException, url: URL) -> str:  # noqa: ARG002 - for subclasses
-        """Return what to do about an error that ended an attempt to connect, as the end of a sentence; empty if unknown."""
-        return ""

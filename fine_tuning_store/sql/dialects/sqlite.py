@@ -176,9 +176,5 @@ class SQLite(Database):
         """SQLITE_CORRUPT and its extended codes, SQLITE_NOTADB, and text that is not UTF-8: a value, or a damaged name in a message."""
         return sqlite_errors.is_damage(error)
 
-    def connection_advice(self, error: BaseException, url: URL) -> str:
-        """Return what to do about a file that cannot be opened, or cannot be read because its folder cannot be written to."""
-        return sqlite_errors.connection_advice(error, url)
-
 
 SQLITE: Final = SQLite()

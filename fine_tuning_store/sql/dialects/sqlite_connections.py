@@ -95,14 +95,15 @@ def release_lock(dbapi_connection: Any, *_: object) -> None:
 
 def _switch_to_wal(cursor: Any, seconds: float, *, is_async: bool) -> None:
     """Switch to WAL mode. The switch ignores busy_timeout, so it is repeated until it succeeds or another connection has done it."""
-    deadline = time.monotonic() + seconds
+    deadline, mode = time.monotonic() + seconds, None
     while True:
         try:
             cursor.execute("PRAGMA journal_mode")
-            if cursor.fetchone()[0] not in ("wal", "memory"):
+            (mode,) = cursor.fetchone()
+            if mode not in ("wal", "memory"):
                 cursor.execute("PRAGMA journal_mode=WAL")
         except Exception as error:  # the driver's, whose module is not imported for this class alone
-            if error_code(error) == "SQLITE_READONLY":  # a read-only file keeps its journal mode
+            if mode and (error_code(error) or "").startswith("SQLITE_READONLY"):  # a file that can only be read keeps its journal mode
                 return
             if not is_busy(error) or time.monotonic() > deadline:
                 raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from sqlalchemy import URL
 from sqlalchemy.engine import ExceptionContext
 
-from fine_tuning_store.errors import CorruptDataError, FineTuningStoreError, StoreBusyError
+from fine_tuning_store.errors import CorruptDataError, DatabaseUnreachableError, FineTuningStoreError, StoreBusyError
 from fine_tuning_store.sql.dialects.base import driver_exception
+from fine_tuning_store.sql.dialects.sqlite_url import path_of
 
 
 def error_code(error: BaseException) -> str | None:
@@ -33,21 +34,29 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, UnicodeDecodeError) or str(driver_exception(error)).startswith("Could not decode to UTF-8")
 
 
-def connection_advice(error: BaseException, url: URL) -> str:
-    """Return what to do about a file that cannot be opened, or cannot be read because its folder cannot be written to."""
-    if not (error_code(error) or "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
-        return ""
-    if Path(str(url.database)).is_dir():
-        return ": it is a folder, so name a file in it"
-    return ": its folder must exist and be writable, also for reading, because SQLite keeps files beside its own"
-
-
 def typed_error(lock_seconds: float, context: ExceptionContext) -> FineTuningStoreError | None:
-    """Return the error of this package for a file that is damaged, or that was locked for too long while it was opened.
+    """Return the error of this package for a file that is damaged, or that could not be opened or was locked for too long meanwhile.
 
     What waits for a lock later is a transaction, which raises StoreBusyError by itself.
     """
     error = context.original_exception
     if is_damage(error):
         return CorruptDataError()
-    return StoreBusyError("lock", lock_seconds) if context.connection is None and is_busy(error) else None
+    if context.connection is not None:
+        return None
+    if is_busy(error):
+        return StoreBusyError("lock", lock_seconds)
+    path = path_of(context.engine.url) if context.engine is not None else None
+    if path is not None and (error_code(error) or "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return DatabaseUnreachableError(f"cannot open {path!r}: {_why_not_open(Path(path))}")
+    return None
+
+
+def _why_not_open(path: Path) -> str:
+    if path.is_dir():
+        return "it is a folder, so name a file in it"
+    if path.exists() and not os.access(path, os.R_OK):
+        return "this process may not read it"
+    if not path.exists() and os.access(path.parent, os.W_OK):
+        return "there is no such file, and the mode of the URL creates none"
+    return "its folder must exist and be writable, also for reading, because SQLite keeps files beside its own"
