@@ -10,6 +10,7 @@ asks its `TransactionSource` for it:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -65,6 +66,7 @@ class Transaction:
     lost: DBAPIError | None = None  #: the error with which the database undid the transaction in favor of another one
     has_ended: bool = False  #: True after the block of a unit of work
     written: Written = field(default_factory=Written)  #: by which the outcome of a COMMIT can be found whose answer was lost
+    process: int = field(default_factory=os.getpid)  #: the process that has opened the connection
 
     def execute(self, statement: Statement, rows: Any = None, /, **parameters: object) -> CursorResult[Any]:
         """Execute a statement, restricted to the organization. Repositories have no other way to the database than this and the next."""
@@ -103,9 +105,11 @@ class Transaction:
     def _require_open(self) -> None:
         if self.has_ended:
             raise UnitEndedError
+        if self.process != os.getpid():
+            raise UnitEndedError("or connection belongs to the process from which this one was forked: use it there only")
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """Join this transaction. Raises UnitEndedError after the block of a unit of work."""
+        """Join this transaction. Raises UnitEndedError after the block of a unit of work, and in a forked process."""
         self._require_open()
         return work(self)
 

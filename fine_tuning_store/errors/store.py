@@ -21,12 +21,16 @@ class UnitAlreadyOpenError(FineTuningStoreError):
 
 
 class UnitEndedError(FineTuningStoreError):
-    """A unit of work was used after its block, or its transaction was ended inside the block by its connection."""
+    """A unit of work was used after its block, its transaction was ended inside the block by its connection, or the process was forked."""
+
+    def __init__(self, reason: str = "has ended: use it inside its block only") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
     def __str__(self) -> str:
         return (
-            "this unit has ended: use it inside its block only, and leave commit, rollback and close to it (not to unit.connection); "
-            "outside of the block, call the store"
+            f"this unit {self.reason}, and leave commit, rollback and close to it (not to unit.connection); outside of the block, call the "
+            "store"
         )
 
 

@@ -90,9 +90,11 @@ async def inside():
     if kind == "sync":
         with store.begin() as unit:
             unit.jobs.create(organization_id="org-1", model="m", training_file="f")
+            made["unit of the parent"] = in_child(run_in_new_loop, lambda: result(unit.jobs.count()))
             return in_child(run_in_new_loop, lambda: close(store))
     async with store.begin() as unit:
         await unit.jobs.create(organization_id="org-1", model="m", training_file="f")
+        made["unit of the parent"] = in_child(forget_loop, lambda: result(unit.jobs.count()))
         return in_child(forget_loop, lambda: close(store))
 
 def forget_loop(steps):
@@ -139,5 +141,7 @@ def test_parent_and_child_use_connections_of_their_own_or_sqlite_is_refused(data
             assert made["after use"][2] == 3, driver
             assert (made["parent then"], made["parent after the unit"], made["after close"][2], made["parent at last"]) == (3, 4, 5, 5)
         assert made["inside a unit"] == [None], driver
+        error, message = made["unit of the parent"]
+        assert (error, "from which this one was forked" in message) == ("UnitEndedError", True), driver
         with FineTuningStore.from_url(altered_url) as store, store.engine.begin() as connection:
             connection.exec_driver_sql("DELETE FROM fine_tuning_jobs")
