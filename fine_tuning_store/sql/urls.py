@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import Database, database_named
+from fine_tuning_store.sql.dialects.base import require_port
 
 _NOT_A_URL: Final = (
     "this is not a database URL: use one like sqlite:///fine_tuning.db, and percent-encode @ : / % in a password (%40 %3A %2F %25)"
@@ -27,6 +28,7 @@ def parse(url: str | URL, *, connects: bool = True) -> tuple[URL, Database]:
 
     Raises:
         UnsupportedDatabaseError: It is not a URL, or its database is not supported.
+        EngineConfigurationError: It has a port that does not exist.
     """
     if not isinstance(url, (str, URL)):
         raise TypeError(f"from_url takes a URL, not {type(url).__name__}: for an engine of yours call the store's constructor")
@@ -40,6 +42,8 @@ def parse(url: str | URL, *, connects: bool = True) -> tuple[URL, Database]:
     database = database_named(parsed.get_backend_name())
     if connects and database.needs_database and not parsed.database:
         raise UnsupportedDatabaseError(f"the URL names no database: use one like {database.name}://user@host/fine_tuning")
+    if parsed.port is not None:
+        require_port(parsed.port)
     return parsed, database
 
 

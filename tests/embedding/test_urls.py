@@ -183,6 +183,10 @@ REFUSED = [
             ("port", "tiger", "hosts and ports"),
             ("host", ("a:1", "b:tiger"), "hosts and ports"),
             ("port", "1,2", "hosts and ports"),
+            ("port", "70000", "port.*65535"),
+            ("host", ("a:1", "b:70000"), "port.*65535"),
+            ("host", ("a:1", ":2"), "one is empty.*host=db1:5432"),
+            ("host", "a,", "one is empty"),
         )
     ],
     *[
@@ -208,6 +212,9 @@ REFUSED = [
             ("connect_timeout", "0", "connect_timeout.*whole number"),
             ("connect_timeout", "tiger", "connect_timeout.*whole number"),
             ("ssl_disabled", "tiger", "ssl_disabled.*true or false"),
+            ("use_unicode", "0", "use_unicode.*true: otherwise"),
+            ("use_unicode", "false", "use_unicode.*true: otherwise"),
+            ("use_unicode", "tiger", "use_unicode.*true: otherwise"),
             ("ssl_ca", "/no/such/tiger.pem", "ssl_ca"),
             ("ssl_mode", "REQUIRED", "ssl_mode.*ssl_verify_cert"),
             ("ssl", "true", "'ssl'"),
@@ -242,6 +249,23 @@ def test_a_parameter_that_is_not_possible_is_refused_by_name_when_the_store_is_o
         open_store(changed(start, driver, {parameter: value}))
     assert "secret" not in str(caught.value)
     assert "tiger" not in str(caught.value).replace("/no/such/tiger.pem", "")
+
+
+@each(("name", "driver"), ALL)
+def test_an_address_that_is_not_possible_is_refused_when_the_store_is_opened(name: str, driver: str) -> None:
+    if name == "sqlite":
+        addresses = {
+            f"//{start}/db": "SQLite URL has no host: write sqlite:///" for start in ("tiger", "u:secret@tiger", "tiger:1", "jobs.db")
+        }
+    else:
+        addresses = dict.fromkeys(("//u:secret@tiger:70000/db", "//u:secret@tiger:0/db"), "port must be a whole number from 1 to 65535")
+    if name == "postgresql":
+        addresses |= {"//u:secret@tiger:5432,:5999/db": "one is empty", "//u:secret@tiger:5432,b:70000/db": "65535"}
+    for address, hint in addresses.items():
+        with pytest.raises(EngineConfigurationError, match=hint) as caught:
+            open_store(f"{name}+{driver}:{address}")
+        assert "secret" not in str(caught.value)
+        assert "tiger" not in str(caught.value)
 
 
 @each("driver", DRIVERS["postgresql"])

@@ -30,6 +30,12 @@ def run_on(dbapi_connection: Any, statement: str) -> None:
     cursor.close()
 
 
+def require_port(port: int) -> None:
+    """Raise EngineConfigurationError unless TCP has a port of this number. Some drivers raise errors of their own, at the first call."""
+    if not 0 < port < 65_536:
+        raise EngineConfigurationError("the URL's port must be a whole number from 1 to 65535")
+
+
 def driver_exception(error: BaseException) -> Any:
     """Return the driver's own exception of an error of SQLAlchemy, or the error itself if it is not one.
 

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlencode
 from sqlalchemy import URL, Dialect
 
 from fine_tuning_store.errors import EngineConfigurationError
+from fine_tuning_store.sql.dialects.base import require_port
 
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SESSION_ATTRIBUTES: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
@@ -186,10 +187,14 @@ def _hosts(url: URL) -> list[tuple[str, str]]:
     else:
         ports = ports or ["" if url.port is None else str(url.port)]
         ports = ports * len(hosts) if len(ports) == 1 else ports
+    if len(hosts) > 1 and not all(host for host, _ in hosts):
+        raise EngineConfigurationError("the URL names several hosts, of which one is empty: name each, as in ?host=db1:5432&host=db2:5432")
     if len(ports) != len(hosts) or not all(re.fullmatch(r"\d*", port) for port in ports):
         raise EngineConfigurationError(
             "the URL's hosts and ports do not match: write ?host=db1:5432&host=db2:5432, or one port for all hosts"
         )
+    for port in filter(None, ports):
+        require_port(int(port))
     return [(host, port) for (host, _), port in zip(hosts, ports, strict=True)]
 
 

@@ -33,6 +33,12 @@ def _flag(value: str) -> bool:
     return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[value.lower()]
 
 
+def _true(value: str) -> bool:
+    if not _flag(value):
+        raise ValueError
+    return True
+
+
 def _utf8mb4(value: str) -> str:
     if value != "utf8mb4":
         raise ValueError
@@ -42,6 +48,7 @@ def _utf8mb4(value: str) -> str:
 _RULES: Final[Mapping[Callable[[str], object], str]] = {
     _seconds: "a whole number of seconds",
     _flag: "true or false",
+    _true: "true: otherwise the driver returns text as bytes",
     _utf8mb4: "utf8mb4: other character sets cannot hold all text",
 }
 _BOTH: Final[Mapping[str, Callable[[str], object]]] = {
@@ -52,7 +59,7 @@ _BOTH: Final[Mapping[str, Callable[[str], object]]] = {
     "read_default_file": str,
     "read_default_group": str,
     "unix_socket": str,
-    "use_unicode": _flag,
+    "use_unicode": _true,
 }
 _PYMYSQL: Final[Mapping[str, Callable[[str], object]]] = {
     "bind_address": str,

@@ -38,6 +38,11 @@ def check_parameters(url: URL) -> None:
 
     SQLAlchemy passes the parameters of SQLite's URIs on, and leaves unknown ones out with a warning.
     """
+    if url.host or url.port or url.username or url.password:
+        raise EngineConfigurationError(
+            "a SQLite URL has no host: write sqlite:///fine_tuning.db for a file in this folder, and sqlite:////var/lib/fine_tuning.db for "
+            "one in another folder"
+        )
     if str(url.database).startswith("file::memory:") and not _is_uri(url):
         raise EngineConfigurationError(f"{url.database!r} would be the name of a file: add uri=true to the URL's parameters")
     if _is_uri(url) and not str(url.database).startswith("file:"):  # SQLite would take the parameters for a part of the name
