@@ -209,6 +209,8 @@ class EngineTransactions:
             database_for(connection.dialect)  # refuses the server if it is not supported
             if not self._autocommits:
                 self.database.refuse_autocommit(connection)
+            if not self.owns_engine:
+                self.database.refuse_private_database(connection)
             self.require_usable(connection)
             connection.commit()  # ends what the check began
             self._state.is_usable = True

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, StaticPool, create_engine, event, inspect, make_url, text
+from sqlalchemy import Engine, NullPool, StaticPool, create_engine, event, inspect, make_url, text
 
 from fine_tuning_store import EngineConfigurationError, FineTuningStore, InvalidValueError, SchemaConflictError
 from fine_tuning_store.sql.models import METADATA, VERSION_TABLE
@@ -143,6 +145,24 @@ def test_a_database_in_memory_outlives_its_migration() -> None:
 
     assert store.jobs.get(created(store).id)
     engine.dispose()
+
+
+def test_a_database_in_memory_of_each_connection_is_refused_with_what_to_use(tmp_path: Path) -> None:
+    private = create_engine("sqlite://", poolclass=NullPool)
+    store = FineTuningStore(private)
+    for call in (store.jobs.list, lambda: created(store)):
+        with pytest.raises(EngineConfigurationError, match="poolclass=StaticPool"):
+            call()
+
+    named = create_engine("sqlite://", creator=lambda: sqlite3.connect(tmp_path / "jobs.db"), poolclass=NullPool)
+    shared = create_engine("sqlite:///file:shared?mode=memory&cache=shared&uri=true", poolclass=NullPool)
+    of_this_thread = create_engine("sqlite://")
+    with shared.connect():
+        for engine in (named, shared, of_this_thread):
+            store = FineTuningStore(engine)
+            store.schema.upgrade()
+            assert store.jobs.get(created(store).id)
+            engine.dispose()
 
 
 def test_a_view_with_a_name_of_the_store_is_refused_and_nothing_is_changed(empty_url: str) -> None:

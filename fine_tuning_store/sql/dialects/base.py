@@ -158,6 +158,9 @@ class Database(ABC):
                 "this engine or connection is in AUTOCOMMIT mode, in which no transaction is atomic: use one with another isolation level"
             )
 
+    def refuse_private_database(self, connection: Connection) -> None:  # noqa: B027 - for databases without a server
+        """Raise EngineConfigurationError if the database is deleted when the connection is returned to the pool."""
+
     @abstractmethod
     def is_in_autocommit(self, connection: Connection) -> bool:
         """Return True if the driver commits each statement by itself. SQLAlchemy can tell only since 2.0.43."""

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, delete, event, false
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import Insert
 
-from fine_tuning_store.errors import UnsupportedDatabaseError
+from fine_tuning_store.errors import EngineConfigurationError, UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import sqlite_connections, sqlite_errors, sqlite_url
 from fine_tuning_store.sql.dialects.base import Database, driver_exception
 from fine_tuning_store.sql.dialects.sqlite_driver import (
@@ -135,6 +136,16 @@ class SQLite(Database):
     def refuse_autocommit(self, connection: Connection) -> None:
         """Raise EngineConfigurationError if the driver's commit() and rollback() do nothing."""
         refuse_autocommit_attribute(connection)
+
+    def refuse_private_database(self, connection: Connection) -> None:
+        """Raise EngineConfigurationError if each connection has a database in memory of its own, which its pool closes at once."""
+        if isinstance(connection.engine.pool, NullPool) and connection.engine.url.query.get("cache") != "shared":
+            file = connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
+            if not file:
+                raise EngineConfigurationError(
+                    "each connection of this engine has a database in memory of its own, which is deleted with it, because the pool is a "
+                    "NullPool: use poolclass=StaticPool, or FineTuningStore.from_url('sqlite://')"
+                )
 
     def is_in_autocommit(self, connection: Connection) -> bool:
         """Return True if the driver sends no BEGIN."""
