@@ -104,8 +104,11 @@ def test_connections_to_a_server_that_became_read_only_are_replaced(database: Da
     run_with_store(write_on_a_read_only_store, altered_url, driver, read_only=True)
 
 
-def test_a_connection_that_is_lost_before_it_is_ready_is_an_operational_error(path: tuple[Forwarder, str], driver: str | None) -> None:
+def test_a_connection_that_is_lost_before_it_is_ready_is_an_operational_error(
+    path: tuple[Forwarder, str], driver: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forwarder, url = path
+    monkeypatch.setattr(retries, "RECONNECT_SECONDS", 0.2)
 
     def lose(store: Any) -> None:
         forwarder.loses_at = b"lock_timeout" if "postgresql" in url else b"innodb_lock_wait_timeout"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
+from threading import Barrier, get_ident
 from typing import Any
 
 import pytest
@@ -261,7 +261,7 @@ def test_racing_transitions_leave_a_log_without_gaps_or_breaks(url: str, round_:
             barrier.wait()
             for verb in verbs:
                 try:
-                    transition(store.jobs, verb, job.id, actor=verb)
+                    transition(store.jobs, verb, job.id, actor=str(get_ident()))
                     done += 1
                 except IllegalTransitionError:
                     pass

@@ -84,10 +84,9 @@ def test_what_is_too_long_is_cut_off_or_left_out(store: FineTuningStore) -> None
     recorded(store, JobError.from_exception(ValueError("m"), value=10**5000))
 
 
-@given(st.text(), st.dictionaries(st.text(), st.recursive(st.none() | st.floats() | st.text() | st.binary(), st.lists)))
-def test_any_exception_can_be_recorded(text: str, extra: dict[str, Any]) -> None:
-    with FineTuningStore.from_url("sqlite://") as store:
-        store.schema.upgrade()
-        error = JobError.from_exception(ValueError(text), more=extra)
+def test_any_exception_can_be_recorded(sqlite_store: FineTuningStore) -> None:
+    @given(st.text(), st.dictionaries(st.text(), st.recursive(st.none() | st.floats() | st.text() | st.binary(), st.lists)))
+    def record(text: str, extra: dict[str, Any]) -> None:
+        assert recorded(sqlite_store, JobError.from_exception(ValueError(text), more=extra)) is not None
 
-        assert recorded(store, error) is not None
+    record()
