@@ -1,6 +1,7 @@
 """The benchmarks, each a subcommand. Their docstrings say what they measure.
 
 python -m benchmarks overhead --database sqlite --jobs 10000     # each operation beside the bare driver
+python -m benchmarks claims --url sqlite:////tmp/claims.db       # claims with a short and a long queue, by many workers
 python -m benchmarks growth --database sqlite                    # each list in a small and a large database
 python -m benchmarks statistics --url sqlite:////tmp/growth.db   # statistics beside SQL by hand
 python -m benchmarks indexes --url sqlite:////tmp/growth.db      # what each index costs and saves
@@ -12,9 +13,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import growth, indexes, overhead, statistics
+from benchmarks import claims, growth, indexes, overhead, statistics
 
-COMMANDS = {"overhead": overhead, "growth": growth, "indexes": indexes, "statistics": statistics}
+COMMANDS = {"overhead": overhead, "claims": claims, "growth": growth, "indexes": indexes, "statistics": statistics}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -124,6 +124,12 @@ def test_overhead_prints_a_line_for_each_operation(capsys: pytest.CaptureFixture
     assert [line[:11].rstrip() for line in lines[2:]] == ["get", "create", "transition", "claim", "list of 100"]
 
 
+def test_claims_print_a_line_for_each_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["claims", "--url", f"sqlite:///{tmp_path}/claims.db", "--workers", "1", "--seconds", "0.05", "--queue", "30", "60"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| 30", "| 60"]
+
+
 def test_the_page_about_performance_names_every_index() -> None:
     page = (Path(__file__).parents[1] / "docs" / "performance.md").read_text()
     names = {str(index.name).removeprefix("ix_fine_tuning_") for table in JobRow.metadata.tables.values() for index in table.indexes}
