@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from fine_tuning_store.errors import UnsupportedDatabaseError
 from fine_tuning_store.sql.dialects import Database, database_named
 from fine_tuning_store.sql.dialects.base import require_port
+from fine_tuning_store.sql.dialects.sqlite_url import as_sqlite_reads_it
 
 _NOT_A_URL: Final = (
     "this is not a database URL: use one like sqlite:///fine_tuning.db, and percent-encode @ : / % in a password (%40 %3A %2F %25)"
@@ -82,6 +83,6 @@ def _made(url: str | URL) -> URL:
     elif several := _SEVERAL_HOSTS.fullmatch(url.strip()):
         made = make_url(several["start"] + (several["end"] or "")).update_query_dict({"host": several["hosts"].split(",")})
     else:
-        made = make_url(url.strip())
+        made = as_sqlite_reads_it(make_url(url.strip()))
     scheme, plus, driver = made.drivername.partition("+")
     return made.set(drivername=f"postgresql{plus}{driver}") if scheme == "postgres" else made

@@ -72,20 +72,29 @@ def test_a_uri_of_a_database_in_memory_that_sqlite_would_take_for_a_name_is_refu
         FineTuningStore.from_url("sqlite:///file::memory:")
 
 
-@pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
 @pytest.mark.parametrize("name", ["u%23x.db", "u%3Fx.db"])
-def test_a_uri_that_would_lead_to_another_file_is_refused_with_what_to_write(tmp_path: Path, name: str, kind: Any) -> None:
-    for read_only in (False, True):
-        with pytest.raises(EngineConfigurationError, match=r"write %2523 for # and %253F for \?"):
-            kind.from_url(f"sqlite:///file:{tmp_path}/{name}?mode=rwc&uri=true", read_only=read_only)
-        with pytest.raises(EngineConfigurationError, match="write file: before the name"):
-            kind.from_url(f"sqlite:///{tmp_path}/jobs.db?mode=rwc&uri=true", read_only=read_only)
-    advised = name.replace("%", "%25")
-    for url in (f"sqlite:///file:{tmp_path}/{advised}?uri=true", f"sqlite:///{tmp_path}/{name}"):
-        with FineTuningStore.from_url(url) as store, FineTuningStore.from_url(url, read_only=True) as reader:
-            store.schema.upgrade()
-            assert reader.schema.current() is not None
-        assert {path.name for path in tmp_path.iterdir()} == {unquote(name)}
+def test_a_uri_leads_to_the_file_that_it_names(tmp_path: Path, name: str) -> None:
+    url = f"sqlite:///file:{tmp_path}/{name}?mode=rwc&uri=true"
+    with FineTuningStore.from_url(url) as store, FineTuningStore.from_url(url, read_only=True) as reader:
+        store.schema.upgrade()
+        assert reader.schema.current() is not None
+        assert store.engine.url.database == f"file:{tmp_path}/{name}"
+        made = URL.create("sqlite", database=f"file:{tmp_path}/{name}", query={"uri": "true"})
+        for same in (made.render_as_string(), made, store.engine.url.render_as_string()):
+            with FineTuningStore.from_url(same) as other:
+                assert other.schema.current() is not None
+    run_with_store(lambda store: store.jobs.count(), url, "aiosqlite")
+    assert {path.name for path in tmp_path.iterdir()} == {unquote(name)}
+
+
+@pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
+def test_a_uri_that_would_lead_to_another_file_is_refused_with_what_to_write(tmp_path: Path, kind: Any) -> None:
+    for name in ("u#x.db", "u?x.db", "jobs.db?mode=ro"):
+        with pytest.raises(EngineConfigurationError, match="write %23 and %3F"):
+            kind.from_url(URL.create("sqlite", database=f"file:{tmp_path}/{name}", query={"uri": "true"}))
+    with pytest.raises(EngineConfigurationError, match="write file: before the name"):
+        kind.from_url(f"sqlite:///{tmp_path}/jobs.db?mode=rwc&uri=true")
+    assert list(tmp_path.iterdir()) == []
 
 
 newer_control = pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has no attribute autocommit before Python 3.12")

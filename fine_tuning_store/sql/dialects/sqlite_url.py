@@ -33,6 +33,13 @@ def path_of(url: URL) -> str | None:
     return os.path.realpath(name)
 
 
+def as_sqlite_reads_it(url: URL) -> URL:
+    """Return a URL that was made of a text, such that SQLite finds the file of a URI. SQLAlchemy 2.1 has decoded %23 and %3F in it."""
+    if not (_is_uri(url) and url.database):
+        return url
+    return url.set(database=url.database.replace("#", "%23").replace("?", "%3F"))
+
+
 def check_parameters(url: URL) -> None:
     """Refuse parameters that are not possible, and URIs that SQLite would take for another database.
 
@@ -47,10 +54,9 @@ def check_parameters(url: URL) -> None:
         raise EngineConfigurationError(f"{url.database!r} would be the name of a file: add uri=true to the URL's parameters")
     if _is_uri(url) and not str(url.database).startswith("file:"):  # SQLite would take the parameters for a part of the name
         raise EngineConfigurationError(f"with uri=true the URL must name its file like {_EXAMPLE}: write file: before the name")
-    if _is_uri(url) and re.search("[#?]", str(url.database)):  # SQLAlchemy has decoded them, and SQLite would cut there
+    if _is_uri(url) and re.search("[#?]", str(url.database)):
         raise EngineConfigurationError(
-            "the URL's name of a file contains # or ?, where SQLite would cut it: with uri=true, which is decoded twice, write %2523 for # "
-            "and %253F for ?, or leave uri=true and 'file:' out and write %23 and %3F"
+            "the name of the file contains # or ?, where SQLite would cut it: with uri=true, write %23 and %3F in URL.create(database=...)"
         )
     for name in url.query:
         if name in _ADVICE:
