@@ -79,7 +79,7 @@ def claims_per_second(claim: Callable[..., None], options: argparse.Namespace) -
     total = sum(counts.get() for _ in workers)
     for worker in workers:
         worker.join()
-    return total / float(options.seconds)
+    return float(total) / float(options.seconds)
 
 
 def claim_by_store(url: str, seconds: float, barrier: Any, counts: Any) -> None:

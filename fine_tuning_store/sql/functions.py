@@ -37,6 +37,13 @@ class remainder(FunctionElement[int]):  # noqa: N801 - named like an SQL functio
     inherit_cache = True
 
 
+class later(FunctionElement[int]):  # noqa: N801 - named like an SQL function
+    """The greater of two times that are not NULL."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
 class database_time(FunctionElement[int]):  # noqa: N801 - named like an SQL function
     """The time of the database's clock in Unix seconds. On PostgreSQL it goes on during a statement, and on MariaDB it does not."""
 
@@ -156,6 +163,16 @@ def _(element: remainder, compiler: Any, **options: Any) -> str:
     """Use a word: `%` is a syntax error in sql_mode=ORACLE."""
     dividend, divisor = element.clauses
     return f"(({compiler.process(dividend, **options)}) MOD {compiler.process(divisor, **options)})"
+
+
+@compiles(later)
+def _(element: later, compiler: Any, **options: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **options)})"
+
+
+@compiles(later, "sqlite")
+def _(element: later, compiler: Any, **options: Any) -> str:
+    return f"max({compiler.process(element.clauses, **options)})"
 
 
 @compiles(database_time)

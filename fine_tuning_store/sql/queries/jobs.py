@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     Update,
     bindparam,
-    case,
     delete,
     insert,
     literal_column,
@@ -26,6 +25,7 @@ from sqlalchemy import (
 )
 
 from fine_tuning_store.domain.lifecycle import ENDED, OPEN, JobStatus
+from fine_tuning_store.sql.functions import later
 from fine_tuning_store.sql.models import (
     JOB_CHILDREN,
     compatibility,
@@ -105,7 +105,7 @@ def key_order(at: ColumnElement[Any], id: ColumnElement[str], *, descending: boo
 
 NOW: BindParameter[int] = bindparam("now", type_=BigInteger)
 #: The time of a change. Not before the job was created: the clock of this process may be behind that of the one that created it.
-NOT_BEFORE_CREATION = case((jobs.c.created_at > NOW, jobs.c.created_at), else_=NOW)
+NOT_BEFORE_CREATION = later(jobs.c.created_at, NOW)
 _TOUCH = update(jobs).where(IS_THE_JOB).values(updated_at=NOT_BEFORE_CREATION)
 TOUCH_JOB = tagged("touch_job", _TOUCH)
 

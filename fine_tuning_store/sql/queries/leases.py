@@ -5,7 +5,22 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Update, and_, bindparam, case, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    column,
+    insert,
+    literal_column,
+    select,
+    table,
+    update,
+)
 
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.sql.functions import database_time
@@ -19,6 +34,7 @@ from fine_tuning_store.sql.query_tags import tagged
 #: The columns that a claim may be restricted by, under the names of its arguments, which are bound to the allowed values.
 FILTERS: Final = {"models": jobs.c.model, "organization_ids": jobs.c.organization_id, "methods": jobs.c.method_type}
 
+_ALL: ColumnElement[Any] = literal_column("*")
 _NOW = database_time()
 #: The same, computed once, so that PostgreSQL can seek to it.
 _NOW_ONCE = select(_NOW).scalar_subquery()
@@ -50,18 +66,21 @@ def lock_next(filters: frozenset[str]) -> Select[Any]:
 def claim(filters: frozenset[str], *, is_scoped: bool) -> Select[Any]:
     """Log and start the next job that no transaction has locked, and select it, in one statement.
 
-    It is for databases that write in common table expressions. Its rows are those of `select_jobs`.
+    It is for databases that write in common table expressions. Its rows are those of `select_jobs`. It names no column twice without need:
+    psycopg takes a sixth of the time of a claim to read a statement of more than 4096 characters, each time anew.
     """
     entry = new_entry("start")
     free = _next(filters, *(value.label(name) for name, value in entry.items())).with_for_update(skip_locked=True)
-    candidate = (within_organization(free) if is_scoped else free).cte("candidate")
-    logged = insert(log).from_select(list(entry), select(candidate)).returning(log.c.job_id).cte("logged")
+    candidate = (within_organization(free) if is_scoped else free).cte("c")
+    logged = insert(log).from_select(list(entry), select(_ALL).select_from(candidate)).returning(log.c.job_id).cte("logged")
     lease = {
         "worker_id": bindparam("new_worker_id", type_=jobs.c.worker_id.type),
         "lease_expires_at": _NOW + bindparam("seconds", type_=BigInteger),
     }
-    claimed = update(jobs).where(jobs.c.id == logged.c.job_id).ordered_values(*changes("start", lease)).returning(jobs).cte("claimed")
-    return tagged("claim", select_jobs(claimed))
+    started = update(jobs).where(jobs.c.id == logged.c.job_id).ordered_values(*changes("start", lease))
+    claimed = table("j", *(column(each.name, each.type) for each in jobs.columns))
+    returned = started.returning(literal_column(f"{jobs.name}.*")).cte(claimed.name)
+    return tagged("claim", select_jobs(claimed).add_cte(returned))
 
 
 #: The job that a worker started by a transition, if it runs in that attempt, to learn whether a claim took effect.

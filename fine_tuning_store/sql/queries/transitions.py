@@ -6,11 +6,25 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Integer, Select, Update, bindparam, case, insert, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Insert,
+    Integer,
+    Select,
+    Update,
+    bindparam,
+    case,
+    insert,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from fine_tuning_store.domain.lifecycle import ENDED, TRANSITIONS, JobStatus
 from fine_tuning_store.domain.transition import JobTransition
-from fine_tuning_store.sql.functions import database_time
+from fine_tuning_store.sql.functions import database_time, later
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import (
@@ -26,6 +40,7 @@ from fine_tuning_store.sql.queries.jobs import (
 from fine_tuning_store.sql.queries.values import constructor, raising_corrupt_data
 from fine_tuning_store.sql.query_tags import tagged
 
+_ONE = literal_column("1", BigInteger)
 _transition = constructor(JobTransition)
 _STATUSES = {status.value: status for status in JobStatus}
 
@@ -58,14 +73,14 @@ def new_entry(verb: str) -> dict[str, ColumnElement[Any]]:
     return {
         "id": bindparam("transition_id", type_=log.c.id.type),
         "job_id": jobs.c.id,
-        "position": jobs.c.transition_count + 1,
+        "position": jobs.c.transition_count + _ONE,
         "transition": constant(verb),
         "from_status": jobs.c.status,
         "to_status": constant(TRANSITIONS[verb].target),
         "at": NOT_BEFORE_CREATION,
         "actor": bindparam("transition_actor", type_=log.c.actor.type),
         "reason": bindparam("transition_reason", type_=log.c.reason.type),
-        "attempt": jobs.c.attempt + 1 if verb == "start" else jobs.c.attempt,
+        "attempt": jobs.c.attempt + _ONE if verb == "start" else jobs.c.attempt,
     }
 
 
@@ -95,14 +110,14 @@ def changes(verb: str, values: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     changed: list[tuple[Any, Any]] = [
         (jobs.c.queued_seconds, _total(jobs.c.queued_seconds, JobStatus.QUEUED, jobs.c.queued_at)),
         (jobs.c.running_seconds, _total(jobs.c.running_seconds, JobStatus.RUNNING, jobs.c.started_at)),
-        (jobs.c.transition_count, jobs.c.transition_count + 1),
+        (jobs.c.transition_count, jobs.c.transition_count + _ONE),
         (jobs.c.updated_at, NOT_BEFORE_CREATION),
         (jobs.c.logged_status, constant(allowed.target)),
         (jobs.c.status, constant(allowed.target)),
         (jobs.c.wire_status, null()),
     ]
     if verb == "start":
-        changed.append((jobs.c.attempt, jobs.c.attempt + 1))
+        changed.append((jobs.c.attempt, jobs.c.attempt + _ONE))
     time_of = {JobStatus.QUEUED: jobs.c.queued_at, JobStatus.RUNNING: jobs.c.started_at} | dict.fromkeys(ENDED, jobs.c.finished_at)
     if allowed.target in time_of:
         changed.append((time_of[allowed.target], NOT_BEFORE_CREATION))
@@ -114,7 +129,7 @@ def changes(verb: str, values: Mapping[str, Any]) -> list[tuple[Any, Any]]:
 
 def _total(seconds: Any, status: JobStatus, since: Any) -> ColumnElement[int | None]:
     """Return the total of seconds in a status, which grows if the job leaves it, and is NULL if the log lacks a transition."""
-    elapsed = case((since > NOW, 0), else_=NOW - since)
+    elapsed = later(since, NOW) - since
     return case(
         (jobs.c.logged_status != jobs.c.status, null()),
         (jobs.c.status == constant(status), seconds + elapsed),
