@@ -184,16 +184,20 @@ class Bare(ABC):
         self.commit()
         return _decoded(row)
 
-    def claim(self, worker_id: str, seconds: int) -> Job:
+    def claim(self, worker_id: str, seconds: int) -> Job | None:
         values = {"transition_id": f"fttransition-{uuid7().hex}", "now": int(time.time()), "worker": worker_id, "seconds": seconds}
         if len(self.statements.claim) == 1:
-            return _decoded(self.reader.execute(self.statements.claim[0], values).fetchone())
+            row = self.reader.execute(self.statements.claim[0], values).fetchone()
+            return row and _decoded(row)
         find, log, change, get = self.statements.claim
         self.begin()
-        (id,) = self.writer.execute(find).fetchone()
+        found = self.writer.execute(find).fetchone()
+        if found is None:
+            self.commit()
+            return None
         for statement in (log, change):
-            assert self.writer.execute(statement, {**values, "id": id}).rowcount == 1
-        row = self.writer.execute(get, (id,)).fetchone()
+            assert self.writer.execute(statement, {**values, "id": found[0]}).rowcount == 1
+        row = self.writer.execute(get, found).fetchone()
         self.commit()
         return _decoded(row)
 

@@ -76,10 +76,10 @@ def claims_per_second(claim: Callable[..., None], options: argparse.Namespace) -
     workers = [context.Process(target=claim, args=arguments) for _ in range(options.workers)]
     for worker in workers:
         worker.start()
-    total = sum(counts.get() for _ in workers)
+    rates: list[float] = [counts.get(timeout=60 + options.seconds) for _ in workers]
     for worker in workers:
         worker.join()
-    return float(total) / float(options.seconds)
+    return sum(rates)
 
 
 def claim_by_store(url: str, seconds: float, barrier: Any, counts: Any) -> None:
@@ -95,8 +95,9 @@ def claim_by_bare(url: str, seconds: float, barrier: Any, counts: Any) -> None:
         counts.put(_repeated(lambda: bare.claim("worker", 60), seconds))
 
 
-def _repeated(call: Callable[[], object], seconds: float) -> int:
-    end, count = time.monotonic() + seconds, 0
-    while time.monotonic() < end and call() is not None:
+def _repeated(call: Callable[[], object], seconds: float) -> float:
+    """Return how many calls were made in a second, until the queue was empty."""
+    start, count = time.monotonic(), 0
+    while time.monotonic() < start + seconds and call() is not None:
         count += 1
-    return count
+    return count / (time.monotonic() - start)
