@@ -131,7 +131,7 @@ def create_job(store: Store, payload: Body, idempotency_key: Annotated[str | Non
     request = job_request_from_wire(payload)
     with store.begin() as unit:  # the job and its first event, or neither
         job = unit.jobs.create(**request, idempotency_key=idempotency_key)
-        if not unit.events.tail(job.id, limit=1).data:  # not a repeated request
+        if idempotency_key is None or not unit.events.tail(job.id, limit=1).data:  # else the request was repeated
             unit.events.append(job.id, f"Created fine-tuning job: {job.id}")
     return job_to_wire(job)
 
