@@ -1,4 +1,4 @@
-"""Leases: which job a worker gets, how long it has it, and that nobody writes with a lease that no longer holds."""
+"""Leases: which job a worker gets, for how long, and that no write takes effect with a lease that no longer holds."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def assert_each_attempt_had_one_worker(store: FineTuningStore, id: str) -> list[
 
 
 def assert_finished_jobs_are_stored(store: FineTuningStore, folder: Path) -> None:
-    """What a worker was told to be stored is stored."""
+    """Each job that a worker has finished is stored as finished."""
     for path in folder.glob("worker-*"):
         for line in path.read_text().splitlines():
             job = store.jobs.get(line)
