@@ -25,8 +25,10 @@ pytestmark = [
     pytest.mark.parametrize(
         ("database", "driver"),
         [
-            *[("postgresql", driver) for driver in (None, "psycopg2", "asyncpg", "psycopg_async")],
-            *[("mariadb", driver) for driver in (None, "aiomysql")],
+            ("postgresql", None),
+            ("mariadb", None),
+            *[pytest.param("postgresql", driver, marks=pytest.mark.slow) for driver in ("psycopg2", "asyncpg", "psycopg_async")],
+            pytest.param("mariadb", "aiomysql", marks=pytest.mark.slow),
         ],
         indirect=True,
     ),
