@@ -83,19 +83,6 @@ def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool 
         op.create_index(name, table, columns, unique=unique, if_not_exists=True, postgresql_concurrently=True)
 
 
-def create_partial_index(name: str, table: str, columns: Sequence[str], *, where: str) -> None:
-    """Create an index of some rows as `create_index` does. MariaDB, which has no such indexes, gets one of all rows."""
-    options: dict[str, Any] = {"if_not_exists": True, "postgresql_where": sa.text(where), "sqlite_where": sa.text(where)}
-    if not _on_postgresql():
-        op.create_index(name, table, columns, **options)
-        return
-    leftover = op.get_context().as_sql or op.get_bind().scalar(INVALID, {"name": name})  # a script cannot query the database
-    with _in_no_transaction():
-        if leftover:
-            op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
-        op.create_index(name, table, columns, postgresql_concurrently=True, **options)
-
-
 def drop_index(name: str, table: str) -> None:
     """Drop an index while its table is in use. It must be the only step of its revision. Does nothing if the index does not exist."""
     if not _on_postgresql():

@@ -69,8 +69,6 @@ def _render_create_index(_: AutogenContext, op: CreateIndexOnLargeTableOp) -> st
     if lengths := op.kw.get("mariadb_length"):
         options += f", lengths={lengths!r}"
     columns = [str(getattr(column, "name", column)) for column in op.columns]
-    if (where := op.kw.get("postgresql_where")) is not None:
-        return f"operations.create_partial_index({str(op.index_name)!r}, {str(op.table_name)!r}, {columns!r}, where={str(where)!r})"
     return f"operations.create_index({str(op.index_name)!r}, {str(op.table_name)!r}, {columns!r}{options})"
 
 

@@ -95,10 +95,7 @@ def _expected_table(table: Table, dialect: Dialect) -> Catalog:
     length_option = support_for(dialect).index_length_option
     for index in table.indexes:
         length = {} if length_option is None else index.dialect_kwargs.get(length_option) or {}
-        where = index.dialect_kwargs.get(f"{dialect.name}_where")
-        partial = [] if where is None else [f"where {_normalized(where)}"]
-        columns = [column.name for column in index.columns]
-        things[Thing("index", table.name, index.name)] = _index(columns, bool(index.unique), length, *partial)
+        things[Thing("index", table.name, index.name)] = _index([column.name for column in index.columns], bool(index.unique), length)
     return things
 
 

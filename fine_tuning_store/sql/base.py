@@ -1,22 +1,18 @@
 """The base class of the ORM classes, and how they declare an index."""
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Index, MetaData, text
+from sqlalchemy import Index, MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 #: The columns of type Name. A new one belongs here too, since it may get an index.
 _NAMES: Final = ("model", "fine_tuned_model", "training_file", "validation_file", "suffix", "file_id")
 
 
-def index(name: str, *columns: str, unique: bool = False, where: str | None = None) -> Index:
-    """Return an index. MariaDB limits one to 3072 bytes, 4 a character: of a name it holds as much as leaves room for an id.
-
-    With `where` it holds only some of the rows, on MariaDB all of them.
-    """
+def index(name: str, *columns: str, unique: bool = False) -> Index:
+    """Return an index. MariaDB limits one to 3072 bytes, 4 a character: of a name it holds as much as leaves room for an id."""
     prefixes = {column: 255 for column in columns if column in _NAMES}
-    partial: dict[str, Any] = {} if where is None else {"postgresql_where": text(where), "sqlite_where": text(where)}
-    return Index(name, *columns, unique=unique, mysql_length=prefixes, mariadb_length=prefixes, **partial)
+    return Index(name, *columns, unique=unique, mysql_length=prefixes, mariadb_length=prefixes)
 
 
 class Base(DeclarativeBase):

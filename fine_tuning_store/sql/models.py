@@ -48,7 +48,7 @@ class JobRow(Base):
         index("ix_fine_tuning_jobs_organization_status", "organization_id", "status", "created_at", "id"),
         index("ix_fine_tuning_jobs_organization_model", "organization_id", "model", "created_at", "id"),
         index("ix_fine_tuning_jobs_organization_method_type", "organization_id", "method_type", "created_at", "id"),
-        index("ix_fine_tuning_jobs_queued", "status", "available_at", "id", where="status = 'queued'"),
+        index("ix_fine_tuning_jobs_queued", "status", "available_at", "id"),
         {"comment": "Fine-tuning jobs. Times are Unix seconds; the view fine_tuning_job_overview shows timestamps."},
     )
 

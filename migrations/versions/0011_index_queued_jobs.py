@@ -1,4 +1,4 @@
-"""Index the queued jobs in the order in which they are claimed. On MariaDB, which has no partial indexes, it holds all jobs."""
+"""Index the jobs of a status in the order in which queued ones are claimed."""
 
 from pathlib import Path
 
@@ -19,9 +19,7 @@ COMPATIBILITY = sa.Table("fine_tuning_store_compatibility", sa.MetaData(), sa.Co
 
 
 def upgrade() -> None:
-    operations.create_partial_index(
-        "ix_fine_tuning_jobs_queued", "fine_tuning_jobs", ["status", "available_at", "id"], where="status = 'queued'"
-    )
+    operations.create_index("ix_fine_tuning_jobs_queued", "fine_tuning_jobs", ["status", "available_at", "id"])
     op.execute(COMPATIBILITY.update().where(COMPATIBILITY.c.schema_number < 11).values(schema_number=11))
 
 

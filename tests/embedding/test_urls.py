@@ -287,13 +287,14 @@ def test_the_certificates_of_the_system_are_refused_beside_what_would_weaken_the
 def test_a_url_that_names_the_certificates_of_the_system_never_connects_without_tls(
     database: Database, url: str, driver: str, in_environment: bool
 ) -> None:
-    given = make_url(with_driver(url, driver)).set(query={}, host="127.0.0.1")
-    if ask(given, "SHOW ssl") == ["on"]:
-        pytest.skip("the server has TLS")
-    with pytest.MonkeyPatch.context() as environment, pytest.raises(OperationalError, match=r"(?i)ssl"):
-        if in_environment:
-            environment.setenv("PGSSLROOTCERT", "system")
-        ask(given.set(query={} if in_environment else {"sslrootcert": "system"}), "SELECT 1")
+    with forwarding(url) as (forwarder, _):  # by TCP: on a Unix socket no driver asks for TLS
+        given = make_url(with_driver(url, driver)).set(query={}, host="127.0.0.1", port=forwarder.port)
+        if ask(given, "SHOW ssl") == ["on"]:
+            pytest.skip("the server has TLS")
+        with pytest.MonkeyPatch.context() as environment, pytest.raises(OperationalError, match=r"(?i)ssl"):
+            if in_environment:
+                environment.setenv("PGSSLROOTCERT", "system")
+            ask(given.set(query={} if in_environment else {"sslrootcert": "system"}), "SELECT 1")
 
 
 @on_postgresql
