@@ -81,7 +81,8 @@ async def store_of_caller(request: Request) -> AsyncIterator[FineTuningStore]:
         raise HTTPException(401, "Incorrect API key provided.")
     turns: asyncio.Semaphore = request.app.state.turns[organization]
     try:
-        await asyncio.wait_for(turns.acquire(), TURN_SECONDS)
+        async with asyncio.timeout(TURN_SECONDS):
+            await turns.acquire()
     except TimeoutError:
         raise HTTPException(503, "Too many of your requests are waiting.", headers=RETRY_LATER) from None
     try:
