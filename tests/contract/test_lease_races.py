@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from fine_tuning_store import FineTuningStore, IllegalTransitionError, JobStatus, StaleLeaseError
+from fine_tuning_store import FineTuningStore, JobStatus, StaleLeaseError
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.contract.test_leases import expire, queued
-from tests.support.factories import stored, transition
+from tests.contract.test_races import apply_to_all
+from tests.support.factories import stored
 from tests.support.parallel import at_once
 
 JOBS = 20
@@ -27,19 +28,9 @@ PAIRS = [
 ]
 
 
-def apply_to_all(wait: Callable[[], object], url: str, verb: str, ids: list[str]) -> list[bool]:
+def allow_all(wait: Callable[[], object], url: str, verb: str, ids: list[str]) -> list[bool]:
     """Apply a transition to each job, and return whether it was allowed."""
-    outcomes = []
-    with FineTuningStore.from_url(url) as store:
-        store.schema.require_usable()
-        wait()
-        for id in ids:
-            try:
-                transition(store.jobs, verb, id, actor=verb)
-                outcomes.append(True)
-            except IllegalTransitionError:
-                outcomes.append(False)
-    return outcomes
+    return [not outcome.startswith("illegal") for outcome in apply_to_all(wait, url, verb, verb, ids)]
 
 
 def assert_serial(store: FineTuningStore, id: str, allowed: dict[str, bool]) -> None:
@@ -58,7 +49,7 @@ def test_two_transitions_that_race_happen_one_after_the_other(
 ) -> None:
     ids = [stored(store, status=status).id for _ in range(JOBS)]
 
-    (first, failed_a), (second, failed_b) = at_once((apply_to_all, (url, one, ids)), (apply_to_all, (url, other, ids)))
+    (first, failed_a), (second, failed_b) = at_once((allow_all, (url, one, ids)), (allow_all, (url, other, ids)))
 
     assert (failed_a, failed_b) == (None, None)
     for id, one_allowed, other_allowed in zip(ids, first, second, strict=True):
@@ -90,7 +81,7 @@ def test_no_job_is_claimed_twice(store: FineTuningStore, url: str) -> None:
 def test_a_claim_and_a_user_that_race_happen_one_after_the_other(store: FineTuningStore, url: str, verb: str) -> None:
     ids = [queued(store).id for _ in range(JOBS)]
 
-    (claimed, failed_a), (allowed, failed_b) = at_once((claim_all, (url, "worker-1")), (apply_to_all, (url, verb, ids)))
+    (claimed, failed_a), (allowed, failed_b) = at_once((claim_all, (url, "worker-1")), (allow_all, (url, verb, ids)))
 
     assert (failed_a, failed_b) == (None, None)
     assert all(allowed)
@@ -121,7 +112,7 @@ def work_on(wait: Callable[[], object], url: str, ids: list[str], call: str) -> 
 def test_a_worker_and_its_user_that_race_happen_one_after_the_other(store: FineTuningStore, url: str, call: str) -> None:
     ids = [queued(store).id for _ in range(JOBS)]
 
-    (worked, failed_a), (cancelled, failed_b) = at_once((work_on, (url, ids, call)), (apply_to_all, (url, "cancel", ids)))
+    (worked, failed_a), (cancelled, failed_b) = at_once((work_on, (url, ids, call)), (allow_all, (url, "cancel", ids)))
 
     assert (failed_a, failed_b) == (None, None)
     for id, written, was_cancelled in zip(ids, worked, cancelled, strict=True):

@@ -1,4 +1,4 @@
-"""The statements of leases: which queued job is next, how it is claimed, who has it, and whose lease has expired."""
+"""The statements of leases: the next queued job, its claim, the lease of a job, and the jobs whose lease has expired."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ CLAIMED: Final = tagged(
 )
 
 _LEASE = (jobs.c.status, jobs.c.attempt, jobs.c.worker_id, jobs.c.lease_expires_at, jobs.c.lost_leases, _NOW.label("now"))
-#: Who has a job until when, as it is now, and the time of the database. The caller has locked the row: a time that is read while the
+#: The lease of a job, as it is now, and the time of the database. The caller has locked the row: a time that is read while the
 #: statement waits could be one before the wait.
 LEASE = tagged("lease", select(*_LEASE).where(IS_THE_JOB).with_for_update())
 #: Locks a job, unless a transaction has locked it.
