@@ -119,9 +119,10 @@ def test_the_example_jobs_are_of_every_status_method_and_time() -> None:
     assert all(job.error for job in jobs if job.status is JobStatus.FAILED)
 
 
-def test_a_worker_returns_its_job_on_sigterm_and_another_one_finishes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["worker.py", "async_worker.py"])
+def test_a_worker_returns_its_job_on_sigterm_and_another_one_finishes_it(tmp_path: Path, program: str) -> None:
     url = f"sqlite:///{tmp_path}/jobs.db"
-    worker = [sys.executable, "-W", "error", str(EXAMPLES / "worker.py"), url]
+    worker = [sys.executable, "-W", "error", str(EXAMPLES / program), url]
     with FineTuningStore.from_url(url) as store, contextlib.ExitStack() as running:
         store.schema.upgrade()
         job = store.jobs.create(organization_id="org-1", model="gpt-4o-mini", training_file="file-abc")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from fine_tuning_store import FineTuningStore, SchemaVersionError, job_from_wire, job_to_wire
+from fine_tuning_store import FineTuningStore, JobStatus, SchemaVersionError, StaleLeaseError, job_from_wire, job_to_wire
 from fine_tuning_store.schema import SCHEMA_NUMBER
 from tests.support.databases import Database
 from tests.support.factories import created
@@ -127,12 +127,19 @@ def test_earlier_code_works_during_an_upgrade_of_the_schema_and_afterwards(datab
         assert [found.id for found in store.jobs.list()] == [job.id]
 
 
-TRANSITION = """
+CALL = """
 import sys
 from fine_tuning_store import FineTuningStore
 with FineTuningStore.from_url(sys.argv[1]) as store:
-    store.jobs.pause("ftjob-other")
+    for verb in sys.argv[3:]:
+        getattr(store.jobs, verb)(sys.argv[2])
 """
+
+
+def call_earlier(code: Path, url: str, id: str, *verbs: str) -> None:
+    """Let earlier code make transitions of a job."""
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    subprocess.run([sys.executable, "-c", CALL, url, id, *verbs], cwd=code, env=environment, check=True)
 
 
 def test_a_word_of_another_server_is_not_written_after_a_transition_of_earlier_code(url: str, tmp_path: Path) -> None:
@@ -142,12 +149,42 @@ def test_a_word_of_another_server_is_not_written_after_a_transition_of_earlier_c
         payload = job_to_wire(created(store)) | {"id": "ftjob-other", "status": "training"}
         store.jobs.add(job_from_wire(payload, statuses={"training": "running"}))
 
-        environment = {**os.environ, "PYTHONPATH": str(earlier)}
-        subprocess.run([sys.executable, "-c", TRANSITION, url], cwd=earlier, env=environment, check=True)
+        call_earlier(earlier, url, "ftjob-other", "pause")
 
         paused = store.jobs.get("ftjob-other")
         assert paused.wire_status == "running:training"
         assert job_to_wire(paused)["status"] == "paused"
+
+
+def test_a_lease_notices_what_earlier_code_does_with_its_job(url: str, tmp_path: Path) -> None:
+    """That code knows no leases: it leaves their columns as they are."""
+    earlier = code_before("0010_add_leases.py", tmp_path)
+    with FineTuningStore.from_url(url) as store:
+        job = store.jobs.enqueue(created(store).id)
+        lease = store.leases.claim("worker")
+        assert lease is not None
+
+        call_earlier(earlier, url, job.id, "pause")
+        assert lease.heartbeat() is JobStatus.PAUSED
+        lease.append_event("until here")
+        call_earlier(earlier, url, job.id, "resume", "start")
+        with pytest.raises(StaleLeaseError):
+            lease.heartbeat()
+        with pytest.raises(StaleLeaseError):
+            lease.succeed(fine_tuned_model="ft:m")
+        assert store.jobs.get(job.id).status is JobStatus.RUNNING
+        call_earlier(earlier, url, job.id, "requeue")
+
+        later = store.jobs.enqueue(created(store).id)
+        fresh = created(store)
+        call_earlier(earlier, url, fresh.id, "enqueue")
+        claimed = [store.leases.claim("worker") for _ in range(3)]
+        assert [each.job.id for each in claimed if each] == [fresh.id, job.id, later.id]
+        assert [each.attempt for each in claimed if each] == [1, 3, 1]
+        call_earlier(earlier, url, job.id, "cancel")
+        assert claimed[1] is not None
+        assert claimed[1].heartbeat() is JobStatus.CANCELLED
+        assert store.leases.rescue() == ()
 
 
 def test_the_contract_tests_of_earlier_code_pass_on_the_current_schema(database: Database, earlier: Path) -> None:
