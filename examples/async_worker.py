@@ -1,7 +1,7 @@
 """The worker of worker.py in asyncio: it trains several jobs at the same time.
 
-python async_worker.py                                      on fine_tuning.db, a SQLite file in the current folder
-python async_worker.py postgresql+asyncpg://user@host/name  on another database
+python async_worker.py sqlite+aiosqlite:///fine_tuning_service.db
+python async_worker.py postgresql+asyncpg://user@host/name
 """
 
 from __future__ import annotations
@@ -99,4 +99,6 @@ async def main(url: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "sqlite:///fine_tuning.db"))
+    if len(sys.argv) != 2:
+        sys.exit("usage: async_worker.py URL, the database of the jobs")
+    asyncio.run(main(sys.argv[1]))

@@ -1,7 +1,7 @@
 """A worker: claims queued jobs and pretends to train them. Start any number of processes of it.
 
-python worker.py                              on fine_tuning.db, a SQLite file in the current folder
-python worker.py postgresql://user@host/name  on another database
+python worker.py sqlite:///fine_tuning_service.db
+python worker.py postgresql://user@host/name
 
 SIGTERM and Ctrl+C return its job to the queue. If it is killed, another worker returns the job once its lease has expired.
 """
@@ -76,6 +76,8 @@ if __name__ == "__main__":
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with FineTuningStore.from_url(sys.argv[1] if len(sys.argv) > 1 else "sqlite:///fine_tuning.db") as jobs:
+    if len(sys.argv) != 2:
+        sys.exit("usage: worker.py URL, the database of the jobs")
+    with FineTuningStore.from_url(sys.argv[1]) as jobs:
         jobs.schema.upgrade()
         work(jobs, f"{socket.gethostname()}-{os.getpid()}", stopped)

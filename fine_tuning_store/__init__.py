@@ -63,7 +63,7 @@ from fine_tuning_store.wire.records import (
     permission_from_wire,
     permission_to_wire,
 )
-from fine_tuning_store.wire.requests import job_request_from_wire
+from fine_tuning_store.wire.requests import grader_from_wire, job_request_from_wire
 
 if TYPE_CHECKING:
     from fine_tuning_store.aio import (
@@ -144,6 +144,7 @@ __all__ = [
     "error_to_wire",
     "event_from_wire",
     "event_to_wire",
+    "grader_from_wire",
     "job_from_wire",
     "job_request_from_wire",
     "job_to_wire",

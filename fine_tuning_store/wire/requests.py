@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from fine_tuning_store.domain.grader_validation import check_grader
 from fine_tuning_store.domain.hyperparameters import hyperparameters_from_request, merged_hyperparameters
 from fine_tuning_store.domain.job import METHOD_HYPERPARAMETERS, Hyperparameters, Method
 from fine_tuning_store.domain.job_validation import JobRequest, validate_for_create
@@ -40,6 +41,17 @@ def job_request_from_wire(payload: Mapping[str, Any]) -> JobRequest:
     request["hyperparameters"] = merged_hyperparameters(top, nested) if top and nested else top or nested
     validate_for_create("ftjob-", 0, None, request)
     return cast("JobRequest", request)
+
+
+def grader_from_wire(payload: Any) -> dict[str, Any]:
+    """Return a grader with its shape checked, as `create` checks the one of a reinforcement job.
+
+    Raises:
+        InvalidValueError: It is no object, or lacks a member of its type. `field` begins with `grader`.
+    """
+    grader = check_json_object("grader", payload)
+    check_grader("grader", grader)
+    return grader
 
 
 def _without_nulls(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -303,7 +303,7 @@ def test_the_error_of_a_wrong_request_names_its_member_and_nothing_is_created(cl
 
 def test_the_error_of_a_wrong_query_names_its_parameter(client: OpenAI) -> None:
     queries: list[tuple[dict[str, Any], str]] = [
-        ({"limit": 0}, "limit"),
+        ({"limit": -1}, "limit"),
         ({"limit": 1001}, "limit"),
         ({"extra_query": {"limit": "abc"}}, "limit"),
         ({"after": "ftjob-unknown"}, "after"),

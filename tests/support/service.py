@@ -51,7 +51,7 @@ class Service:
         try:
             connection.request(method, path, body, {"Authorization": "Bearer key-1", **(headers or {})})
             response = connection.getresponse()
-            return Response(response.status, response.headers.get_content_type(), response.read())
+            return Response(response.status, response.headers.get_content_type(), response.read(), dict(response.headers))
         finally:
             connection.close()
 
@@ -63,15 +63,24 @@ class Response:
     status: int
     content_type: str
     body: bytes
+    headers: Mapping[str, str]
 
 
 @contextmanager
-def running(url: str, *, demo_worker: bool = False, services: int = 1) -> Iterator[list[Service]]:
-    """Start services at the same moment on one database, each on its own port."""
+def running(url: str, *, files: Path | None = None, demo_worker: bool = False, services: int = 1) -> Iterator[list[Service]]:
+    """Start services at the same moment on one database, each on its own port, by default with a temporary folder of files."""
+    if files is None:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            running(url, files=Path(folder), demo_worker=demo_worker, services=services) as started,
+        ):
+            yield started
+        return
     environment = os.environ | {
         "FINE_TUNING_STORE_URL": url,
         "FINE_TUNING_API_KEYS": ",".join(f"{key}={organization}" for key, organization in KEYS.items()),
         "FINE_TUNING_DEMO_WORKER": str(int(demo_worker)),
+        "FINE_TUNING_FILES": str(files),
     }
     command = [sys.executable, "-m", "uvicorn", "openai_service:app", "--app-dir", str(EXAMPLES), "--log-level", "warning"]
     started = [Service(port, url) for port in _free_ports(services)]
