@@ -138,7 +138,7 @@ def rouge(words: Words, expected: Words, kind: str) -> float:
     if kind == "l":
         common, sizes = LCSseq.similarity(words, expected), (len(words), len(expected))
     else:
-        found, wanted = (Counter(zip(*(each[start:] for start in range(int(kind))))) for each in (words, expected))
+        found, wanted = (Counter(zip(*(each[start:] for start in range(int(kind))), strict=False)) for each in (words, expected))
         common, sizes = (found & wanted).total(), (found.total(), wanted.total())
     return 2 * common / sum(sizes) if sum(sizes) else float(words == expected)
 
