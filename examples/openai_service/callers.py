@@ -41,7 +41,7 @@ class Callers:
             return await refusal(scope, receive, send)
         turns = self.turns[organization]
         try:
-            async with asyncio.timeout(TURN_SECONDS):
+            async with asyncio.timeout(TURN_SECONDS if turns.locked() else None):
                 await turns.acquire()
         except TimeoutError:
             refusal = error_response(503, "Too many of your requests are waiting.", headers=RETRY_LATER)
