@@ -64,6 +64,8 @@ class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
     delete_expired_idempotency_keys = bridged(FineTuningJobRepository.delete_expired_idempotency_keys)
     add = bridged(FineTuningJobRepository.add)
     add_many = bridged(FineTuningJobRepository.add_many)
+    replace = bridged(FineTuningJobRepository.replace)
+    replace_many = bridged(FineTuningJobRepository.replace_many)
     get = bridged(FineTuningJobRepository.get)
     get_many = bridged(FineTuningJobRepository.get_many)
     list = bridged(FineTuningJobRepository.list)

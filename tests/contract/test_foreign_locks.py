@@ -36,6 +36,8 @@ CALLS: dict[str, Callable[[UnitOfWork, str], object]] = {
     **{name: partial(_of_jobs, call) for name, call in test_tenancy.CALLS.items()},
     "add": lambda unit, id: unit.jobs.add(a_job(id=id, organization_id="org-own")),
     "add_many": lambda unit, id: unit.jobs.add_many([a_job(organization_id="org-own"), a_job(id=id, organization_id="org-own")]),
+    "replace": lambda unit, id: unit.jobs.replace(a_job(id=id, organization_id="org-own")),
+    "replace_many": lambda unit, id: unit.jobs.replace_many([a_job(organization_id="org-own"), a_job(id=id, organization_id="org-own")]),
     "events.append": lambda unit, id: unit.events.append(id, "It starts."),
     "events.append_many": lambda unit, id: unit.events.append_many(id, [{"message": "It starts."}]),
     "events.import_many": lambda unit, id: unit.events.import_many(id, [FineTuningJobEvent(id="e", created_at=1, message="It starts.")]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,17 @@ def add_many(store: Any, cut_next: Callable[[], None]) -> None:
     added = store.jobs.add_many([a_job(), a_job()])
     assert list(store.jobs.get_many([job.id for job in added])) == list(added)
     assert store.jobs.count() == before + 2
+
+
+@writes
+def replace_many(store: Any, cut_next: Callable[[], None]) -> None:
+    old, new = store.jobs.add(a_job()), a_job(metadata={"a": "b"})
+    before = store.jobs.count()
+    for model in ("m-1", "m-2"):  # the second time both are stored
+        cut_next()
+        replaced = store.jobs.replace_many([replace(job, model=model) for job in (old, new)])
+        assert store.jobs.get_many([old.id, new.id]) == replaced
+    assert store.jobs.count() == before + 1
 
 
 @writes

@@ -21,7 +21,7 @@ from fine_tuning_store import (
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from fine_tuning_store.sql.models import JOB_CHILDREN, job_transitions
 from tests.support.databases import Database
-from tests.support.factories import created, stored
+from tests.support.factories import a_job, created, stored
 from tests.support.tables import each
 
 MODEL = "ft:m"
@@ -86,6 +86,8 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "update": ("running", 3, lambda store, id: store.jobs.update(id, trained_tokens=5)),
     "update metadata": ("running", 5, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
     "update metadata to none": ("running", 4, lambda store, id: store.jobs.update(id, metadata=None)),
+    "replace": ("running", 9, lambda store, id: store.jobs.replace(a_job(id=id, error=JobError(code="c")))),
+    "replace_many": ("running", 9, lambda store, id: store.jobs.replace_many([a_job(id=id, metadata={"a": "b"})])),
     "delete_expired_idempotency_keys": ("running", 1, lambda store, _: store.jobs.delete_expired_idempotency_keys()),
     "delete": ("failed", 3, lambda store, id: store.jobs.delete(id)),
     "transitions.list": ("running", 1, lambda store, id: store.transitions.list(id)),

@@ -50,7 +50,7 @@ CALLS: dict[str, Callable[[FineTuningJobRepository, str], object]] = {
     "delete": lambda jobs, id: jobs.delete(id),
 }
 #: Methods without the id of a stored job; separate tests below cover them.
-WITHOUT_ID = {"create", "add", "add_many", "list", "iterate", "count", "delete_expired_idempotency_keys"}
+WITHOUT_ID = {"create", "add", "add_many", "replace", "replace_many", "list", "iterate", "count", "delete_expired_idempotency_keys"}
 
 
 def test_every_public_method_is_covered_here() -> None:
@@ -129,6 +129,7 @@ def test_new_jobs_belong_to_the_organization_of_the_store(store: FineTuningStore
         lambda: scoped.jobs.create(organization_id="org-other", model="m", training_file="f"),
         lambda: scoped.jobs.add(a_job(organization_id="org-other")),
         lambda: scoped.jobs.add_many([a_job(organization_id=None), a_job(organization_id="org-other")]),
+        lambda: scoped.jobs.replace(a_job(organization_id="org-other")),
     ):
         with pytest.raises(InvalidValueError, match="organization_id"):
             call()
@@ -142,6 +143,9 @@ def test_an_id_that_another_organization_uses_is_refused_without_further_informa
     for call in (
         lambda: scoped.jobs.add(a_job(id=other.id, organization_id=None)),
         lambda: scoped.jobs.add_many([a_job(organization_id=None), a_job(id=other.id, organization_id=None)]),
+        lambda: scoped.jobs.replace(a_job(id=other.id, organization_id=None)),
+        lambda: scoped.jobs.replace_many([a_job(organization_id=None), a_job(id=other.id, organization_id=None)]),
+        lambda: store.jobs.replace(a_job(id=other.id, organization_id="org-own")),
     ):
         with pytest.raises(JobAlreadyExistsError) as caught:
             call()

@@ -53,6 +53,8 @@ WRITES: dict[str, Call] = {
     "jobs.create": lambda store, _: store.jobs.create(organization_id=ORGANIZATION, model="m", training_file="f"),
     "jobs.add": lambda store, _: store.jobs.add(a_job()),
     "jobs.add_many": lambda store, _: store.jobs.add_many([a_job(), a_job()]),
+    "jobs.replace": lambda store, _: store.jobs.replace(a_job()),
+    "jobs.replace_many": lambda store, _: store.jobs.replace_many([a_job(), a_job()]),
     "jobs.enqueue": lambda store, id: store.jobs.enqueue(id),
     "jobs.start": lambda store, id: store.jobs.start(id),
     "jobs.requeue": lambda store, id: store.jobs.requeue(id, message="hello"),

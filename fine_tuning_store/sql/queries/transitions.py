@@ -28,6 +28,7 @@ from fine_tuning_store.sql.functions import database_time, later
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import (
+    IMPORTED_STATUS,
     IS_THE_JOB,
     JOB_ID,
     NOT_BEFORE_CREATION,
@@ -108,8 +109,8 @@ def changes(verb: str, values: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """
     allowed = TRANSITIONS[verb]
     changed: list[tuple[Any, Any]] = [
-        (jobs.c.queued_seconds, _total(jobs.c.queued_seconds, JobStatus.QUEUED, jobs.c.queued_at)),
-        (jobs.c.running_seconds, _total(jobs.c.running_seconds, JobStatus.RUNNING, jobs.c.started_at)),
+        (jobs.c.queued_seconds, _total(verb, jobs.c.queued_seconds, JobStatus.QUEUED, jobs.c.queued_at)),
+        (jobs.c.running_seconds, _total(verb, jobs.c.running_seconds, JobStatus.RUNNING, jobs.c.started_at)),
         (jobs.c.transition_count, jobs.c.transition_count + _ONE),
         (jobs.c.updated_at, NOT_BEFORE_CREATION),
         (jobs.c.logged_status, constant(allowed.target)),
@@ -127,14 +128,12 @@ def changes(verb: str, values: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     return changed + [(jobs.c[name], value) for name, value in {**defaults, **values}.items()]
 
 
-def _total(seconds: Any, status: JobStatus, since: Any) -> ColumnElement[int | None]:
+def _total(verb: str, seconds: Any, status: JobStatus, since: Any) -> ColumnElement[int | None]:
     """Return the total of seconds in a status, which grows if the job leaves it, and is NULL if the log lacks a transition."""
-    elapsed = later(since, NOW) - since
-    return case(
-        (jobs.c.logged_status != jobs.c.status, null()),
-        (jobs.c.status == constant(status), seconds + elapsed),
-        else_=seconds,
-    )
+    whens: list[Any] = [(jobs.c.logged_status.not_in([jobs.c.status, IMPORTED_STATUS]), null())]
+    if status in TRANSITIONS[verb].sources:
+        whens.append((jobs.c.status == constant(status), seconds + (later(since, NOW) - since)))
+    return case(*whens, else_=seconds)
 
 
 # Reads. Each Select joins the jobs, so that it can be scoped.
