@@ -114,6 +114,7 @@ class AsyncFineTuningJobCheckpointRepository(AsyncRepository[FineTuningJobCheckp
 
     create = bridged(FineTuningJobCheckpointRepository.create)
     add = bridged(FineTuningJobCheckpointRepository.add)
+    import_many = bridged(FineTuningJobCheckpointRepository.import_many)
     list = bridged(FineTuningJobCheckpointRepository.list)
 
 
@@ -123,6 +124,7 @@ class AsyncCheckpointPermissionRepository(AsyncRepository[CheckpointPermissionRe
     _kind = CheckpointPermissionRepository
 
     create = bridged(CheckpointPermissionRepository.create)
+    import_many = bridged(CheckpointPermissionRepository.import_many)
     list = bridged(CheckpointPermissionRepository.list)
     delete = bridged(CheckpointPermissionRepository.delete)
 
@@ -132,6 +134,7 @@ class AsyncJobTransitionRepository(AsyncRepository[JobTransitionRepository]):
 
     _kind = JobTransitionRepository
 
+    import_many = bridged(JobTransitionRepository.import_many)
     list = bridged(JobTransitionRepository.list)
 
 

@@ -58,8 +58,8 @@ class IllegalTransitionError(FineTuningStoreError):
     def __str__(self) -> str:
         if not self.allowed_from:
             return (
-                f"cannot {self.transition} job {self.job_id!r}, which is {self.status}: it is not a mirrored job, because it was created "
-                "here, or its status was changed here since it was imported"
+                f"{self.transition} is not possible for job {self.job_id!r}, which is {self.status}: it is not a mirrored job, because it "
+                "was created here, or its status was changed here since it was imported"
             )
         allowed = ", ".join(self.allowed_from)
         return f"cannot {self.transition} job {self.job_id!r}: it is {self.status}, and {self.transition} is allowed from: {allowed}"

@@ -72,6 +72,9 @@ WRITES: dict[str, Call] = {
     "checkpoints.add": lambda store, id: store.checkpoints.add(
         FineTuningJobCheckpoint(id="c", created_at=1, fine_tuned_model_checkpoint="ft:8", fine_tuning_job_id=id, step_number=8)
     ),
+    "checkpoints.import_many": lambda store, id: store.checkpoints.import_many(id, []),
+    "checkpoint_permissions.import_many": lambda store, id: store.checkpoint_permissions.import_many(id, []),
+    "transitions.import_many": lambda store, id: store.transitions.import_many(id, []),
     "checkpoint_permissions.create": lambda store, _: store.checkpoint_permissions.create(MODEL, ["proj-9"]),
     "checkpoint_permissions.delete": lambda store, _: store.checkpoint_permissions.delete("cp_1"),
 }

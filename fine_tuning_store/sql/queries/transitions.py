@@ -29,6 +29,7 @@ from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import (
     IMPORTED_STATUS,
+    IS_IMPORTED,
     IS_THE_JOB,
     JOB_ID,
     NOT_BEFORE_CREATION,
@@ -161,9 +162,42 @@ TRANSITION_POSITION = tagged(
     .where(_OF_THE_JOB, log.c.id == bindparam("after_id")),
 )
 
+# Imports. The caller has locked the job.
+
+#: Locks a job, and says how long its log is, and whether it is mirrored.
+LOCK_LOG = tagged(
+    "lock_log",
+    select(jobs.c.status, jobs.c.transition_count, IS_IMPORTED.label("is_mirrored")).where(IS_THE_JOB).with_for_update(),
+)
+TRANSITIONS_BETWEEN = tagged(
+    "transitions_between",
+    select(*_COLUMNS).where(_OF_THE_JOB, log.c.position.between(bindparam("first"), bindparam("last"))).order_by(log.c.position),
+)
+TAKEN_TRANSITION = tagged(
+    "taken_transition", select(log.c.id).where(_OF_THE_JOB, log.c.id.in_(bindparam("transition_ids", expanding=True))).limit(1)
+)
+COUNT_TRANSITIONS = tagged("count_transitions", update(jobs).where(IS_THE_JOB).values(transition_count=bindparam("new_count")))
+INSERT_TRANSITIONS = tagged(f"insert_{log.name}", insert(log))
+
 
 @raising_corrupt_data(log, 0)
 def transition_from_row(row: Sequence[Any]) -> JobTransition:
     """Return the transition of a row of a page."""
     id, job_id, position, transition, from_status, to_status, *others = row
     return _transition(id, job_id, position, transition, _STATUSES[from_status], _STATUSES[to_status], *others)
+
+
+def transition_row(transition: JobTransition) -> dict[str, Any]:
+    """Return the row of a transition."""
+    return {
+        "job_id": transition.job_id,
+        "position": transition.position,
+        "id": transition.id,
+        "transition": transition.transition,
+        "from_status": transition.from_status.value,
+        "to_status": transition.to_status.value,
+        "at": transition.at,
+        "actor": transition.actor,
+        "reason": transition.reason,
+        "attempt": transition.attempt,
+    }
