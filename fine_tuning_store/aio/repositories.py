@@ -64,6 +64,8 @@ class AsyncFineTuningJobRepository(AsyncRepository[FineTuningJobRepository]):
     delete_expired_idempotency_keys = bridged(FineTuningJobRepository.delete_expired_idempotency_keys)
     add = bridged(FineTuningJobRepository.add)
     add_many = bridged(FineTuningJobRepository.add_many)
+    replace = bridged(FineTuningJobRepository.replace)
+    replace_many = bridged(FineTuningJobRepository.replace_many)
     get = bridged(FineTuningJobRepository.get)
     get_many = bridged(FineTuningJobRepository.get_many)
     list = bridged(FineTuningJobRepository.list)
@@ -112,6 +114,7 @@ class AsyncFineTuningJobCheckpointRepository(AsyncRepository[FineTuningJobCheckp
 
     create = bridged(FineTuningJobCheckpointRepository.create)
     add = bridged(FineTuningJobCheckpointRepository.add)
+    import_many = bridged(FineTuningJobCheckpointRepository.import_many)
     list = bridged(FineTuningJobCheckpointRepository.list)
 
 
@@ -121,6 +124,7 @@ class AsyncCheckpointPermissionRepository(AsyncRepository[CheckpointPermissionRe
     _kind = CheckpointPermissionRepository
 
     create = bridged(CheckpointPermissionRepository.create)
+    import_many = bridged(CheckpointPermissionRepository.import_many)
     list = bridged(CheckpointPermissionRepository.list)
     delete = bridged(CheckpointPermissionRepository.delete)
 
@@ -130,6 +134,7 @@ class AsyncJobTransitionRepository(AsyncRepository[JobTransitionRepository]):
 
     _kind = JobTransitionRepository
 
+    import_many = bridged(JobTransitionRepository.import_many)
     list = bridged(JobTransitionRepository.list)
 
 

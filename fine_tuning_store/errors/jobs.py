@@ -39,13 +39,13 @@ class JobReferencedError(FineTuningStoreError):
 
 
 class IllegalTransitionError(FineTuningStoreError):
-    """The status of the job does not allow the call. The job is unchanged.
+    """The status of the job does not allow the call, or the call is for mirrored jobs and this is none. The job is unchanged.
 
     Attributes:
         job_id: The id of the job.
         transition: The name of the method, such as `start`.
         status: The status of the job at that moment.
-        allowed_from: The statuses that allow the call.
+        allowed_from: The statuses that allow the call. None at all if the job is not mirrored.
     """
 
     def __init__(self, job_id: str, transition: str, status: str, allowed_from: tuple[str, ...]) -> None:
@@ -56,6 +56,11 @@ class IllegalTransitionError(FineTuningStoreError):
         self.allowed_from = allowed_from
 
     def __str__(self) -> str:
+        if not self.allowed_from:
+            return (
+                f"{self.transition} is not possible for job {self.job_id!r}, which is {self.status}: it is not a mirrored job, because it "
+                "was created here, or its status was changed here since it was imported"
+            )
         allowed = ", ".join(self.allowed_from)
         return f"cannot {self.transition} job {self.job_id!r}: it is {self.status}, and {self.transition} is allowed from: {allowed}"
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fine_tuning_store.domain import ids
 from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
-from fine_tuning_store.domain.history_validation import validate_checkpoint
-from fine_tuning_store.domain.job_validation import check_id, check_page_size
+from fine_tuning_store.domain.history_validation import duplicate, validate_checkpoint, validate_checkpoints
+from fine_tuning_store.domain.job_validation import MAX_PAGE_SIZE, check_id, check_page_size
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.job_reads import fetch_child_cursor, fetch_child_page, require_job
 from fine_tuning_store.repositories.job_writes import insert_unless_taken
+from fine_tuning_store.sql.batches import batches
 from fine_tuning_store.sql.models import checkpoints
 from fine_tuning_store.sql.queries import checkpoints as queries
 from fine_tuning_store.transactions import Transaction
@@ -70,6 +71,27 @@ class FineTuningJobCheckpointRepository(Repository):
 
         return self._source.write(write)
 
+    def import_many(self, job_id: str, checkpoints: Iterable[FineTuningJobCheckpoint]) -> tuple[FineTuningJobCheckpoint, ...]:
+        """Store checkpoints from elsewhere with their own ids and times.
+
+        A checkpoint that the job already has is left as it is, so that an import can be repeated.
+
+        Args:
+            job_id: The id of the job.
+            checkpoints: At most 10,000 checkpoints of the job.
+
+        Returns:
+            The checkpoints as stored.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            InvalidValueError: A value cannot be stored, a checkpoint is of another job, or the job has a different one of the same id. No
+                checkpoint is stored then.
+        """
+        job_id = check_id(job_id, "job_id")
+        validated = validate_checkpoints(job_id, checkpoints)
+        return self._source.write(lambda transaction: _import(transaction, job_id, validated))
+
     def list(self, job_id: str, *, after: str | None = None, limit: int = 10) -> Page[FineTuningJobCheckpoint]:
         """Return a page of a job's checkpoints, newest step first.
 
@@ -94,3 +116,21 @@ class FineTuningJobCheckpointRepository(Repository):
             return fetch_child_page(transaction, queries.CHECKPOINTS_AFTER, queries.checkpoint_from_row, job_id, limit, **key)
 
         return self._source.read(read)
+
+
+def _import(transaction: Transaction, job_id: str, given: tuple[FineTuningJobCheckpoint, ...]) -> tuple[FineTuningJobCheckpoint, ...]:
+    require_job(transaction, job_id, locked=True)  # an import of the same ids at the same time waits here
+    stored: dict[str, FineTuningJobCheckpoint] = {}
+    for start in range(0, len(given), MAX_PAGE_SIZE):
+        ids = [checkpoint.id for checkpoint in given[start : start + MAX_PAGE_SIZE]]
+        rows = transaction.execute_unscoped(queries.CHECKPOINTS_BY_IDS, job_id=job_id, checkpoint_ids=ids)
+        stored |= {checkpoint.id: checkpoint for checkpoint in map(queries.checkpoint_from_row, rows)}
+    for index, checkpoint in enumerate(given):
+        if stored.get(checkpoint.id, checkpoint) != checkpoint:
+            raise duplicate("checkpoints", index, checkpoint.id)
+    new = [checkpoint for checkpoint in given if checkpoint.id not in stored]
+    for batch in batches(checkpoints, [queries.checkpoint_row(checkpoint) for checkpoint in new]):
+        transaction.execute(queries.INSERT_CHECKPOINTS, batch)
+    for checkpoint in new:
+        transaction.written.add(checkpoints, job_id, checkpoint.id)
+    return given

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fine_tuning_store.domain.event import FineTuningJobEvent, NewEvent
-from fine_tuning_store.domain.history_validation import check_new_events, duplicate_event, validate_events
+from fine_tuning_store.domain.history_validation import check_new_events, duplicate, validate_events
 from fine_tuning_store.domain.job_validation import MAX_PAGE_SIZE, check_id, check_page_size
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.validation import check_integer
 from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.event_writes import append_events, new_event
-from fine_tuning_store.repositories.job_reads import fetch, fetch_child_cursor, fetch_child_page, require_job
+from fine_tuning_store.repositories.job_reads import fetch_child_cursor, fetch_child_page, require_job
 from fine_tuning_store.sql.queries import events as queries
 from fine_tuning_store.transactions import Transaction
 
@@ -75,6 +76,9 @@ class FineTuningJobEventRepository(Repository):
     def import_many(self, job_id: str, events: Iterable[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
         """Store events from elsewhere with their own ids and times, in the given order, oldest first.
 
+        They get the positions after those of the job's events. An event that the job already has is left as it is, so that an import can
+        be repeated.
+
         Args:
             job_id: The id of the job.
             events: At most 10,000 events.
@@ -84,7 +88,7 @@ class FineTuningJobEventRepository(Repository):
 
         Raises:
             JobNotFoundError: There is no such job.
-            InvalidValueError: A value cannot be stored, or the job has an event of the same id. No event is stored then.
+            InvalidValueError: A value cannot be stored, or the job has a different event of the same id. No event is stored then.
         """
         job_id = check_id(job_id, "job_id")
         validated = validate_events(events)
@@ -140,15 +144,19 @@ class FineTuningJobEventRepository(Repository):
 
 def _import(transaction: Transaction, job_id: str, events: tuple[FineTuningJobEvent, ...]) -> tuple[FineTuningJobEvent, ...]:
     if events:
-        fetch(transaction, job_id, locked=True)  # an import of the same ids at the same time waits here
-    positions = {event.id: position for position, event in enumerate(events)}
+        require_job(transaction, job_id, locked=True)  # an import of the same ids at the same time waits here
+    stored: dict[str, FineTuningJobEvent] = {}
     for start in range(0, len(events), MAX_PAGE_SIZE):
         event_ids = [event.id for event in events[start : start + MAX_PAGE_SIZE]]
-        taken = transaction.execute_unscoped(queries.TAKEN_EVENTS, job_id=job_id, event_ids=event_ids).scalars().all()
-        if taken:
-            first = min(taken, key=positions.__getitem__)
-            raise duplicate_event(positions[first], first)
-    return _append_all(transaction, job_id, events)
+        rows = transaction.execute_unscoped(queries.EVENTS_BY_IDS, job_id=job_id, event_ids=event_ids)
+        stored |= {event.id: event for event in map(queries.event_from_row, rows)}
+    for index, event in enumerate(events):
+        if event.id in stored and replace(event, job_id=job_id, position=stored[event.id].position) != stored[event.id]:
+            raise duplicate("events", index, event.id)
+    new = [event for event in events if event.id not in stored]
+    if new or not events:
+        stored |= {event.id: event for event in _append_all(transaction, job_id, new)}
+    return tuple(stored[event.id] for event in events)
 
 
 def _append_all(transaction: Transaction, job_id: str, events: Sequence[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:

@@ -31,13 +31,13 @@ BATCH_SIZE: Final = 100
 def replace_children(transaction: Transaction, id: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Replace the rows of a job in a child table. The caller has locked the job's row."""
     transaction.execute(queries.DELETE_CHILDREN[table], job_id=id)
-    _insert_children(transaction, table, rows)
+    insert_children(transaction, table, rows)
 
 
 # Insert and delete
 
 
-def add_jobs(transaction: Transaction, added: Sequence[FineTuningJob]) -> None:
+def add_jobs(transaction: Transaction, added: Sequence[FineTuningJob], *, are_imported: bool = False) -> None:
     """Insert jobs whose ids may be taken, as `insert_jobs` does, without waiting for jobs of other organizations that have them."""
     if transaction.organization_id is not None:
         for start in range(0, len(added), BATCH_SIZE):
@@ -45,28 +45,33 @@ def add_jobs(transaction: Transaction, added: Sequence[FineTuningJob]) -> None:
             taken = transaction.execute_unscoped(queries.TAKEN_ID, job_ids=job_ids).scalar()
             if taken is not None:
                 raise JobAlreadyExistsError(taken)
-    insert_jobs(transaction, added)
+    insert_jobs(transaction, added, are_imported=are_imported)
 
 
-def insert_jobs(transaction: Transaction, new: Sequence[FineTuningJob]) -> None:
+def insert_jobs(transaction: Transaction, new: Sequence[FineTuningJob], *, are_imported: bool = False) -> None:
     """Insert jobs and their children, or none: if an id is taken, those before it are deleted again, also in a host's transaction."""
-    by_id = sorted(new, key=lambda job: job.id)  # so that imports that share ids wait for each other instead of deadlocking
-    rows = [job_rows.rows_of_job(job) for job in by_id]
+    insert_rows(transaction, [job_rows.rows_of_job(job, is_imported=are_imported) for job in new])
+    for job in new:
+        transaction.written.add(jobs, job.id, job.id)
+
+
+def insert_rows(transaction: Transaction, new: Sequence[job_rows.JobRows]) -> None:
+    """Insert the rows of jobs as `insert_jobs` does. The outcome of a lost COMMIT cannot be found by them."""
+    rows = sorted(new, key=lambda row: row.job["id"])  # so that imports that share ids wait for each other instead of deadlocking
     _insert_batches(transaction, [row.job for row in rows])
     pairs = [pair for row in rows for pair in row.metadata]
     if transaction.database.writes_in_ctes and len(rows) == 1 and 0 < len(pairs) <= MAX_METADATA_PAIRS:
         statement = queries.insert_hyperparameters_and_metadata(len(pairs))
         transaction.execute(statement, {**rows[0].hyperparameters, **job_rows.numbered_pairs(pairs)})
     else:
-        _insert_children(transaction, job_hyperparameters, [row.hyperparameters for row in rows])
-        _insert_children(transaction, job_metadata, pairs)
-    _insert_children(transaction, job_errors, [row.error for row in rows if row.error])
-    for job in by_id:
-        transaction.written.add(jobs, job.id, job.id)
-    _insert_children(transaction, job_result_files, [file for row in rows for file in row.result_files])
+        insert_children(transaction, job_hyperparameters, [row.hyperparameters for row in rows])
+        insert_children(transaction, job_metadata, pairs)
+    insert_children(transaction, job_errors, [row.error for row in rows if row.error])
+    insert_children(transaction, job_result_files, [file for row in rows for file in row.result_files])
 
 
-def _insert_children(transaction: Transaction, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+def insert_children(transaction: Transaction, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows into a child table, in statements of a limited size."""
     for batch in batches(table, rows):
         transaction.execute(queries.INSERT_CHILD[table], batch)
 

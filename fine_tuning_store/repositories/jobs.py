@@ -21,19 +21,15 @@ from fine_tuning_store.domain.job_validation import (
     check_page_size,
     validate_changes,
     validate_for_create,
-    validate_for_storage,
 )
 from fine_tuning_store.domain.lifecycle import OPEN
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.validation import check_integer
-from fine_tuning_store.errors import (
-    IllegalTransitionError,
-    InvalidValueError,
-    JobAlreadyExistsError,
-)
+from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError
 from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.idempotency import create_once, delete_expired
 from fine_tuning_store.repositories.job_filters import JobFilters, Order, job_query
+from fine_tuning_store.repositories.job_imports import JobImports
 from fine_tuning_store.repositories.job_pages import cursor_of, fetch_cursor, fetch_page
 from fine_tuning_store.repositories.job_reads import fetch, fetch_many, require_visible, select_matching
 from fine_tuning_store.repositories.job_transitions import JobTransitions
@@ -45,14 +41,14 @@ from fine_tuning_store.sql.queries.job_conditions import JobQuery, OrderBy
 from fine_tuning_store.transactions import Transaction
 
 
-class FineTuningJobRepository(JobTransitions):
+class FineTuningJobRepository(JobImports, JobTransitions):
     """Create, read, change and delete fine-tuning jobs.
 
     In a store each call is a transaction of its own. In a unit of work, a Session or a Connection it is part of that transaction, never
     commits or rolls back, and leaves the transaction usable after each error of this library.
 
     Every method that takes the id of a job raises JobNotFoundError if there is none. The methods that change the status, from `enqueue` to
-    `cancel`, are in `job_transitions.py`.
+    `cancel`, are in `job_transitions.py`, and those that store jobs from elsewhere in `job_imports.py`.
     """
 
     # Create
@@ -105,32 +101,6 @@ class FineTuningJobRepository(JobTransitions):
         """
         limit = check_page_size("limit", limit)
         return self._source.write(lambda transaction: delete_expired(transaction, limit))
-
-    def add(self, job: FineTuningJob) -> FineTuningJob:
-        """Store a job from elsewhere with its own id, times and status, and return it as stored.
-
-        Raises:
-            JobAlreadyExistsError: The id is taken, in this organization or another one.
-            InvalidValueError: A value cannot be stored, or the job belongs to another organization than the store.
-        """
-        (stored,) = self.add_many([job])
-        return stored
-
-    def add_many(self, jobs: Iterable[FineTuningJob]) -> tuple[FineTuningJob, ...]:
-        """Store many jobs in one transaction: all of them, or none if one is refused. Raises as `add` does."""
-        validated = tuple(self._validated(job) for job in jobs)
-        seen: set[str] = set()
-        for job in validated:
-            if job.id in seen:
-                raise JobAlreadyExistsError(job.id)
-            seen.add(job.id)
-        if validated:
-            self._source.write(lambda transaction: add_jobs(transaction, validated), flush=False)
-        return validated
-
-    def _validated(self, job: FineTuningJob) -> FineTuningJob:
-        validated = validate_for_storage(job)
-        return replace(validated, organization_id=check_organization(self._organization(validated.organization_id)))
 
     # Read
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from fine_tuning_store.domain import ids
-from fine_tuning_store.domain.history_validation import check_projects
+from fine_tuning_store.domain.history_validation import check_projects, validate_permissions
 from fine_tuning_store.domain.job_validation import check_id, check_page_size
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.permission import CheckpointPermission
@@ -21,6 +21,7 @@ from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.job_filters import Order, is_descending
 from fine_tuning_store.repositories.job_reads import require_job
 from fine_tuning_store.repositories.job_writes import insert_unless_taken
+from fine_tuning_store.repositories.permission_imports import import_permissions
 from fine_tuning_store.retries import MAX_ATTEMPTS
 from fine_tuning_store.sql.models import checkpoint_permissions
 from fine_tuning_store.sql.queries import permissions as queries
@@ -55,6 +56,27 @@ class CheckpointPermissionRepository(Repository):
         projects = check_projects(project_ids)
         organization = self._organization(organization_id)
         return self._source.write(lambda transaction: _permit(transaction, model, projects, organization))
+
+    def import_many(self, job_id: str, permissions: Iterable[CheckpointPermission]) -> tuple[CheckpointPermission, ...]:
+        """Store permissions from elsewhere with their own ids and times. They belong to the given job and its organization.
+
+        A permission that a project already has for a model stays as it is, so that an import can be repeated.
+
+        Args:
+            job_id: The id of the job that the models come from.
+            permissions: At most 10,000 permissions with their `fine_tuned_model_checkpoint`.
+
+        Returns:
+            The permissions as stored, in the given order.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            InvalidValueError: A value cannot be stored, a permission is of another job or organization, or its id is that of a different
+                permission. No permission is stored then.
+        """
+        job_id = check_id(job_id, "job_id")
+        validated = validate_permissions(job_id, permissions)
+        return self._source.write(lambda transaction: import_permissions(transaction, job_id, validated))
 
     def list(
         self,

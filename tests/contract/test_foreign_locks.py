@@ -23,7 +23,7 @@ from fine_tuning_store import (
 )
 from tests.contract import test_tenancy
 from tests.support.databases import Database
-from tests.support.factories import a_job, stored
+from tests.support.factories import a_job, a_transition, stored
 from tests.support.tables import each
 
 
@@ -36,11 +36,16 @@ CALLS: dict[str, Callable[[UnitOfWork, str], object]] = {
     **{name: partial(_of_jobs, call) for name, call in test_tenancy.CALLS.items()},
     "add": lambda unit, id: unit.jobs.add(a_job(id=id, organization_id="org-own")),
     "add_many": lambda unit, id: unit.jobs.add_many([a_job(organization_id="org-own"), a_job(id=id, organization_id="org-own")]),
+    "replace": lambda unit, id: unit.jobs.replace(a_job(id=id, organization_id="org-own")),
+    "replace_many": lambda unit, id: unit.jobs.replace_many([a_job(organization_id="org-own"), a_job(id=id, organization_id="org-own")]),
     "events.append": lambda unit, id: unit.events.append(id, "It starts."),
     "events.append_many": lambda unit, id: unit.events.append_many(id, [{"message": "It starts."}]),
     "events.import_many": lambda unit, id: unit.events.import_many(id, [FineTuningJobEvent(id="e", created_at=1, message="It starts.")]),
     "events.list": lambda unit, id: unit.events.list(id),
     "events.tail": lambda unit, id: unit.events.tail(id),
+    "transitions.import_many": lambda unit, id: unit.transitions.import_many(id, [a_transition(id)]),
+    "checkpoints.import_many": lambda unit, id: unit.checkpoints.import_many(id, []),
+    "checkpoint_permissions.import_many": lambda unit, id: unit.checkpoint_permissions.import_many(id, []),
     "transitions.list": lambda unit, id: unit.transitions.list(id),
     "checkpoints.create": lambda unit, id: unit.checkpoints.create(id, step_number=1, fine_tuned_model_checkpoint="m", metrics={}),
     "checkpoints.add": lambda unit, id: unit.checkpoints.add(

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from fine_tuning_store import FineTuningStore, JobNotFoundError, JobStatus, OutcomeUnknownError, StoreBusyError, Timeouts
+from fine_tuning_store import (
+    FineTuningJobEvent,
+    FineTuningStore,
+    JobNotFoundError,
+    JobStatus,
+    OutcomeUnknownError,
+    StoreBusyError,
+    Timeouts,
+)
 from tests.contract.test_leases import queued
 from tests.support.async_store import run_with_store
 from tests.support.databases import Database
-from tests.support.factories import a_job, created
+from tests.support.factories import a_job, a_transition, created
 from tests.support.forwarder import Forwarder, forwarding
 
 ROUNDS = int(os.environ.get("FINE_TUNING_STORE_TEST_ROUNDS", "2"))
@@ -75,6 +84,31 @@ def add_many(store: Any, cut_next: Callable[[], None]) -> None:
     added = store.jobs.add_many([a_job(), a_job()])
     assert list(store.jobs.get_many([job.id for job in added])) == list(added)
     assert store.jobs.count() == before + 2
+
+
+@writes
+def replace_many(store: Any, cut_next: Callable[[], None]) -> None:
+    old, new = store.jobs.add(a_job()), a_job(metadata={"a": "b"})
+    before = store.jobs.count()
+    for model in ("m-1", "m-2"):  # the second time both are stored
+        cut_next()
+        replaced = store.jobs.replace_many([replace(job, model=model) for job in (old, new)])
+        assert store.jobs.get_many([old.id, new.id]) == replaced
+    assert store.jobs.count() == before + 1
+
+
+@writes
+def imports(store: Any, cut_next: Callable[[], None]) -> None:
+    job = store.jobs.add(a_job())
+    events = [FineTuningJobEvent(id=f"ftevent-{number}", created_at=1, message="m") for number in range(3)]
+    log = [a_transition(job.id, position) for position in (1, 2, 3)]
+    for imported, given in ((store.events, events), (store.transitions, log)):
+        for number in (2, 3, 3):
+            store.jobs.get(job.id)  # on a connection of the pool: a new one commits, too
+            cut_next()
+            assert len(imported.import_many(job.id, given[:number])) == number
+    assert [event.position for event in store.events.tail(job.id)] == [1, 2, 3]
+    assert list(store.transitions.list(job.id)) == log
 
 
 @writes

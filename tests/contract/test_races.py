@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -111,6 +112,66 @@ def test_of_two_imports_that_share_ids_one_is_stored_completely_and_the_other_no
     assert sorted(added for added, _ in results) == [0, 1500], results
     assert len({job.model for job in store.jobs.iterate(page_size=1000)}) == 1
     assert len(list(store.jobs.iterate(metadata={"by": "a"}))) in (0, 1500)
+
+
+def replace_all(wait: Callable[[], object], url: str, name: str, ids: list[str], in_one_call: bool) -> None:
+    """Replace jobs, of which only some are stored."""
+    jobs = [a_job(id=id, model=name, metadata={"by": name}, result_files=(name, name)) for id in ids]
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        if in_one_call:
+            store.jobs.replace_many(jobs)
+        else:
+            for job in jobs:
+                store.jobs.replace(job)
+
+
+@pytest.mark.parametrize("in_one_call", [False, True])
+def test_of_several_replacements_of_the_same_jobs_each_succeeds_and_the_last_one_remains_completely(
+    store: FineTuningStore, url: str, rounds: int, in_one_call: bool
+) -> None:
+    ids = [f"ftjob-{number:03}" for number in range(JOBS_PER_ROUND * rounds)]
+    store.jobs.add_many([a_job(id=id, metadata={"by": "none"}) for id in ids[::2]])
+
+    results = at_once(*[(replace_all, (url, name, order, in_one_call)) for name, order in (("a", ids), ("b", ids[::-1]), ("c", ids))])
+
+    assert [error for _, error in results] == [None] * 3
+    jobs = list(store.jobs.iterate())
+    assert sorted(job.id for job in jobs) == ids
+    assert [job for job in jobs if (job.metadata, job.result_files) != ({"by": job.model}, (job.model, job.model))] == []
+    assert not in_one_call or len({job.model for job in jobs}) == 1
+
+
+def start_all(wait: Callable[[], object], url: str, ids: list[str]) -> None:
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        for id in ids:
+            store.jobs.start(id)
+
+
+def replace_each(wait: Callable[[], object], url: str, ids: list[str]) -> list[str]:
+    """Replace each job, and return those that were not refused."""
+    replaced = []
+    with FineTuningStore.from_url(url) as store:
+        store.schema.require_usable()
+        wait()
+        for id in ids:
+            with suppress(IllegalTransitionError):
+                replaced.append(store.jobs.replace(a_job(id=id, status="queued", model="newer")).id)
+    return replaced
+
+
+def test_a_job_that_is_started_while_it_is_replaced_stays_started(store: FineTuningStore, url: str, rounds: int) -> None:
+    ids = [stored(store, status="queued", model="older").id for _ in range(JOBS_PER_ROUND * rounds)]
+
+    (_, failed_a), (replaced, failed_b) = at_once((start_all, (url, ids)), (replace_each, (url, ids)))
+
+    assert (failed_a, failed_b) == (None, None)
+    jobs = {job.id: job for job in store.jobs.iterate()}
+    assert {job.status for job in jobs.values()} == {JobStatus.RUNNING}
+    assert sorted(id for id, job in jobs.items() if job.model == "newer") == sorted(replaced)
 
 
 def update_all(wait: Callable[[], object], url: str, name: str, ids: list[str]) -> None:

@@ -52,6 +52,7 @@ class Calls(RuleBasedStateMachine):
         self.events: dict[str, list[FineTuningJobEvent]] = {}
         self.checkpoints: dict[str, list[FineTuningJobCheckpoint]] = {}
         self.permissions: dict[str, CheckpointPermission] = {}
+        self.mirrored: set[str] = set()
         self.ids = ["ftjob-none"]
         self.numbers = itertools.count()
 
@@ -92,6 +93,7 @@ class Calls(RuleBasedStateMachine):
         """Add jobs of several statuses, so that a few steps reach every transition."""
         for status in statuses:
             job = self.store.jobs.add(a_job(status=status))
+            self.mirrored.add(job.id)
             self.jobs[job.id], self.events[job.id], self.checkpoints[job.id] = job, [], []
             self.ids.append(job.id)
 
@@ -116,6 +118,7 @@ class Calls(RuleBasedStateMachine):
             assert after == expected
             assert (after.finished_at is not None) == allowed.target.is_ended
             self.jobs[id] = after
+            self.mirrored.discard(id)
             if message is not None:
                 (event,) = self.store.events.list(id, limit=1)
                 self.record_event(id, event, message=message)
@@ -133,7 +136,21 @@ class Calls(RuleBasedStateMachine):
             self.store.jobs.delete(id)
             for rows in (self.jobs, self.events, self.checkpoints):
                 del rows[id]
+            self.mirrored.discard(id)
             self.permissions = {key: row for key, row in self.permissions.items() if row.job_id != id}
+
+    @rule(pick=picks, status=st.sampled_from(JobStatus), model=st.none() | models)
+    def replace(self, pick: int, status: JobStatus, model: str | None) -> None:
+        id = self.job_id(pick)
+        job = a_job(id=id, status=status, fine_tuned_model=model, created_at=1_700_000_000 + len(self.ids))
+        is_refused = id in self.jobs and id not in self.mirrored
+        if not self.is_refused(lambda: self.store.jobs.replace(job), IllegalTransitionError if is_refused else None):
+            after = self.store.jobs.replace(job)
+            assert after == replace(job, updated_at=after.updated_at)
+            self.jobs[id] = after
+            self.mirrored.add(id)
+            self.events.setdefault(id, [])
+            self.checkpoints.setdefault(id, [])
 
     # Events
 
@@ -149,16 +166,20 @@ class Calls(RuleBasedStateMachine):
         if not self.is_refused(lambda: self.store.events.append(id, message, data=data), None if id in self.jobs else JobNotFoundError):
             self.record_event(id, self.store.events.append(id, message, data=data), message=message, data=data)
 
-    @rule(pick=picks, names=st.lists(st.sampled_from("abcdeABC"), max_size=3))
-    def import_many(self, pick: int, names: list[str]) -> None:
+    @rule(pick=picks, names=st.lists(st.sampled_from("abcdeABC"), max_size=3), message=st.sampled_from(["", "other"]))
+    def import_many(self, pick: int, names: list[str], message: str) -> None:
         id = self.job_id(pick)
-        events = [FineTuningJobEvent(id=name, created_at=len(name), message=name) for name in names]
-        duplicate = {event.id for event in self.events.get(id, [])} & set(names)
+        events = [FineTuningJobEvent(id=name, created_at=1, message=message or name) for name in names]
+        existing = {event.id: event for event in self.events.get(id, [])}
         repeated = len(set(names)) < len(names)
-        error = InvalidValueError if repeated else JobNotFoundError if id not in self.jobs else InvalidValueError if duplicate else None
+        different = any(existing[name].message != (message or name) for name in names if name in existing)
+        error = InvalidValueError if repeated else JobNotFoundError if id not in self.jobs else InvalidValueError if different else None
         if not self.is_refused(lambda: self.store.events.import_many(id, events), error):
             for event, name in zip(self.store.events.import_many(id, events), names, strict=True):
-                self.record_event(id, event, id=name, message=name)
+                if name in existing:
+                    assert event == existing[name]
+                else:
+                    self.record_event(id, event, id=name, message=message or name)
 
     @rule(pick=picks, index=st.none() | st.integers(0, 9), limit=limits)
     def list_events(self, pick: int, index: int | None, limit: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event, insert
 
 from fine_tuning_store import (
+    CheckpointPermission,
     FineTuningJobCheckpoint,
     FineTuningJobEvent,
     FineTuningStore,
@@ -21,7 +22,7 @@ from fine_tuning_store import (
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from fine_tuning_store.sql.models import JOB_CHILDREN, job_transitions
 from tests.support.databases import Database
-from tests.support.factories import created, stored
+from tests.support.factories import a_job, a_transition, created, stored
 from tests.support.tables import each
 
 MODEL = "ft:m"
@@ -86,14 +87,22 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "update": ("running", 3, lambda store, id: store.jobs.update(id, trained_tokens=5)),
     "update metadata": ("running", 5, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
     "update metadata to none": ("running", 4, lambda store, id: store.jobs.update(id, metadata=None)),
+    "replace": ("running", 9, lambda store, id: store.jobs.replace(a_job(id=id, error=JobError(code="c")))),
+    "replace_many": ("running", 9, lambda store, id: store.jobs.replace_many([a_job(id=id, metadata={"a": "b"})])),
     "delete_expired_idempotency_keys": ("running", 1, lambda store, _: store.jobs.delete_expired_idempotency_keys()),
     "delete": ("failed", 3, lambda store, id: store.jobs.delete(id)),
+    "transitions.import_many of none": ("running", 1, lambda store, id: store.transitions.import_many(id, [])),
+    "transitions.import_many": (
+        "running",
+        4,
+        lambda store, id: store.transitions.import_many(id, [a_transition(id, number) for number in range(1, 1000)]),
+    ),
     "transitions.list": ("running", 1, lambda store, id: store.transitions.list(id)),
     "transitions.list after": ("running", 2, lambda store, id: store.transitions.list(id, after="fttransition-2")),
     "events.append": ("running", 3, lambda store, id: store.events.append(id, "hello", data={"a": 1})),
     "events.append_many": ("running", 3, lambda store, id: store.events.append_many(id, [{"message": "one"}, {"message": "two"}])),
     "events.append_many of none": ("running", 1, lambda store, id: store.events.append_many(id, [])),
-    "events.import_many": ("running", 6, lambda store, id: store.events.import_many(id, [an_event(number) for number in range(1000)])),
+    "events.import_many": ("running", 5, lambda store, id: store.events.import_many(id, [an_event(number) for number in range(1000)])),
     "events.import_many of none": ("running", 1, lambda store, id: store.events.import_many(id, [])),
     "events.list": ("running", 1, lambda store, id: store.events.list(id)),
     "events.list after": ("running", 2, lambda store, id: store.events.list(id, after="ftevent-2")),
@@ -106,10 +115,20 @@ CALLS: dict[str, tuple[str, int, Call]] = {
         lambda store, id: store.checkpoints.create(id, step_number=3, fine_tuned_model_checkpoint=MODEL, metrics={"a": 1}),
     ),
     "checkpoints.add": ("running", 2, lambda store, id: store.checkpoints.add(a_checkpoint(id))),
+    "checkpoints.import_many": ("running", 3, lambda store, id: store.checkpoints.import_many(id, [a_checkpoint(id)])),
+    "checkpoints.import_many of none": ("running", 1, lambda store, id: store.checkpoints.import_many(id, [])),
     "checkpoints.list": ("running", 1, lambda store, id: store.checkpoints.list(id)),
     "checkpoints.list after": ("running", 2, lambda store, id: store.checkpoints.list(id, after="ftckpt_1")),
     "checkpoint_permissions.create": ("running", 5, lambda store, _: store.checkpoint_permissions.create("ft:c", ["proj_new"])),
     "checkpoint_permissions.create of three": ("running", 7, lambda store, _: store.checkpoint_permissions.create("ft:c", ["a", "b", "c"])),
+    "checkpoint_permissions.import_many": (
+        "running",
+        5,
+        lambda store, id: store.checkpoint_permissions.import_many(
+            id, [CheckpointPermission(id="cp_new", created_at=1, project_id="proj_new", fine_tuned_model_checkpoint="ft:c")]
+        ),
+    ),
+    "checkpoint_permissions.import_many of none": ("running", 2, lambda store, id: store.checkpoint_permissions.import_many(id, [])),
     "checkpoint_permissions.list": ("running", 2, lambda store, _: store.checkpoint_permissions.list("ft:c")),
 }
 

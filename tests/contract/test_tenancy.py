@@ -28,9 +28,10 @@ from fine_tuning_store import (
     JobAlreadyExistsError,
     JobError,
     JobNotFoundError,
+    JobTransitionRepository,
 )
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
-from tests.support.factories import a_job, stored, transition
+from tests.support.factories import a_job, a_transition, stored, transition
 from tests.support.tables import each
 
 pytestmark = pytest.mark.every_driver
@@ -50,7 +51,7 @@ CALLS: dict[str, Callable[[FineTuningJobRepository, str], object]] = {
     "delete": lambda jobs, id: jobs.delete(id),
 }
 #: Methods without the id of a stored job; separate tests below cover them.
-WITHOUT_ID = {"create", "add", "add_many", "list", "iterate", "count", "delete_expired_idempotency_keys"}
+WITHOUT_ID = {"create", "add", "add_many", "replace", "replace_many", "list", "iterate", "count", "delete_expired_idempotency_keys"}
 
 
 def test_every_public_method_is_covered_here() -> None:
@@ -129,6 +130,7 @@ def test_new_jobs_belong_to_the_organization_of_the_store(store: FineTuningStore
         lambda: scoped.jobs.create(organization_id="org-other", model="m", training_file="f"),
         lambda: scoped.jobs.add(a_job(organization_id="org-other")),
         lambda: scoped.jobs.add_many([a_job(organization_id=None), a_job(organization_id="org-other")]),
+        lambda: scoped.jobs.replace(a_job(organization_id="org-other")),
     ):
         with pytest.raises(InvalidValueError, match="organization_id"):
             call()
@@ -142,6 +144,9 @@ def test_an_id_that_another_organization_uses_is_refused_without_further_informa
     for call in (
         lambda: scoped.jobs.add(a_job(id=other.id, organization_id=None)),
         lambda: scoped.jobs.add_many([a_job(organization_id=None), a_job(id=other.id, organization_id=None)]),
+        lambda: scoped.jobs.replace(a_job(id=other.id, organization_id=None)),
+        lambda: scoped.jobs.replace_many([a_job(organization_id=None), a_job(id=other.id, organization_id=None)]),
+        lambda: store.jobs.replace(a_job(id=other.id, organization_id="org-own")),
     ):
         with pytest.raises(JobAlreadyExistsError) as caught:
             call()
@@ -204,6 +209,17 @@ RECORD_CALLS: dict[str, tuple[type[FineTuningStoreError], Callable[[Any, FineTun
             )
         ),
     ),
+    "checkpoints.import_many": (
+        JobNotFoundError,
+        lambda scoped, job, _: scoped.checkpoints.import_many(
+            job.id,
+            [
+                FineTuningJobCheckpoint(
+                    id="ftckpt_own", created_at=1, fine_tuned_model_checkpoint="ft:c", fine_tuning_job_id=job.id, step_number=1
+                )
+            ],
+        ),
+    ),
     "checkpoints.list": (JobNotFoundError, lambda scoped, job, _: scoped.checkpoints.list(job.id)),
     "checkpoints.list after": (JobNotFoundError, lambda scoped, job, _: scoped.checkpoints.list(job.id, after="ftckpt_other")),
     "checkpoint_permissions.create": (
@@ -214,6 +230,15 @@ RECORD_CALLS: dict[str, tuple[type[FineTuningStoreError], Callable[[Any, FineTun
         CheckpointNotFoundError,
         lambda scoped, _, __: scoped.checkpoint_permissions.create("ft:final", ["proj_9"]),
     ),
+    "checkpoint_permissions.import_many": (
+        JobNotFoundError,
+        lambda scoped, job, permission: scoped.checkpoint_permissions.import_many(job.id, [permission]),
+    ),
+    "transitions.import_many": (
+        JobNotFoundError,
+        lambda scoped, job, _: scoped.transitions.import_many(job.id, [a_transition(job.id)]),
+    ),
+    "transitions.list": (JobNotFoundError, lambda scoped, job, _: scoped.transitions.list(job.id)),
     "checkpoint_permissions.list": (CheckpointNotFoundError, lambda scoped, _, __: scoped.checkpoint_permissions.list("ft:c")),
     "checkpoint_permissions.list after": (
         CheckpointNotFoundError,
@@ -235,6 +260,7 @@ def test_every_public_method_of_the_other_repositories_is_covered_here() -> None
         "events": FineTuningJobEventRepository,
         "checkpoints": FineTuningJobCheckpointRepository,
         "checkpoint_permissions": CheckpointPermissionRepository,
+        "transitions": JobTransitionRepository,
     }
     methods = {f"{name}.{method}" for name, kind in repositories.items() for method in vars(kind) if not method.startswith("_")}
 
@@ -260,7 +286,8 @@ def read_all(store: FineTuningStore, job: FineTuningJob) -> list[object]:
     permissions = [
         store.checkpoint_permissions.list(model, organization_id=job.organization_id, limit=1000) for model in ("ft:c", "ft:final")
     ]
-    return [store.jobs.get(job.id), store.events.tail(job.id), store.checkpoints.list(job.id), *permissions]
+    others = [store.events.tail(job.id), store.checkpoints.list(job.id), store.transitions.list(job.id)]
+    return [store.jobs.get(job.id), *others, *permissions]
 
 
 @each("name", RECORD_CALLS)

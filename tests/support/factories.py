@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from fine_tuning_store import FineTuningJob, FineTuningStore, JobError, JobStatus
+from fine_tuning_store import FineTuningJob, FineTuningStore, JobError, JobStatus, JobTransition
 
 ORGANIZATION = "org-1"
 _numbers = itertools.count(1)
@@ -34,6 +34,23 @@ def stored(store: FineTuningStore, **members: Any) -> FineTuningJob:
 def created(store: FineTuningStore, **members: Any) -> FineTuningJob:
     """Create a job with `jobs.create`."""
     return store.jobs.create(**{"organization_id": ORGANIZATION, "model": "gpt-4o-mini", "training_file": "file-abc", **members})
+
+
+def a_transition(job_id: str, position: int = 1, **members: Any) -> JobTransition:
+    """Return a transition of a job with an id of its position. It is not stored."""
+    return JobTransition(
+        **{
+            "id": f"fttransition-{position:024d}",
+            "job_id": job_id,
+            "position": position,
+            "transition": "requeue",
+            "from_status": JobStatus.RUNNING,
+            "to_status": JobStatus.QUEUED,
+            "at": 1_700_000_000 + position,
+            "attempt": 1,
+            **members,
+        }
+    )
 
 
 def transition(jobs: Any, verb: str, id: str, name: str = "m", **options: Any) -> FineTuningJob:

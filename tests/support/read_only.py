@@ -53,6 +53,8 @@ WRITES: dict[str, Call] = {
     "jobs.create": lambda store, _: store.jobs.create(organization_id=ORGANIZATION, model="m", training_file="f"),
     "jobs.add": lambda store, _: store.jobs.add(a_job()),
     "jobs.add_many": lambda store, _: store.jobs.add_many([a_job(), a_job()]),
+    "jobs.replace": lambda store, _: store.jobs.replace(a_job()),
+    "jobs.replace_many": lambda store, _: store.jobs.replace_many([a_job(), a_job()]),
     "jobs.enqueue": lambda store, id: store.jobs.enqueue(id),
     "jobs.start": lambda store, id: store.jobs.start(id),
     "jobs.requeue": lambda store, id: store.jobs.requeue(id, message="hello"),
@@ -70,6 +72,9 @@ WRITES: dict[str, Call] = {
     "checkpoints.add": lambda store, id: store.checkpoints.add(
         FineTuningJobCheckpoint(id="c", created_at=1, fine_tuned_model_checkpoint="ft:8", fine_tuning_job_id=id, step_number=8)
     ),
+    "checkpoints.import_many": lambda store, id: store.checkpoints.import_many(id, []),
+    "checkpoint_permissions.import_many": lambda store, id: store.checkpoint_permissions.import_many(id, []),
+    "transitions.import_many": lambda store, id: store.transitions.import_many(id, []),
     "checkpoint_permissions.create": lambda store, _: store.checkpoint_permissions.create(MODEL, ["proj-9"]),
     "checkpoint_permissions.delete": lambda store, _: store.checkpoint_permissions.delete("cp_1"),
 }

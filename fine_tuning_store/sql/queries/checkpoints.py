@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Integer, bindparam, select
+from sqlalchemy import BindParameter, Integer, bindparam, insert, select
 
 from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
 from fine_tuning_store.sql.functions import as_text
@@ -44,6 +44,11 @@ CHECKPOINT_STEP = tagged(
     .join_from(checkpoints, jobs, jobs.c.id == checkpoints.c.job_id)
     .where(_OF_THE_JOB, checkpoints.c.id == bindparam("after_id")),
 )
+#: Not joined with the job, which the caller has locked.
+CHECKPOINTS_BY_IDS = tagged(
+    "checkpoints_by_ids", select(*_COLUMNS).where(_OF_THE_JOB, checkpoints.c.id.in_(bindparam("checkpoint_ids", expanding=True)))
+)
+INSERT_CHECKPOINTS = tagged(f"insert_{checkpoints.name}", insert(checkpoints))
 
 
 @raising_corrupt_data(checkpoints, 0)

@@ -37,7 +37,8 @@ EVENT_POSITION = tagged(
     .join_from(events, jobs, jobs.c.id == events.c.job_id)
     .where(_OF_THE_JOB, events.c.id == bindparam("after_id")),
 )
-TAKEN_EVENTS = tagged("taken_events", select(events.c.id).where(_OF_THE_JOB, events.c.id.in_(bindparam("event_ids", expanding=True))))
+#: Not joined with the job, which the caller has locked.
+EVENTS_BY_IDS = tagged("events_by_ids", select(*_COLUMNS).where(_OF_THE_JOB, events.c.id.in_(bindparam("event_ids", expanding=True))))
 
 #: Takes the next positions of a job. It locks the job's row until the commit, so that positions are in the order of commits.
 COUNT_EVENTS = tagged(

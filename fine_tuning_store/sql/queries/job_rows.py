@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import FromClause, Select, String, cast, select
 
@@ -128,13 +128,22 @@ class JobRows:
     metadata: list[dict[str, Any]]
 
 
-def rows_of_job(job: FineTuningJob) -> JobRows:
-    """Return the rows of a validated job."""
+#: Stands before the status in `logged_status` of a job that was imported, until the first transition here.
+IMPORTED: Final = "imported:"
+
+
+def rows_of_job(job: FineTuningJob, *, is_imported: bool) -> JobRows:
+    """Return the rows of a validated job.
+
+    Args:
+        job: The job.
+        is_imported: True if it comes from elsewhere, so that a newer version of it may replace it.
+    """
     row = {name: getattr(job, name) for name in _COLUMNS}
     method = job.method
     row |= {
         "status": job.status.value,
-        "logged_status": job.status.value,
+        "logged_status": f"{IMPORTED}{job.status}" if is_imported else job.status.value,
         "integrations": job.integrations or None,
         "extra": job.extra or None,
         "method_type": method and method.type,

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Delete,
     Insert,
     Select,
+    String,
     Update,
     bindparam,
     delete,
@@ -33,7 +34,7 @@ from fine_tuning_store.sql.models import (
     job_metadata,
     jobs,
 )
-from fine_tuning_store.sql.queries.job_rows import select_jobs
+from fine_tuning_store.sql.queries.job_rows import IMPORTED, select_jobs
 from fine_tuning_store.sql.query_tags import tagged
 
 JOB_ID: BindParameter[str] = bindparam("job_id")
@@ -61,6 +62,11 @@ def within_organization(statement: Select[Any] | Update | Delete) -> Any:
         return statement.where(jobs.c.organization_id == organization_id)
     jobs_of_organization = select(jobs.c.id).where(jobs.c.organization_id == organization_id)
     return statement.where(statement.table.c.job_id.in_(jobs_of_organization))
+
+
+#: `logged_status` of an imported job whose status nothing has changed since, neither this release nor one that logs no transitions.
+IMPORTED_STATUS: ColumnElement[str] = literal_column(f"'{IMPORTED}'", String) + jobs.c.status
+IS_IMPORTED = jobs.c.logged_status == IMPORTED_STATUS
 
 
 # Reads

@@ -54,6 +54,10 @@ PERMISSIONS_OF_PROJECTS = tagged(
     "permissions_of_projects",
     _OF_MODEL.where(permissions.c.project_id.in_(bindparam("project_ids", expanding=True))).with_for_update(of=permissions),
 )
+#: Permissions of any organization and any model.
+PERMISSIONS_BY_IDS = tagged(
+    "permissions_by_ids", select(*_COLUMNS).where(permissions.c.id.in_(bindparam("permission_ids", expanding=True)))
+)
 PERMISSION_CURSOR = tagged(
     "permission_cursor",
     select(permissions.c.created_at, permissions.c.id)
@@ -88,3 +92,17 @@ def permission_from_row(row: Sequence[Any]) -> CheckpointPermission:
 def model_digest(model: str) -> str:
     """Return what stands for the name of a model in an index."""
     return sha256(model.encode()).hexdigest()
+
+
+def permission_row(permission: CheckpointPermission) -> dict[str, Any]:
+    """Return the row of a permission that has all its members."""
+    assert permission.fine_tuned_model_checkpoint is not None
+    return {
+        "id": permission.id,
+        "job_id": permission.job_id,
+        "organization_id": permission.organization_id,
+        "created_at": permission.created_at,
+        "project_id": permission.project_id,
+        "model": permission.fine_tuned_model_checkpoint,
+        "digest": model_digest(permission.fine_tuned_model_checkpoint),
+    }

@@ -28,6 +28,8 @@ from fine_tuning_store.sql.functions import database_time, later
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries.jobs import (
+    IMPORTED_STATUS,
+    IS_IMPORTED,
     IS_THE_JOB,
     JOB_ID,
     NOT_BEFORE_CREATION,
@@ -108,8 +110,8 @@ def changes(verb: str, values: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """
     allowed = TRANSITIONS[verb]
     changed: list[tuple[Any, Any]] = [
-        (jobs.c.queued_seconds, _total(jobs.c.queued_seconds, JobStatus.QUEUED, jobs.c.queued_at)),
-        (jobs.c.running_seconds, _total(jobs.c.running_seconds, JobStatus.RUNNING, jobs.c.started_at)),
+        (jobs.c.queued_seconds, _total(verb, jobs.c.queued_seconds, JobStatus.QUEUED, jobs.c.queued_at)),
+        (jobs.c.running_seconds, _total(verb, jobs.c.running_seconds, JobStatus.RUNNING, jobs.c.started_at)),
         (jobs.c.transition_count, jobs.c.transition_count + _ONE),
         (jobs.c.updated_at, NOT_BEFORE_CREATION),
         (jobs.c.logged_status, constant(allowed.target)),
@@ -127,14 +129,12 @@ def changes(verb: str, values: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     return changed + [(jobs.c[name], value) for name, value in {**defaults, **values}.items()]
 
 
-def _total(seconds: Any, status: JobStatus, since: Any) -> ColumnElement[int | None]:
+def _total(verb: str, seconds: Any, status: JobStatus, since: Any) -> ColumnElement[int | None]:
     """Return the total of seconds in a status, which grows if the job leaves it, and is NULL if the log lacks a transition."""
-    elapsed = later(since, NOW) - since
-    return case(
-        (jobs.c.logged_status != jobs.c.status, null()),
-        (jobs.c.status == constant(status), seconds + elapsed),
-        else_=seconds,
-    )
+    whens: list[Any] = [(jobs.c.logged_status.not_in([jobs.c.status, IMPORTED_STATUS]), null())]
+    if status in TRANSITIONS[verb].sources:
+        whens.append((jobs.c.status == constant(status), seconds + (later(since, NOW) - since)))
+    return case(*whens, else_=seconds)
 
 
 # Reads. Each Select joins the jobs, so that it can be scoped.
@@ -162,9 +162,42 @@ TRANSITION_POSITION = tagged(
     .where(_OF_THE_JOB, log.c.id == bindparam("after_id")),
 )
 
+# Imports. The caller has locked the job.
+
+#: Locks a job, and says how long its log is, and whether it is mirrored.
+LOCK_LOG = tagged(
+    "lock_log",
+    select(jobs.c.status, jobs.c.transition_count, IS_IMPORTED.label("is_mirrored")).where(IS_THE_JOB).with_for_update(),
+)
+TRANSITIONS_BETWEEN = tagged(
+    "transitions_between",
+    select(*_COLUMNS).where(_OF_THE_JOB, log.c.position.between(bindparam("first"), bindparam("last"))).order_by(log.c.position),
+)
+TAKEN_TRANSITION = tagged(
+    "taken_transition", select(log.c.id).where(_OF_THE_JOB, log.c.id.in_(bindparam("transition_ids", expanding=True))).limit(1)
+)
+COUNT_TRANSITIONS = tagged("count_transitions", update(jobs).where(IS_THE_JOB).values(transition_count=bindparam("new_count")))
+INSERT_TRANSITIONS = tagged(f"insert_{log.name}", insert(log))
+
 
 @raising_corrupt_data(log, 0)
 def transition_from_row(row: Sequence[Any]) -> JobTransition:
     """Return the transition of a row of a page."""
     id, job_id, position, transition, from_status, to_status, *others = row
     return _transition(id, job_id, position, transition, _STATUSES[from_status], _STATUSES[to_status], *others)
+
+
+def transition_row(transition: JobTransition) -> dict[str, Any]:
+    """Return the row of a transition."""
+    return {
+        "job_id": transition.job_id,
+        "position": transition.position,
+        "id": transition.id,
+        "transition": transition.transition,
+        "from_status": transition.from_status.value,
+        "to_status": transition.to_status.value,
+        "at": transition.at,
+        "actor": transition.actor,
+        "reason": transition.reason,
+        "attempt": transition.attempt,
+    }
