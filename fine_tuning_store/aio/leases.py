@@ -112,6 +112,7 @@ class AsyncLeaseRepository(AsyncRepository[LeaseRepository]):
     _kind = LeaseRepository
 
     wait = bridged(LeaseRepository.wait)
+    stuck = bridged(LeaseRepository.stuck)
     rescue = bridged(LeaseRepository.rescue)
 
     claim = bridged(_converted(_async_lease, LeaseRepository.claim))

@@ -4,24 +4,54 @@ from __future__ import annotations
 
 import sys
 import traceback
+from importlib import import_module
+from typing import Annotated
 
 import typer
 
 from fine_tuning_store.cli import output
-from fine_tuning_store.cli.db import db
+from fine_tuning_store.cli.options import epilog
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.add_typer(db)
+#: The groups of commands, and what the help says of them.
+_GROUPS = {
+    "db": "Migrate the tables of a database, and show their state.",
+    "jobs": "List, show, watch, create and change jobs.",
+    "stats": "Counts, durations, error codes and the queue.",
+}
 
 
-@app.callback()
-def root() -> None:
+def app_for(arguments: list[str]) -> typer.Typer:
+    """Return the command line. Groups that the arguments do not name are not imported, unless all are needed, as for help."""
+    app = typer.Typer(
+        callback=root,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        epilog=epilog(examples=("db upgrade", "jobs list --since 7d", "stats counts --by model", "--install-completion")),
+    )
+    named = [name for name in (*_GROUPS, "--version") if name in arguments]
+    for name in [name for name in named if name in _GROUPS] if named else _GROUPS:
+        commands: typer.Typer = import_module(f"fine_tuning_store.cli.{name}").commands
+        app.add_typer(commands, name=name, help=_GROUPS[name], no_args_is_help=True)
+    return app
+
+
+def _print_version(*, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"fine-tuning-store {version('fine-tuning-store')}")
+        raise typer.Exit
+
+
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda value: _print_version(value=value), is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Fine-tuning jobs in a SQL database."""
+    del version
 
 
 def run(arguments: list[str]) -> int:
@@ -31,6 +61,8 @@ def run(arguments: list[str]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except (OSError, SystemExit) as error:  # Typer and Rich exit by themselves when a pipe is broken
+        if isinstance(error, SystemExit) and (not error.code or "--show-completion" in arguments or "--install-completion" in arguments):
+            return int(error.code or 0)  # shell completion ends so
         return output.unwritten(error)
     return code
 
@@ -38,7 +70,7 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str], *, as_json: bool) -> int:
     """Print wrong arguments and bugs as JSON too if --json is given. An OSError is one of the output: a database's is printed before."""
     try:
-        return app(arguments, prog_name="fine-tuning-store", standalone_mode=False) or 0
+        return app_for(arguments)(arguments, prog_name="fine-tuning-store", standalone_mode=False) or 0
     except typer.TyperException as error:
         if as_json:
             output.write_json({"error": "UsageError", "message": error.format_message()})

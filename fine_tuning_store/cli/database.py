@@ -32,12 +32,12 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, host_ve
     Raises:
         DatabaseUnreachableError: The connection failed. The message contains no password.
     """
-    engine = _engine(url, connects=connects)
+    engine = engine_for_command(url, connects=connects)
 
     def done() -> T:
         try:
             if connects:
-                _reach(engine)
+                reach(engine)
             return work(Schema(engine, schema, host_version_table))
         except DBAPIError as error:
             if database_for(engine.dialect).is_permission_error(error):
@@ -53,18 +53,19 @@ def on_schema(work: Callable[[Schema], T], url: str, schema: str | None, host_ve
     return asyncio.run(greenlet_spawn(done))
 
 
-def _engine(url: str, *, connects: bool) -> Engine:
+def engine_for_command(url: str, *, connects: bool = True, read_only: bool = False) -> Engine:
     """Return an engine with the driver of the URL: another one may not be installed, or not know the options in the URL."""
-    engine = connect_either(url, connects=connects)
+    engine = connect_either(url, connects=connects, read_only=read_only)
     if isinstance(engine, Engine):
         return engine
     database = database_for(engine.dialect)
     if not database.extras:  # Python brings a sync driver, and aiosqlite's thread outlives the loop if it cannot open its file
-        return connect(engine.url.set(drivername=database.name))
+        return connect(engine.url.set(drivername=database.name), read_only=read_only)
     return engine.sync_engine
 
 
-def _reach(engine: Engine) -> None:
+def reach(engine: Engine) -> None:
+    """Connect once, to raise the driver's own errors as DatabaseUnreachableError, whose message contains no password."""
     try:
         engine.connect().close()
     except (DatabaseUnreachableError, UnsupportedDatabaseError):

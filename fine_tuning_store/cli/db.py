@@ -10,6 +10,7 @@ import typer
 
 from fine_tuning_store.cli import output
 from fine_tuning_store.cli.database import on_schema
+from fine_tuning_store.cli.options import AsJson, SchemaName, Url, VersionTable, epilog
 from fine_tuning_store.schema import LOCK_SECONDS, Schema, SchemaState
 from fine_tuning_store.sql.urls import shown
 
@@ -19,36 +20,17 @@ EXIT_CODES = """\b
 Exit codes:
     0  done; state: this release can use the tables; check: no differences
     1  state: something must be done first; check: differences were found
-    2  usage error
+    2  usage error, or a value that is not possible
     3  refused or failed, or the output could not be written
     4  another process kept the migration lock for too long
   130  interrupted by Ctrl-C"""
 
-db = typer.Typer(name="db", no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES)
+commands = typer.Typer(epilog=epilog(EXIT_CODES, examples=("db upgrade", "db state")))
 
-Url = Annotated[
-    str,
-    typer.Option(
-        metavar="URL",
-        envvar="FINE_TUNING_STORE_URL",
-        help="The URL of the database, e.g. postgresql://user@host/name; with or without a driver, sync or async. "
-        "In the environment, its password does not appear in the list of processes.",
-    ),
-]
-SchemaName = Annotated[str | None, typer.Option("--schema", metavar="NAME", help="The PostgreSQL schema of the tables.")]
-VersionTable = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The version table of the application whose Alembic history includes these revisions.")
-]
 LockTimeout = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for others that migrate or use the tables.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, errors included.")]
 
 
-@db.callback()
-def group() -> None:
-    """Migrate the tables of a database, and show their state."""
-
-
-@db.command(epilog=EXIT_CODES)
+@commands.command(epilog=epilog(EXIT_CODES, examples=("db upgrade", "db upgrade --url postgresql://user@host/name --lock-timeout 300")))
 def upgrade(
     *,
     url: Url,
@@ -68,7 +50,7 @@ def upgrade(
     _print_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
-@db.command(epilog=EXIT_CODES)
+@commands.command(epilog=epilog(EXIT_CODES, examples=("db downgrade fine_tuning_store_0001",)))
 def downgrade(
     *,
     url: Url,
@@ -90,7 +72,7 @@ def downgrade(
     _print_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
-@db.command(epilog=EXIT_CODES)
+@commands.command(epilog=epilog(EXIT_CODES, examples=("db adopt",)))
 def adopt(
     *,
     url: Url,
@@ -108,7 +90,7 @@ def adopt(
     _print_revision(work, url, schema, host_version_table, as_json=as_json)
 
 
-@db.command(epilog=EXIT_CODES)
+@commands.command(epilog=epilog(EXIT_CODES, examples=("db state", "db state --json | jq -r .command")))
 def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
     """Show whether this release can use the tables, and what to run next. Changes nothing."""
     found = _ask(Schema.state, url, schema, host_version_table, as_json=as_json)
@@ -119,7 +101,7 @@ def state(*, url: Url, schema: SchemaName = None, host_version_table: VersionTab
     raise typer.Exit(0 if found.is_usable else output.TO_DO)
 
 
-@db.command(epilog=EXIT_CODES)
+@commands.command(epilog=epilog(EXIT_CODES, examples=("db check",)))
 def check(*, url: Url, schema: SchemaName = None, host_version_table: VersionTable = None, as_json: AsJson = False) -> None:
     """List what the state says is wrong, the differences between the tables and those of this release, and on SQLite damage of the file.
 
@@ -141,7 +123,7 @@ def check(*, url: Url, schema: SchemaName = None, host_version_table: VersionTab
     raise typer.Exit(output.TO_DO if differences else 0)
 
 
-@db.command(epilog=EXIT_CODES)
+@commands.command(epilog=epilog(EXIT_CODES, examples=("db sql > all.sql", "db sql --from fine_tuning_store_0001 > upgrade.sql")))
 def sql(
     *,
     url: Url,

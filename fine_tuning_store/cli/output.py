@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 import typer
 from rich.console import Console
@@ -16,10 +18,23 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from fine_tuning_store.cli.database import in_one_line
-from fine_tuning_store.errors import FineTuningStoreError, SchemaLockTimeoutError
+from fine_tuning_store.errors import FineTuningStoreError, InvalidValueError, SchemaLockTimeoutError, StoreBusyError
 
 #: Exit codes, besides 0 for success and Typer's 2 for a usage error.
-TO_DO, FAILED, LOCKED = 1, 3, 4
+TO_DO, USAGE, FAILED, LOCKED = 1, 2, 3, 4
+
+#: Characters that a terminal acts on instead of showing them: control characters, and those that change the direction of a line.
+_ACTED_ON: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def console(*, error: bool = False) -> Console:
+    """Return the console of standard output or standard error. It styles what is printed on a terminal, unless NO_COLOR is set."""
+    return Console(stderr=error, highlight=False)
+
+
+def plain(value: object) -> str:
+    """Return a value of the database as one line of text that a terminal does not act on."""
+    return _ACTED_ON.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\s*[\r\n\t\x0b\x0c]\s*", " ", str(value)))
 
 
 def write_json(value: Mapping[str, Any]) -> None:
@@ -27,15 +42,29 @@ def write_json(value: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(value))
 
 
+def write_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows with a header. A text that a spreadsheet would run as a formula gets an apostrophe, which makes it a text."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def write_line(line: str, style: str = "", *, error: bool = False) -> None:
     """Write a line without markup and without wrapping, so that it can be copied."""
-    Console(stderr=error, highlight=False).print(Text(line, style), soft_wrap=True)
+    console(error=error).print(Text(_ACTED_ON.sub("\N{REPLACEMENT CHARACTER}", line), style), soft_wrap=True)
 
 
 def write_table(rows: Mapping[str, object]) -> None:
     """Write names and values, in two columns on a terminal, else as `name: value`."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
+    terminal = console()
+    if not terminal.is_terminal:
         for name, value in rows.items():
             write_line(f"{name}: {value}")
         return
@@ -43,8 +72,8 @@ def write_table(rows: Mapping[str, object]) -> None:
     for _ in ("name", "value"):
         table.add_column(overflow="fold")  # so that a long URL is whole
     for name, value in rows.items():
-        table.add_row(Text(name, "bold"), Text(str(value)))
-    console.print(table)
+        table.add_row(Text(name, "bold"), value if isinstance(value, Text) else Text(plain(value)))
+    terminal.print(table)
 
 
 def unwritten(error: OSError | SystemExit) -> int:
@@ -68,4 +97,10 @@ def report_failures(*, as_json: bool) -> Iterator[None]:
             write_json({"error": type(error).__name__, "message": message})
         else:
             write_line(f"error: {message}", "red", error=True)
-        raise typer.Exit(LOCKED if isinstance(error, SchemaLockTimeoutError) else FAILED) from error
+        raise typer.Exit(_exit_code(error)) from error
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, InvalidValueError):
+        return USAGE
+    return LOCKED if isinstance(error, (SchemaLockTimeoutError, StoreBusyError)) else FAILED

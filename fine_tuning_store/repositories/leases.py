@@ -26,6 +26,7 @@ from fine_tuning_store.sql.models import job_errors
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import leases as queries
+from fine_tuning_store.sql.queries.jobs import JOBS_BY_IDS
 from fine_tuning_store.sql.waiting import sleep
 from fine_tuning_store.transactions import Transaction
 
@@ -144,6 +145,26 @@ class LeaseRepository(Repository):
             sleep(min(left, pause * random.uniform(0.5, 1)), is_async=found[1])
             pause = min(pause * GROWTH, LONGEST_WAIT)
         return True
+
+    def stuck(self, *, limit: int = 100) -> tuple[FineTuningJob, ...]:
+        """Return the running jobs without a live lease, oldest first: their lease has expired, or they were started without one.
+
+        `rescue` takes care of the former. The latter stay running until their process, or an operator, changes their status.
+
+        Args:
+            limit: The number of jobs, 1 to 1000.
+
+        Raises:
+            InvalidValueError: The limit is wrong.
+        """
+        limit = check_page_size("limit", limit)
+
+        def read(transaction: Transaction) -> tuple[FineTuningJob, ...]:
+            ids = transaction.execute(queries.STUCK, row_limit=limit).scalars().all()
+            found = {job.id: job for job in map(job_rows.job_from_row, transaction.execute(JOBS_BY_IDS, job_ids=ids))} if ids else {}
+            return tuple(found[id] for id in ids if id in found and found[id].status is JobStatus.RUNNING)
+
+        return self._source.read(read)
 
     def rescue(self, *, max_attempts: int = 3, limit: int = 100) -> tuple[FineTuningJob, ...]:
         """Return running jobs whose lease has expired to the queue, or fail those that lost too many leases, and return them.

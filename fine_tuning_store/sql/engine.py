@@ -80,7 +80,7 @@ def connect_async(
     return _async(parsed, database, options, _checked_timeouts(timeouts), engine_options, read_only=read_only)
 
 
-def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEngine:
+def connect_either(url: str | URL, *, connects: bool = True, read_only: bool = False) -> Engine | AsyncEngine:
     """Create an engine for a command: async if the URL names a driver that is only async, else sync.
 
     Nothing stays prepared on its connections, so that they may lead through a pooler; a migration detects the pooler by itself.
@@ -88,13 +88,15 @@ def connect_either(url: str | URL, *, connects: bool = True) -> Engine | AsyncEn
     Args:
         url: The URL of the database.
         connects: False if the command needs only the kind of the database.
+        read_only: Whether the database must refuse every write of the engine.
     """
     parsed, database = parse(url, connects=connects)
     if connects and database.is_in_memory(parsed):
         raise UnsupportedDatabaseError("a database in memory is deleted when the command ends: name a file, as in sqlite:///fine_tuning.db")
     parsed = with_driver(parsed, database.driver)
     dialect = dialect_class(parsed, database)
-    return (_async if dialect.is_async else _sync)(parsed, database, database.pooler_options.get(dialect.driver, {}), Timeouts(), None)
+    create = _async if dialect.is_async else _sync
+    return create(parsed, database, database.pooler_options.get(dialect.driver, {}), Timeouts(), None, read_only=read_only)
 
 
 def _behind_a_pooler(url: URL, database: Database) -> dict[str, Any]:

@@ -340,6 +340,25 @@ def test_a_unit_claims_and_may_roll_back(store: FineTuningStore) -> None:
     assert claimed(store).attempt == 1
 
 
+def test_running_jobs_without_a_live_lease_are_stuck(store: FineTuningStore) -> None:
+    expired, alive, paused, without = (queued(store).id for _ in range(4))
+    leases = {lease.job.id: lease for lease in store.leases.claim_many("worker-1", limit=3)}
+    store.jobs.start(without)
+    queued(store)
+    assert [job.id for job in store.leases.stuck()] == [without]
+
+    for id in (expired, paused):
+        expire(store, leases[id])
+    store.jobs.pause(paused)
+
+    assert store.leases.stuck() == store.jobs.get_many([expired, without])
+    assert store.leases.stuck(limit=1) == store.jobs.get_many([expired])
+    assert store.for_organization("org-2").leases.stuck() == ()
+    assert store.jobs.get(alive).lease_expires_at == leases[alive].expires_at
+    with pytest.raises(InvalidValueError, match="limit"):
+        store.leases.stuck(limit=0)
+
+
 def test_rescue_returns_jobs_to_the_queue_and_fails_them_in_the_end(store: FineTuningStore) -> None:
     job = queued(store)
     delays = []

@@ -171,7 +171,7 @@ def test_a_url_of_an_async_driver_works_as_well(database: Database, empty_url: s
         url = with_driver(empty_url, driver)
 
         assert db_json("upgrade", url=url) == (0, {"revision": HEAD})
-        assert refusal("downgrade", "0042", url=url).startswith("revision: must be")
+        assert refusal("downgrade", "0042", url=url, code=2).startswith("revision: must be")
         assert db_json("downgrade", "base", url=url) == (0, {"revision": None})
 
 
@@ -354,7 +354,7 @@ def test_on_a_terminal_the_state_is_a_table(empty_url: str) -> None:
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_the_tables_may_be_in_a_schema(empty_url: str) -> None:
     schema = ("--schema", "fine_tuning")
-    assert "create_schema" in refusal("upgrade", *schema, url=empty_url)
+    assert "create_schema" in refusal("upgrade", *schema, url=empty_url, code=2)
     assert db_json("upgrade", *schema, "--create-schema", url=empty_url) == (0, {"revision": HEAD})
     assert db("state", *schema, url=empty_url)[0] == 0
     assert db_json("state", url=empty_url)[1]["status"] == "empty"

@@ -17,6 +17,7 @@ from sqlalchemy import (
     column,
     insert,
     literal_column,
+    or_,
     select,
     table,
     update,
@@ -105,6 +106,14 @@ EXPIRED = tagged(
     "expired_leases",
     select(jobs.c.id)
     .where(status_in((JobStatus.RUNNING,)), jobs.c.lease_expires_at < _NOW_ONCE)
+    .order_by(jobs.c.created_at, jobs.c.id)
+    .limit(bindparam("row_limit", type_=Integer)),
+)
+#: Running jobs without a live lease: theirs has expired, or they have none.
+STUCK = tagged(
+    "stuck_jobs",
+    select(jobs.c.id)
+    .where(status_in((JobStatus.RUNNING,)), or_(jobs.c.lease_expires_at.is_(None), jobs.c.lease_expires_at < _NOW_ONCE))
     .order_by(jobs.c.created_at, jobs.c.id)
     .limit(bindparam("row_limit", type_=Integer)),
 )
