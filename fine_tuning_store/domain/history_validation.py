@@ -152,7 +152,7 @@ def _validate_permission(permission: object, path: str) -> CheckpointPermission:
 
 def validate_transitions(job_id: str, transitions: object) -> tuple[JobTransition, ...]:
     """Return copies of at most 10,000 transitions of a job with different ids, whose positions follow each other."""
-    copies = _validate_many("transitions", transitions, _validate_transition)
+    copies = _validate_many("transitions", transitions, validate_transition)
     for index, copy in enumerate(copies):
         _require_job(f"transitions[{index}].job_id", copy.job_id, job_id)
         if index and copy.position != copies[index - 1].position + 1:
@@ -160,7 +160,8 @@ def validate_transitions(job_id: str, transitions: object) -> tuple[JobTransitio
     return copies
 
 
-def _validate_transition(transition: object, path: str) -> JobTransition:
+def validate_transition(transition: object, path: str = "") -> JobTransition:
+    """Return a copy of a transition as it can be stored. `path` stands before the field in errors."""
     if not isinstance(transition, JobTransition):
         raise InvalidValueError(path.rstrip("."), type(transition).__name__, "must be a JobTransition")
     return replace(

@@ -39,20 +39,29 @@ def replace_children(transaction: Transaction, id: str, table: Table, rows: Sequ
 
 def add_jobs(transaction: Transaction, added: Sequence[FineTuningJob], *, are_imported: bool = False) -> None:
     """Insert jobs whose ids may be taken, as `insert_jobs` does, without waiting for jobs of other organizations that have them."""
+    add_rows(transaction, [job_rows.rows_of_job(job, is_imported=are_imported) for job in added])
+
+
+def add_rows(transaction: Transaction, added: Sequence[job_rows.JobRows]) -> None:
+    """Insert the rows of jobs in the same way."""
     if transaction.organization_id is not None:
         for start in range(0, len(added), BATCH_SIZE):
-            job_ids = [job.id for job in added[start : start + BATCH_SIZE]]
+            job_ids = [row.job["id"] for row in added[start : start + BATCH_SIZE]]
             taken = transaction.execute_unscoped(queries.TAKEN_ID, job_ids=job_ids).scalar()
             if taken is not None:
                 raise JobAlreadyExistsError(taken)
-    insert_jobs(transaction, added, are_imported=are_imported)
+    _insert_new(transaction, added)
 
 
 def insert_jobs(transaction: Transaction, new: Sequence[FineTuningJob], *, are_imported: bool = False) -> None:
     """Insert jobs and their children, or none: if an id is taken, those before it are deleted again, also in a host's transaction."""
-    insert_rows(transaction, [job_rows.rows_of_job(job, is_imported=are_imported) for job in new])
-    for job in new:
-        transaction.written.add(jobs, job.id, job.id)
+    _insert_new(transaction, [job_rows.rows_of_job(job, is_imported=are_imported) for job in new])
+
+
+def _insert_new(transaction: Transaction, new: Sequence[job_rows.JobRows]) -> None:
+    insert_rows(transaction, new)
+    for row in new:
+        transaction.written.add(jobs, row.job["id"], row.job["id"])
 
 
 def insert_rows(transaction: Transaction, new: Sequence[job_rows.JobRows]) -> None:

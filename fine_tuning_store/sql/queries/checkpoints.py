@@ -20,12 +20,12 @@ _OF_THE_JOB = checkpoints.c.job_id == JOB_ID
 _AFTER_STEP: BindParameter[int] = bindparam("after_step")
 
 #: The columns in the order of the fields.
-_COLUMNS = (
+COLUMNS = (
     *(checkpoints.c.id, checkpoints.c.created_at, checkpoints.c.model, checkpoints.c.job_id, checkpoints.c.step_number),
     *(as_text(checkpoints.c.metrics), as_text(checkpoints.c.extra)),
 )
 _PAGE = (
-    select(*_COLUMNS)
+    select(*COLUMNS)
     .join_from(checkpoints, jobs, jobs.c.id == checkpoints.c.job_id)
     .where(_OF_THE_JOB)
     .order_by(checkpoints.c.step_number.desc(), checkpoints.c.id.desc())
@@ -46,7 +46,7 @@ CHECKPOINT_STEP = tagged(
 )
 #: Not joined with the job, which the caller has locked.
 CHECKPOINTS_BY_IDS = tagged(
-    "checkpoints_by_ids", select(*_COLUMNS).where(_OF_THE_JOB, checkpoints.c.id.in_(bindparam("checkpoint_ids", expanding=True)))
+    "checkpoints_by_ids", select(*COLUMNS).where(_OF_THE_JOB, checkpoints.c.id.in_(bindparam("checkpoint_ids", expanding=True)))
 )
 INSERT_CHECKPOINTS = tagged(f"insert_{checkpoints.name}", insert(checkpoints))
 

@@ -20,12 +20,12 @@ _OF_THE_JOB = events.c.job_id == JOB_ID
 _AFTER_POSITION: BindParameter[int] = bindparam("after_position")
 
 #: The columns in the order of the fields.
-_COLUMNS = (
+COLUMNS = (
     *(events.c.id, events.c.created_at, events.c.message, events.c.level, events.c.type, as_text(events.c.data)),
     *(events.c.job_id, events.c.position, as_text(events.c.extra)),
 )
 _PAGE = (
-    select(*_COLUMNS).join_from(events, jobs, jobs.c.id == events.c.job_id).where(_OF_THE_JOB).limit(bindparam("row_limit", type_=Integer))
+    select(*COLUMNS).join_from(events, jobs, jobs.c.id == events.c.job_id).where(_OF_THE_JOB).limit(bindparam("row_limit", type_=Integer))
 )
 _NEWEST_FIRST = _PAGE.order_by(events.c.position.desc())
 NEWEST_EVENTS = tagged("newest_events", _NEWEST_FIRST)
@@ -38,7 +38,7 @@ EVENT_POSITION = tagged(
     .where(_OF_THE_JOB, events.c.id == bindparam("after_id")),
 )
 #: Not joined with the job, which the caller has locked.
-EVENTS_BY_IDS = tagged("events_by_ids", select(*_COLUMNS).where(_OF_THE_JOB, events.c.id.in_(bindparam("event_ids", expanding=True))))
+EVENTS_BY_IDS = tagged("events_by_ids", select(*COLUMNS).where(_OF_THE_JOB, events.c.id.in_(bindparam("event_ids", expanding=True))))
 
 #: Takes the next positions of a job. It locks the job's row until the commit, so that positions are in the order of commits.
 COUNT_EVENTS = tagged(

@@ -24,7 +24,7 @@ _ORGANIZATION_ID: BindParameter[str] = bindparam("organization_id")
 _PERMISSION_ID: BindParameter[str] = bindparam("permission_id")
 
 #: The columns in the order of the fields.
-_COLUMNS = (
+COLUMNS = (
     *(permissions.c.id, permissions.c.created_at, permissions.c.project_id, permissions.c.model),
     *(permissions.c.organization_id, permissions.c.job_id),
 )
@@ -46,7 +46,7 @@ JOB_OF_MODEL = tagged(
 #: The organizations of such jobs, at most two of them.
 ORGANIZATIONS_OF_MODEL = tagged("organizations_of_model", select(jobs.c.organization_id).where(_HAS_MODEL).distinct().limit(2))
 _OF_MODEL = (
-    select(*_COLUMNS)
+    select(*COLUMNS)
     .join_from(permissions, jobs, jobs.c.id == permissions.c.job_id)
     .where(permissions.c.digest == _DIGEST, permissions.c.model == _MODEL, permissions.c.organization_id == _ORGANIZATION_ID)
 )
@@ -55,9 +55,7 @@ PERMISSIONS_OF_PROJECTS = tagged(
     _OF_MODEL.where(permissions.c.project_id.in_(bindparam("project_ids", expanding=True))).with_for_update(of=permissions),
 )
 #: Permissions of any organization and any model.
-PERMISSIONS_BY_IDS = tagged(
-    "permissions_by_ids", select(*_COLUMNS).where(permissions.c.id.in_(bindparam("permission_ids", expanding=True)))
-)
+PERMISSIONS_BY_IDS = tagged("permissions_by_ids", select(*COLUMNS).where(permissions.c.id.in_(bindparam("permission_ids", expanding=True))))
 PERMISSION_CURSOR = tagged(
     "permission_cursor",
     select(permissions.c.created_at, permissions.c.id)

@@ -47,7 +47,7 @@ _transition = constructor(JobTransition)
 _STATUSES = {status.value: status for status in JobStatus}
 
 #: The columns of the log in the order of the fields of JobTransition.
-_COLUMNS = (
+COLUMNS = (
     *(log.c.id, log.c.job_id, log.c.position, log.c.transition, log.c.from_status, log.c.to_status),
     *(log.c.at, log.c.actor, log.c.reason, log.c.attempt),
 )
@@ -141,7 +141,7 @@ def _total(verb: str, seconds: Any, status: JobStatus, since: Any) -> ColumnElem
 
 _OF_THE_JOB = log.c.job_id == JOB_ID
 _PAGE: Select[Any] = (
-    select(*_COLUMNS)
+    select(*COLUMNS)
     .join_from(log, jobs, jobs.c.id == log.c.job_id)
     .where(_OF_THE_JOB)
     .order_by(log.c.position)
@@ -171,7 +171,7 @@ LOCK_LOG = tagged(
 )
 TRANSITIONS_BETWEEN = tagged(
     "transitions_between",
-    select(*_COLUMNS).where(_OF_THE_JOB, log.c.position.between(bindparam("first"), bindparam("last"))).order_by(log.c.position),
+    select(*COLUMNS).where(_OF_THE_JOB, log.c.position.between(bindparam("first"), bindparam("last"))).order_by(log.c.position),
 )
 TAKEN_TRANSITION = tagged(
     "taken_transition", select(log.c.id).where(_OF_THE_JOB, log.c.id.in_(bindparam("transition_ids", expanding=True))).limit(1)

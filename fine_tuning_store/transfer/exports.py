@@ -1,0 +1,169 @@
+"""Exports: the histories of jobs as JSON lines, or the jobs alone as CSV or Parquet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal, Unpack, get_args
+
+from fine_tuning_store.domain.history import JobHistory
+from fine_tuning_store.domain.validation import check_choice
+from fine_tuning_store.errors import InvalidValueError
+from fine_tuning_store.repositories.base import with_keywords_of
+from fine_tuning_store.repositories.histories import JobHistoryRepository
+from fine_tuning_store.repositories.job_filters import JobFilters
+from fine_tuning_store.store import FineTuningStore
+from fine_tuning_store.transfer.columns import csv_lines, open_parquet
+from fine_tuning_store.wire.histories import history_to_wire
+
+Format = Literal["jsonl", "csv", "parquet"]
+_SUFFIXES: Final[Mapping[str, Format]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+
+@with_keywords_of(JobFilters)
+def export_jobs(
+    store: FineTuningStore,
+    path: str | os.PathLike[str],
+    *,
+    format: Format | None = None,
+    progress: Callable[[int], object] | None = None,
+    **filters: Unpack[JobFilters],
+) -> int:
+    """Write the jobs that match to a file, the oldest first, and return how many there are in it.
+
+    A line of JSONL is the history of a job: `import_jobs` reads it back. CSV and Parquet have one row for each job, without its events,
+    checkpoints, permissions and transitions. Leases are not exported.
+
+    The file appears when it is complete. Until then there is PATH.part; the same call goes on with it after an interruption (Parquet begins
+    anew). At most 100 jobs are in memory, with what belongs to them.
+
+    Args:
+        store: A store, also one of an organization or a read-only one.
+        path: The file. It is replaced if it exists.
+        format: `"jsonl"`, `"csv"` or `"parquet"` (of the extra `export`). By default the suffix of the file says it.
+        progress: Called with the number of jobs that are written, again and again.
+        **filters: The members of JobFilters. A job must match all of them.
+
+    Raises:
+        InvalidValueError: The format is unknown, a filter is wrong, or PATH.part is of an export with other filters.
+        ImportError: The extra `export` is not installed.
+    """
+    target = Path(path)
+    chosen = _format_of(target, format)
+    pages = JobHistoryRepository(store._transactions).pages
+    if chosen == "parquet":
+        return _export_parquet(pages(**filters), target, progress)
+    part = _Part.opened(target, {"format": chosen, "filters": _described(filters), "organization": store.organization_id})
+    with part.appending() as append:
+        if chosen == "csv" and part.size == 0:
+            append(csv_lines(()), 0, None)
+        for page in pages(after=part.after, **filters):
+            text = csv_lines(history.job for history in page) if chosen == "csv" else _json_lines(page)
+            append(text, len(page), page[-1])
+            if progress is not None:
+                progress(part.jobs)
+    part.finish()
+    return part.jobs
+
+
+def _format_of(path: Path, format: object) -> Format:
+    possible = get_args(Format)
+    if format is not None:
+        chosen: Format = check_choice("format", format, possible)
+        return chosen
+    found = _SUFFIXES.get(path.suffix.lower())
+    if found is None:
+        raise InvalidValueError("path", str(path), f"must end with {', '.join(_SUFFIXES)}, or format must be one of {', '.join(possible)}")
+    return found
+
+
+def _described(filters: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else repr(value)
+        for name, value in sorted(filters.items())
+        if value is not None
+    }
+
+
+def _json_lines(page: tuple[JobHistory, ...]) -> str:
+    return "".join(json.dumps(history_to_wire(history), ensure_ascii=False, separators=(",", ":")) + "\n" for history in page)
+
+
+def _export_parquet(pages: Iterator[tuple[JobHistory, ...]], target: Path, progress: Callable[[int], object] | None) -> int:
+    part, jobs = target.with_name(f"{target.name}.part"), 0
+    with open_parquet(part) as write:
+        for page in pages:
+            write([history.job for history in page])
+            jobs += len(page)
+            if progress is not None:
+                progress(jobs)
+    part.replace(target)
+    return jobs
+
+
+@dataclass
+class _Part:
+    """A file that is not complete, and beside it, in PATH.part.json, how far it is."""
+
+    target: Path
+    of: Mapping[str, Any]
+    size: int = 0
+    jobs: int = 0
+    after: tuple[int, str] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.target.with_name(f"{self.target.name}.part")
+
+    @property
+    def state(self) -> Path:
+        return self.target.with_name(f"{self.target.name}.part.json")
+
+    @classmethod
+    def opened(cls, target: Path, of: Mapping[str, Any]) -> _Part:
+        """Return the part that an interrupted export has left, or a new one."""
+        part = cls(target, of)
+        try:
+            found = json.loads(part.state.read_text(encoding="utf-8"))
+            size = part.path.stat().st_size
+        except (OSError, ValueError):
+            return part
+        if found["of"] != json.loads(json.dumps(of)):
+            raise InvalidValueError("path", str(target), f"is being exported with other filters: delete {part.path} to begin anew")
+        if size >= found["size"]:
+            part.size, part.jobs, part.after = found["size"], found["jobs"], tuple(found["after"]) if found["after"] else None
+        return part
+
+    @contextmanager
+    def appending(self) -> Iterator[Callable[[str, int, JobHistory | None], None]]:
+        """Open the file as a block, cut off what is incomplete, and yield a function that appends the text of some jobs."""
+        with self.path.open("ab") as file:
+            file.truncate(self.size)
+
+            def append(text: str, jobs: int, last: JobHistory | None) -> None:
+                written = text.encode("utf-8", errors="surrogatepass")
+                file.write(written)
+                file.flush()
+                self.size += len(written)
+                self.jobs += jobs
+                if last is not None:
+                    self.after = (last.job.created_at, last.job.id)
+                self._save()
+
+            yield append
+            os.fsync(file.fileno())
+
+    def _save(self) -> None:
+        new = self.state.with_name(f"{self.state.name}.new")
+        new.write_text(json.dumps({"of": self.of, "size": self.size, "jobs": self.jobs, "after": self.after}), encoding="utf-8")
+        new.replace(self.state)
+
+    def finish(self) -> None:
+        """Give the complete file its name."""
+        self.path.replace(self.target)
+        self.state.unlink(missing_ok=True)

@@ -1,0 +1,186 @@
+"""Imports: histories that `export_jobs` wrote, or jobs of the API, back into a store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Final, Self
+
+from sqlalchemy.exc import IntegrityError
+
+from fine_tuning_store.domain.history import JobHistory
+from fine_tuning_store.errors import FineTuningStoreError, OutcomeUnknownError, ReadOnlyStoreError, SchemaVersionError, StoreBusyError
+from fine_tuning_store.repositories.histories import PAGE_SIZE, JobHistoryRepository
+from fine_tuning_store.store import FineTuningStore
+from fine_tuning_store.wire.histories import history_from_wire
+
+#: Errors of the store rather than of a line.
+_OF_THE_STORE: Final = (StoreBusyError, OutcomeUnknownError, ReadOnlyStoreError, SchemaVersionError)
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import has done so far.
+
+    Attributes:
+        read: The lines.
+        added: The jobs that are new.
+        merged: The jobs that were stored already and were replaced, or got what was missing.
+        unchanged: The jobs that were stored already as they are in the file.
+        rejected: The lines that were refused. They are in the rejects file, each with its number and the reason.
+    """
+
+    read: int = 0
+    added: int = 0
+    merged: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+
+
+def import_jobs(
+    store: FineTuningStore,
+    path: str | os.PathLike[str],
+    *,
+    rejects: str | os.PathLike[str] | None = None,
+    organization_id: str | None = None,
+    progress: Callable[[ImportReport], object] | None = None,
+) -> ImportReport:
+    """Store the jobs of a file of JSON lines, and return what was done.
+
+    A line is a history that `export_jobs` wrote, or a job of the API. Each is stored as a whole or not at all. A job that is stored already
+    is replaced as `jobs.replace` does, and what else the line has is added, so an import can be repeated, also after an interruption. A
+    line that cannot be stored is written to the rejects file, and the import goes on.
+
+    Args:
+        store: A store, also one of an organization.
+        path: The file, in UTF-8.
+        rejects: The rejects file, a JSON line for each; PATH.rejects.jsonl by default. It is made for the first one.
+        organization_id: The organization of all jobs. By default each line says it.
+        progress: Called with the report so far, again and again.
+
+    Raises:
+        OSError: A file cannot be read or written.
+        StoreBusyError, SQLAlchemyError, ...: The store failed. What was reported is stored; the same call goes on.
+    """
+    source = Path(path)
+    report = ImportReport()
+    with (
+        source.open("rb") as lines,
+        _Rejects(source.with_name(f"{source.name}.rejects.jsonl") if rejects is None else Path(rejects)) as file,
+    ):
+        importer = Importer(store, report, file.write)
+        numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        while batch := dict(islice(numbered, PAGE_SIZE)):
+            file.lines = batch
+            importer.store(_parsed(batch, organization_id, importer))
+            report.read += len(batch)
+            if progress is not None:
+                progress(replace(report))
+    return report
+
+
+def _parsed(batch: Mapping[int, bytes], organization_id: str | None, importer: Importer) -> Iterator[tuple[int, JobHistory]]:
+    for number, line in batch.items():
+        try:
+            yield number, history_from_wire(json.loads(line), organization_id)
+        except FineTuningStoreError as error:
+            importer.reject(number, str(error))
+        except (ValueError, RecursionError) as error:
+            importer.reject(number, f"this is no JSON: {error}")
+
+
+class _Rejects:
+    """The file of the lines that were refused."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+        self.lines: Mapping[int, bytes] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, number: int, reason: str) -> None:
+        """Write the number of a line, the reason and the line. What an earlier import has left is replaced."""
+        if self._file is None:
+            self._file = self._path.open("w", encoding="utf-8")
+        line = self.lines[number].decode("utf-8", errors="backslashreplace").rstrip("\r\n")
+        self._file.write(json.dumps({"line": number, "reason": reason, "text": line}) + "\n")
+        self._file.flush()
+
+
+class Importer:
+    """Stores histories, many at once where they are new, one by one where they are not."""
+
+    def __init__(self, store: FineTuningStore, report: ImportReport, write_reject: Callable[[int, str], None]) -> None:
+        self._histories = JobHistoryRepository(store._transactions)
+        self._report = report
+        self._write_reject = write_reject
+
+    def reject(self, number: int, reason: str) -> None:
+        """Count and write down what cannot be stored."""
+        self._report.rejected += 1
+        self._write_reject(number, reason)
+
+    def store(self, numbered: Iterable[tuple[int, JobHistory]]) -> None:
+        """Store a batch of histories, each with its number for rejects."""
+        given = list(numbered)
+        stored = self._histories.stored([history.job.id for _, history in given])
+        new: dict[str, tuple[int, JobHistory]] = {}
+        others: list[tuple[int, JobHistory]] = []
+        for number, history in given:
+            if history.job.id not in stored and history.job.id not in new and _is_plain(history):
+                new[history.job.id] = (number, history)
+            elif _is_same(history, stored.get(history.job.id)):
+                self._report.unchanged += 1
+            else:
+                others.append((number, history))
+        if new and not self._added([history for _, history in new.values()]):
+            others = [*new.values(), *others]
+        for number, history in others:
+            self._merge(number, history, is_new=history.job.id not in stored)
+
+    def _added(self, histories: list[JobHistory]) -> bool:
+        """Add histories of new jobs all at once. Returns False if one of them is refused."""
+        try:
+            self._histories.add_many(histories)
+        except _OF_THE_STORE:
+            raise
+        except (FineTuningStoreError, IntegrityError):  # found out which one, one by one
+            return False
+        self._report.added += len(histories)
+        return True
+
+    def _merge(self, number: int, history: JobHistory, *, is_new: bool) -> None:
+        try:
+            self._histories.merge(history)
+        except _OF_THE_STORE:
+            raise
+        except (FineTuningStoreError, IntegrityError) as error:
+            self.reject(number, str(error) if isinstance(error, FineTuningStoreError) else "a row with the same key is stored already")
+        else:
+            if is_new:
+                self._report.added += 1
+            else:
+                self._report.merged += 1
+
+
+def _is_plain(history: JobHistory) -> bool:
+    """Return whether the log of a job begins with its first transition and has no gaps, so that it can be stored as it is."""
+    return [transition.position for transition in history.transitions] == list(range(1, len(history.transitions) + 1))
+
+
+def _is_same(history: JobHistory, stored: JobHistory | None) -> bool:
+    """Return whether a history is stored already. Its events have no positions yet."""
+    if stored is None:
+        return False
+    events = tuple(replace(event, job_id=None, position=None) for event in stored.events)
+    return replace(stored, events=events) == replace(history, job=replace(history.job, organization_id=stored.job.organization_id))
