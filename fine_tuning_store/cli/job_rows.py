@@ -128,7 +128,7 @@ def csv_row(job: FineTuningJob) -> list[Any]:
         None if error is None else error.code,
         None if error is None else error.message,
         " ".join(job.result_files),
-        None if job.metadata is None else json.dumps(dict(job.metadata)),
+        None if job.metadata is None else json.dumps(dict(job.metadata), ensure_ascii=False),
         *(getattr(job.hyperparameters, name) for name in HYPERPARAMETERS),
     ]
 

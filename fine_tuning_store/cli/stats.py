@@ -16,7 +16,7 @@ from fine_tuning_store.cli.filters import TIMES, Filters
 from fine_tuning_store.cli.options import EXIT_CODES, Form, Source, epilog, with_options
 from fine_tuning_store.cli.tables import Bar, Column, write_rows
 from fine_tuning_store.cli.times import iso_time, shown_duration, shown_time
-from fine_tuning_store.domain.statistics import ErrorCodeCount, JobCounts, JobDurations
+from fine_tuning_store.domain.statistics import METADATA_PREFIX, ErrorCodeCount, JobCounts, JobDurations
 
 commands = typer.Typer(epilog=epilog(EXIT_CODES, examples=("stats counts --by model --since 30d", "stats queue")))
 
@@ -46,7 +46,12 @@ class Groups:
         """Return the columns that name a group."""
         form = _BUCKET_FORMS.get(self.bucket or "", "%Y-%m-%d")
         interval = [Column[Any](title=self.bucket.upper(), value=lambda row: shown_time(row.bucket, form), rank=0)] if self.bucket else []
-        return interval + [Column(title=name.upper(), value=partial(_value, name), rank=0, may_shrink=True) for name in self.by or ()]
+        return interval + [Column(title=_title(name), value=partial(_value, name), rank=0, may_shrink=True) for name in self.by or ()]
+
+
+def _title(dimension: str) -> str:
+    """Return the name of a column. Metadata keys differ by case."""
+    return output.plain(dimension) if dimension.startswith(METADATA_PREFIX) else dimension.upper()
 
 
 def _value(name: str, row: JobCounts | JobDurations) -> str | None:

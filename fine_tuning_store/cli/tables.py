@@ -16,8 +16,9 @@ from fine_tuning_store.cli.output import console, plain
 
 T = TypeVar("T")
 
-#: The most cells that a column with `may_shrink` takes while other columns lack space, and the fewest that it is left with.
-_WIDE, _NARROW = 32, 8
+#: The cells that a column with `may_shrink` is left with while other columns lack space, and the fewest on a narrow terminal.
+_SHRUNK: Final = 14
+_NARROW: Final = 8
 _GAP: Final = 2
 #: The cells that are kept for bars.
 _BAR: Final = 12
@@ -85,18 +86,20 @@ def _shown(column: Column[T], row: T) -> str:
 
 
 def _fitting(columns: Sequence[Column[T]], wanted: dict[str, int], width: int) -> dict[str, int]:
-    """Return the widths of the columns that fit, by their ranks. A column that may shrink gets what others leave of what it wants."""
+    """Return the widths of the columns that fit, by their ranks. What is left goes to the columns that may shrink, by their ranks too."""
     widths: dict[str, int] = {}
     left = width + _GAP  # nothing follows the last column
-    for column in sorted(columns, key=lambda column: column.rank):
-        title = column.title
-        least = min(wanted[title], _WIDE) if column.may_shrink else wanted[title]
-        if column.may_shrink and column.rank <= 1:
-            least = max(min(least, left - _GAP), min(_NARROW, least))
+    by_rank = sorted(columns, key=lambda column: column.rank)
+    for column in by_rank:
+        least = wanted[column.title]
+        if column.may_shrink:
+            least = min(least, _SHRUNK)
+            if column.rank <= 1:
+                least = max(min(least, left - _GAP), min(least, _NARROW))
         if column.rank == 0 or least + _GAP <= left:
-            widths[title] = least
+            widths[column.title] = least
             left -= least + _GAP
-    for column in columns:
+    for column in by_rank:
         if column.may_shrink and column.title in widths and left > 0:
             more = min(left, wanted[column.title] - widths[column.title])
             widths[column.title] += more

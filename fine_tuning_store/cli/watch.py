@@ -63,10 +63,14 @@ def watch(
             from rich.live import Live
 
             first = store.call(lambda store: _read(store, filters))  # so that an error is not shown on a screen that is cleared
-            with Live(_rendered(terminal, first, interval), console=terminal, screen=True, auto_refresh=False) as live:
+            live = Live(_rendered(terminal, first, interval), console=terminal, screen=True, auto_refresh=False)
+            try:  # not `with live`, which leaves the terminal as it is if Ctrl-C comes while it begins
+                live.start(refresh=True)
                 for _ in rounds:
-                    live.update(_rendered(terminal, store.call(lambda store: _read(store, filters)), interval), refresh=True)
                     time.sleep(interval)
+                    live.update(_rendered(terminal, store.call(lambda store: _read(store, filters)), interval), refresh=True)
+            finally:
+                live.stop()
             return
         for number in rounds:
             if number:
