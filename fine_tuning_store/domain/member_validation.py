@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fine_tuning_store.domain.grader_validation import check_grader
@@ -124,11 +124,19 @@ def _known_members(field: str, value: object, *, for_create: bool) -> Mapping[st
         for name in ("name", "entity", "run_id"):
             check_optional_text(f"{field}.wandb.{name}", block.get(name), MAX_NAME_LENGTH)
         _check_tags(f"{field}.wandb.tags", block.get("tags"))
+        _refuse_unknown(f"{field}.", value, ("type", "wandb"))
+        _refuse_unknown(f"{field}.wandb.", block, WANDB_MEMBERS)
     if value.get("type") != "wandb" and "wandb" not in value:
         return value
     if isinstance(block, Mapping):
         return {"type": "wandb", "wandb": _known_wandb(block)}
     return {"type": "wandb", **_known_wandb(value)}  # other servers keep the members flat
+
+
+def _refuse_unknown(path: str, members: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name, value in members.items():
+        if name not in known and value is not None:  # the value may be the key of an account
+            raise InvalidValueError(f"{path}{name}", type(value).__name__, f"is not one of {', '.join(known)}")
 
 
 def _check_tags(field: str, value: object) -> None:

@@ -298,6 +298,8 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
         for value in (5, True, {"a": 1}, {})
     ],
     ("integrations[0].wandb.tags", {"integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": "abc"}}]}),
+    ("integrations[0].wandb.entitty", {"integrations": [{"type": "wandb", "wandb": {"project": "p", "entitty": "e"}}]}),
+    ("integrations[0].key", {"integrations": [{"type": "wandb", "wandb": {"project": "p"}, "key": "of an account"}]}),
     ("integrations[0].wandb.tags[1]", {"integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": ["a", None]}}]}),
     ("method.new", {"method": {"type": "supervised", "new": 1}}),
     ("method.dpo.new", {"method": {"type": "dpo", "dpo": {"new": 1}}}),

@@ -199,7 +199,7 @@ def test_a_database_in_memory_cannot_be_read_only(url: str) -> None:
 
 def test_a_name_of_any_characters_is_found_and_so_is_a_relative_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("a b?c#d%20é.db", "file:jobs.db"):
+    for name in ("a b?c#d%20é.db", "./file:jobs.db"):
         url = URL.create("sqlite", database=name)
         with FineTuningStore.from_url(url) as store:
             store.schema.upgrade()

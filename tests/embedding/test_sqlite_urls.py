@@ -158,3 +158,23 @@ def test_aiosqlite_is_refused_where_its_transactions_cannot_be_controlled(tmp_pa
         await engine.dispose()
 
     asyncio.run(migrate())
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("sqlite:////tmp/x.db?cached_statements=x", "'cached_statements' must be a whole number"),
+        ("sqlite:///file:/tmp/x.db?uri=zz", "file:/tmp/x.db"),
+        ("sqlite:///x.db?uri=zz", "'uri' must be true or false"),
+        ("sqlite:///file:/tmp/x.db?mode=zz&uri=true", "'mode' must be ro, rw"),
+        ("sqlite:///file:/tmp/x.db?cache=zz&uri=true", "'cache' must be shared or private"),
+        ("sqlite:///file:/tmp/x.db?immutable=zz&uri=true", "'immutable' must be true or false"),
+        ("sqlite:///file:/tmp/x.db?mode=ro&mode=rw&uri=true", "'mode' must be"),
+        ("sqlite:///file:x.db", "add uri=true"),
+        ("sqlite:///file:x.db?uri=false", "add uri=true"),
+    ],
+)
+@pytest.mark.parametrize("kind", [FineTuningStore, AsyncFineTuningStore])
+def test_a_wrong_value_of_a_parameter_is_refused_by_name(kind: Any, url: str, named: str) -> None:
+    with pytest.raises(EngineConfigurationError, match=named):
+        kind.from_url(url)

@@ -13,6 +13,17 @@ from fine_tuning_store.errors import EngineConfigurationError
 
 _URI_PARAMETERS: Final = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
 _EXAMPLE: Final = "sqlite:///file:fine_tuning.db?mode=rw&uri=true"
+_FLAG: Final = ("true|false|yes|no|on|off|0|1", "true or false")
+#: What the values of parameters must be: SQLite and its driver name some wrong ones late, and others never.
+_VALUES: Final = {
+    "uri": _FLAG,
+    "immutable": _FLAG,
+    "nolock": _FLAG,
+    "psow": _FLAG,
+    "mode": ("ro|rw|rwc|memory", "ro, rw, rwc or memory"),
+    "cache": ("shared|private", "shared or private"),
+    "cached_statements": ("[0-9]{1,9}", "a whole number"),
+}
 _ITSELF: Final = "the store sets it itself"
 _ADVICE: Final = {
     "timeout": "use timeouts=Timeouts(lock=...)",
@@ -50,8 +61,10 @@ def check_parameters(url: URL) -> None:
             "a SQLite URL has no host: write sqlite:///fine_tuning.db for a file in this folder, and sqlite:////var/lib/fine_tuning.db for "
             "one in another folder"
         )
-    if str(url.database).startswith("file::memory:") and not _is_uri(url):
-        raise EngineConfigurationError(f"{url.database!r} would be the name of a file: add uri=true to the URL's parameters")
+    if str(url.database).startswith("file:") and not _is_uri(url):
+        raise EngineConfigurationError(
+            f"{url.database!r} would be the name of a file: add uri=true to the URL's parameters, or write ./ before the name"
+        )
     if _is_uri(url) and not str(url.database).startswith("file:"):  # SQLite would take the parameters for a part of the name
         raise EngineConfigurationError(f"with uri=true the URL must name its file like {_EXAMPLE}: write file: before the name")
     if _is_uri(url) and re.search("[#?]", str(url.database)):
@@ -65,6 +78,10 @@ def check_parameters(url: URL) -> None:
             raise EngineConfigurationError(
                 f"the URL's parameter {name!r} is not possible: use {', '.join(_URI_PARAMETERS)}, in a URL like {_EXAMPLE}"
             )
+    for name, (pattern, rule) in _VALUES.items():
+        value = url.query.get(name)
+        if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII | re.IGNORECASE)):
+            raise EngineConfigurationError(f"the URL's parameter {name!r} must be {rule}")
 
 
 def _is_uri(url: URL) -> bool:
