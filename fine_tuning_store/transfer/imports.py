@@ -179,8 +179,9 @@ def _is_plain(history: JobHistory) -> bool:
 
 
 def _is_same(history: JobHistory, stored: JobHistory | None) -> bool:
-    """Return whether a history is stored already. Its events have no positions yet."""
+    """Return whether a history is stored already. Its events have no positions yet, and a replaced job was updated here."""
     if stored is None:
         return False
+    job = replace(history.job, organization_id=stored.job.organization_id, updated_at=stored.job.updated_at)
     events = tuple(replace(event, job_id=None, position=None) for event in stored.events)
-    return replace(stored, events=events) == replace(history, job=replace(history.job, organization_id=stored.job.organization_id))
+    return replace(stored, events=events) == replace(history, job=job)

@@ -62,8 +62,8 @@ def import_from_provider(
     """Copy the jobs of a provider, with their events, checkpoints and permissions, and return what was done.
 
     Ids, times and statuses are those of the provider. Each job is stored as a whole or not at all, so the same call goes on after an
-    interruption. Later it brings the copy up to date: jobs that have changed are replaced, and what is new is added. A job that had ended and
-    has not changed is not read again. Jobs that were created or started in this store are never touched.
+    interruption. Later it brings the copy up to date: jobs that have changed are replaced, and what is new is added. A job that had ended
+    and has not changed is not read again. Jobs that were created or started in this store are never touched.
 
     Args:
         store: A store, also one of an organization.
@@ -137,22 +137,22 @@ class _Provider:
         jobs = self._client.fine_tuning.jobs
         events = self._all("events", jobs.with_raw_response.list_events, job.id)
         checkpoints = self._all("checkpoints", jobs.checkpoints.with_raw_response.list, job.id)
-        read_checkpoints = tuple(checkpoint_from_wire({**each, "fine_tuning_job_id": job.id}) for each in checkpoints)
+        read_checkpoints = [checkpoint_from_wire({**each, "fine_tuning_job_id": job.id}) for each in checkpoints]
         models = dict.fromkeys(each.fine_tuned_model_checkpoint for each in read_checkpoints)
         models |= {} if job.fine_tuned_model is None else {job.fine_tuned_model: None}
-        permissions = tuple(
-            replace(permission_from_wire(each), fine_tuned_model_checkpoint=model, job_id=job.id)
+        permissions = [
+            replace(permission_from_wire(each), fine_tuned_model_checkpoint=model, job_id=job.id, organization_id=job.organization_id)
             for model in models
             for each in self._permissions(model)
-        )
+        ]
         self._report.events += len(events)
         self._report.checkpoints += len(checkpoints)
         self._report.permissions += len(permissions)
         return JobHistory(
             job=job,
             events=tuple(event_from_wire(each) for each in reversed(events)),
-            checkpoints=read_checkpoints,
-            permissions=permissions,
+            checkpoints=tuple(sorted(read_checkpoints, key=lambda each: (each.step_number, each.id))),
+            permissions=tuple(sorted(permissions, key=lambda each: (each.created_at, each.id))),
             transitions=() if known is None else known.transitions,
         )
 
@@ -160,12 +160,9 @@ class _Provider:
         if not self._may_read_permissions:
             self._report.gone["permissions"] += 1
             return []
+        read = self._client.fine_tuning.checkpoints.permissions.with_raw_response.list
         try:
-            return [
-                each
-                for page in self._pages(self._client.fine_tuning.checkpoints.permissions.with_raw_response.list, model)
-                for each in page
-            ]
+            return [each for page in self._pages(read, model) for each in page]
         except (openai.AuthenticationError, openai.PermissionDeniedError):  # only the key of an administrator may
             self._may_read_permissions = False
         except openai.NotFoundError:

@@ -15,7 +15,10 @@ MANIFEST = "manifest.jsonl"
 
 
 class FileCopies:
-    """Copies of files, each under its id. A line of the manifest has the id, name, purpose, size and SHA-256 of one, or why it is missing."""
+    """Copies of files, each named for its id.
+
+    A line of the manifest has the id, name, purpose, size and SHA-256 of one, or why it is missing.
+    """
 
     def __init__(self, client: openai.OpenAI, folder: Path) -> None:
         self._client = client
