@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable
 from typing import Any, Final
@@ -51,7 +50,6 @@ def write(events: Iterable[FineTuningJobEvent], *, as_json: bool) -> None:
             output.write_json(event_to_json(event))
         else:
             terminal.print(line_of(event), soft_wrap=True)
-    sys.stdout.flush()
 
 
 def line_of(event: FineTuningJobEvent) -> Text:
