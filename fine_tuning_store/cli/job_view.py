@@ -21,7 +21,7 @@ from fine_tuning_store.domain.job import HYPERPARAMETERS, FineTuningJob
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.transition import JobTransition
-from fine_tuning_store.store import FineTuningStore
+from fine_tuning_store.store import FineTuningStore, UnitOfWork
 from fine_tuning_store.wire.records import checkpoint_to_wire
 
 #: The most transitions and checkpoints that are read, those of them that are shown to people, and the pages of events with losses.
@@ -43,13 +43,13 @@ def read(store: FineTuningStore, id: str, limit: int, *, with_curve: bool) -> Jo
     with store.begin() as unit:
         job = unit.jobs.get(id)
         transitions = unit.transitions.list(id, limit=_MOST).data
-        events = job_events.newest_of(unit, id, limit)
+        events = job_events.newest_of(unit, id, limit).events
         checkpoints = unit.checkpoints.list(id, limit=_MOST).data[::-1]
         losses = points_of(_newest_events(unit, id), checkpoints) if with_curve else {}
     return JobView(job, transitions, events, checkpoints, losses)
 
 
-def _newest_events(unit: Any, id: str) -> list[FineTuningJobEvent]:
+def _newest_events(unit: UnitOfWork, id: str) -> list[FineTuningJobEvent]:
     found: list[FineTuningJobEvent] = []
     after = None
     for _ in range(_EVENT_PAGES):
