@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.text import Text
 
@@ -14,7 +13,7 @@ from fine_tuning_store.cli.stores import OpenStore
 from fine_tuning_store.cli.times import shown_time
 from fine_tuning_store.domain.event import FineTuningJobEvent
 from fine_tuning_store.domain.page import Page
-from fine_tuning_store.store import FineTuningStore
+from fine_tuning_store.store import FineTuningStore, UnitOfWork
 from fine_tuning_store.wire.records import event_to_wire
 
 #: How long a job may have ended before nothing more is expected: services append their last events after the end.
@@ -22,15 +21,18 @@ _GRACE_SECONDS: Final = 10
 _STYLES: Final = {"warn": "yellow", "warning": "yellow", "error": "red"}
 
 
-def read(store: OpenStore, id: str, limit: int) -> Page[FineTuningJobEvent]:
-    """Return the newest events of a job, oldest first. `has_more` is True if there are older ones."""
-    return store.call(lambda store: newest_of(store, id, limit))
+class Newest(NamedTuple):
+    """The newest events of a job, oldest first, and the position of the last one, 0 if the job has none."""
+
+    events: Page[FineTuningJobEvent]
+    position: int
 
 
-def newest_of(store: Any, id: str, limit: int) -> Page[FineTuningJobEvent]:
-    """Return the same from a store or a unit of work."""
+def newest_of(store: FineTuningStore | UnitOfWork, id: str, limit: int) -> Newest:
+    """Return the newest events of a job. `has_more` is True if there are older ones."""
     page = store.events.list(id, limit=max(limit, 1))
-    return Page(page.data[:limit][::-1], has_more=page.has_more or len(page.data) > limit)
+    position = (page.data[0].position or 0) if page.data else 0
+    return Newest(Page(page.data[:limit][::-1], has_more=page.has_more or len(page.data) > limit), position)
 
 
 def as_json(page: Page[FineTuningJobEvent]) -> dict[str, Any]:
@@ -51,7 +53,6 @@ def write(events: Iterable[FineTuningJobEvent], *, as_json: bool) -> None:
             output.write_json(event_to_json(event))
         else:
             terminal.print(line_of(event), soft_wrap=True)
-    sys.stdout.flush()
 
 
 def line_of(event: FineTuningJobEvent) -> Text:
@@ -61,24 +62,19 @@ def line_of(event: FineTuningJobEvent) -> Text:
     return Text.assemble((time_and_level, style or "dim"), (output.plain(event.message), style))
 
 
-def follow(store: OpenStore, id: str, seen: Page[FineTuningJobEvent], interval: float, *, as_json: bool) -> None:
-    """Write the events that are appended from now on, until the job has ended."""
-    position = _position(seen) if seen.data else store.call(lambda store: _position(store.events.list(id, limit=1)))
+def follow(store: OpenStore, id: str, position: int, interval: float, *, as_json: bool) -> None:
+    """Write the events after a position, and those that are appended from now on, until the job has ended."""
     while True:
         ended = store.call(lambda store: _has_ended(store, id))
         has_more = True
         while has_more:
             page = store.call(lambda store, position=position: store.events.tail(id, position, limit=1000))  # type: ignore[misc]
             write(page.data, as_json=as_json)
-            position, has_more = max(position, _position(page)), page.has_more
+            position = (page.data[-1].position or 0) if page.data else position
+            has_more = page.has_more
         if ended:
             return
         time.sleep(interval)
-
-
-def _position(page: Page[FineTuningJobEvent]) -> int:
-    """Return the position of the last event of a page, 0 if it has none."""
-    return (page.data[-1].position or 0) if page.data else 0
 
 
 def _has_ended(store: FineTuningStore, id: str) -> bool:

@@ -44,7 +44,7 @@ def read(store: FineTuningStore, id: str, limit: int, *, with_curve: bool) -> Jo
     with store.begin() as unit:
         job = unit.jobs.get(id)
         transitions = unit.transitions.list(id, limit=_MOST).data
-        events = job_events.newest_of(unit, id, limit)
+        events = job_events.newest_of(unit, id, limit).events
         checkpoints = unit.checkpoints.list(id, limit=_MOST).data[::-1]
         losses = read_losses(unit, id) if with_curve else {}
     return JobView(job, transitions, events, checkpoints, losses)

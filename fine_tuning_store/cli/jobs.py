@@ -120,13 +120,13 @@ def events(
     from fine_tuning_store.cli import job_events
 
     with source.open(as_json=as_json) as store:
-        newest = job_events.read(store, id, limit)
+        newest = store.call(lambda store: job_events.newest_of(store, id, limit))
         if as_json and not follow:
-            output.write_json(job_events.as_json(newest))
+            output.write_json(job_events.as_json(newest.events))
             return
-        job_events.write(newest.data, as_json=as_json)
+        job_events.write(newest.events, as_json=as_json)
         if follow:
-            job_events.follow(store, id, newest, interval, as_json=as_json)
+            job_events.follow(store, id, newest.position, interval, as_json=as_json)
 
 
 @commands.command(epilog=epilog(EXIT_CODES, examples=("jobs stuck", "jobs stuck --json | jq -r '.data[].id'")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -44,9 +45,11 @@ def write_json(value: Mapping[str, Any]) -> None:
 
 def write_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write rows with a header. A text that a spreadsheet would run as a formula gets an apostrophe, which makes it a text."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([_cell(value) for value in row] for row in rows)
+    typer.echo(written.getvalue(), nl=False)
 
 
 def _cell(value: object) -> object:

@@ -26,7 +26,11 @@ class OpenStore:
     def call(self, work: Callable[[FineTuningStore], T]) -> T:
         """Return the result of a function of the store. If it fails, the command ends with a message, or JSON."""
         with report_failures(as_json=self._as_json):
-            return self._run(lambda: work(self._store))  # type: ignore[return-value]
+            return self.attempt(work)
+
+    def attempt(self, work: Callable[[FineTuningStore], T]) -> T:
+        """Do the same, and raise what the function raises."""
+        return self._run(lambda: work(self._store))  # type: ignore[return-value]
 
 
 @contextmanager

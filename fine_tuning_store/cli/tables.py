@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, OverflowMethod
 from rich.table import Table
@@ -113,7 +113,7 @@ def _write_aligned(columns: Sequence[Column[T]], rows: Sequence[T]) -> None:
     for line in lines:
         parts = zip(columns, line, widths, strict=True)
         padded = [_padded(text, width, is_number=column.is_number) for column, text, width in parts]
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+        typer.echo("  ".join(padded).rstrip())
 
 
 def _padded(text: str, width: int, *, is_number: bool) -> str:

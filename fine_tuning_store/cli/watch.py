@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -15,6 +14,7 @@ from rich.text import Text
 from fine_tuning_store.cli import output
 from fine_tuning_store.cli.job_rows import job_columns
 from fine_tuning_store.cli.options import EXIT_CODES, AsJson, Organization, Source, epilog, with_options
+from fine_tuning_store.cli.stores import OpenStore
 from fine_tuning_store.cli.tables import table_of
 from fine_tuning_store.cli.times import iso_time, shown_duration, shown_time
 from fine_tuning_store.domain.job import FineTuningJob
@@ -60,23 +60,31 @@ def watch(
     rounds = range(times) if times else count()
     with source.open(as_json=as_json) as store:
         if is_live:
-            from rich.live import Live
-
-            first = store.call(lambda store: _read(store, filters))  # so that an error is not shown on a screen that is cleared
-            live = Live(_rendered(terminal, first, interval), console=terminal, screen=True, auto_refresh=False)
-            try:  # not `with live`, which leaves the terminal as it is if Ctrl-C comes while it begins
-                live.start(refresh=True)
-                for _ in rounds:
-                    time.sleep(interval)
-                    live.update(_rendered(terminal, store.call(lambda store: _read(store, filters)), interval), refresh=True)
-            finally:
-                live.stop()
+            with output.report_failures(as_json=False):
+                _show_live(store, terminal, filters, interval, rounds)
             return
         for number in rounds:
             if number:
                 time.sleep(interval)
             queue = store.call(lambda store: store.statistics.queue(**filters))
             _write_line(queue, time.time(), as_json=as_json)
+
+
+def _show_live(store: OpenStore, terminal: Console, filters: JobFilters, interval: float, rounds: Iterable[int]) -> None:
+    """Show the view on a screen of its own. An error is raised, not printed, so that it is shown after that screen."""
+    from rich.live import Live
+
+    def view() -> Group:
+        return _rendered(terminal, store.attempt(lambda store: _read(store, filters)), interval)
+
+    live = Live(view(), console=terminal, screen=True, auto_refresh=False)
+    try:  # not `with live`, which leaves the terminal as it is if Ctrl-C comes while it begins
+        live.start(refresh=True)
+        for _ in rounds:
+            time.sleep(interval)
+            live.update(view(), refresh=True)
+    finally:
+        live.stop()
 
 
 def _read(store: FineTuningStore, filters: JobFilters) -> _View:
@@ -135,7 +143,6 @@ def _write_line(queue: JobQueueState, now: float, *, as_json: bool) -> None:
         "paused": queue.paused,
     }
     output.write_line(" ".join((iso_time(now), *(f"{name}={value}" for name, value in figures.items()))))
-    sys.stdout.flush()
 
 
 def _since(time: int | None, now: float) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, JobError, JobStatus, Method, job_from_wire
+from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, JobError, JobFilters, JobStatus, Method, job_from_wire
+from fine_tuning_store.cli.filters import Filters
 from tests.cli.helpers import csv_of, json_of, printed, url_of
 from tests.support.databases import ASYNC_DRIVERS, Database, with_driver
 from tests.support.factories import stored
@@ -95,6 +96,10 @@ def test_each_option_filters_as_the_store_does(sqlite_store: FineTuningStore) ->
         expected = [job.id for job in store.jobs.list(**filters)]
         assert 0 < len(expected) < len(jobs), options
         assert ids(*options, url=url) == expected, options
+
+
+def test_every_filter_of_the_store_is_an_option() -> None:
+    assert list(Filters().of_jobs()) == list(JobFilters.__annotations__)
 
 
 def test_times_are_dates_unix_seconds_or_some_time_ago(sqlite_store: FineTuningStore) -> None:

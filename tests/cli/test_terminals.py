@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
 from fine_tuning_store import FineTuningStore, JobError
+from fine_tuning_store.cli.app import run
 from tests.cli.helpers import printed, url_of
 from tests.cli.test_one_job import trained
 from tests.support.factories import created
@@ -126,6 +131,35 @@ def test_a_live_view_is_drawn_until_it_is_interrupted(sqlite_store: FineTuningSt
     assert shown.startswith("\x1b[?1049h")
     assert "\x1b[?1049l" in shown  # the terminal has its screen back
     assert (id in shown, "1 queued" in without_styles(shown), "Traceback" in shown) == (True, True, False)
+
+
+def test_an_error_of_a_live_view_is_shown_after_its_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "jobs.db"
+    with FineTuningStore.from_url(f"sqlite:///{file}") as store:
+        store.schema.upgrade()
+    monkeypatch.setattr(time, "sleep", lambda _: file.unlink(missing_ok=True))
+    code, shown = in_terminal("jobs", "watch", url=f"sqlite:///{file}")
+
+    assert code == 3
+    assert "error: " in shown.rpartition("\x1b[?1049l")[2]
+
+
+def test_output_that_is_closed_is_no_failure(sqlite_store: FineTuningStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = trained(sqlite_store)
+    for arguments in (("jobs", "list"), ("jobs", "list", "--csv"), ("jobs", "show", id), ("jobs", "events", id), ("stats", "queue")):
+        monkeypatch.setattr(sys, "stdout", None)
+        monkeypatch.setenv("FINE_TUNING_STORE_URL", url_of(sqlite_store))
+        assert run(list(arguments)) == 0
+
+
+def test_any_losses_are_drawn(sqlite_store: FineTuningStore) -> None:
+    job = created(sqlite_store)
+    for values in ([1, 1, 1], [0.0, -1e299, 1e299], [1e-12, 2e-12], [5]):
+        data = [{"step": step, "train_loss": value} for step, value in enumerate(values)]
+        odd: list[Any] = [None, "x", {"step": 2**62, "train_loss": 1}, {"step": True, "train_loss": 1}, {"step": 3, "train_loss": [1]}]
+        sqlite_store.events.append_many(job.id, [{"message": "m", "type": "metrics", "data": each} for each in (*data, *odd)])
+        for columns in (20, 40, 100):
+            assert in_terminal("jobs", "show", job.id, url=url_of(sqlite_store), columns=columns)[0] == 0
 
 
 def test_outside_of_a_terminal_the_view_is_one_line_per_interval(store: FineTuningStore, url: str) -> None:

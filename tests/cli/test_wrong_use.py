@@ -112,12 +112,12 @@ def test_a_closed_pipe_ends_a_command_without_a_traceback(sqlite_store: FineTuni
         assert (done.returncode, done.stderr) == (3, "error: the output could not be written: Broken pipe\n")
 
 
-@pytest.mark.parametrize("driver", ["", "+aiosqlite"])
-def test_an_interrupted_command_exits_with_130_without_a_traceback(sqlite_store: FineTuningStore, driver: str) -> None:
-    job = created(sqlite_store)
-    sqlite_store.events.append(job.id, "first")
-    url = url_of(sqlite_store).replace("+pysqlite", driver)
-    command = [*COMMAND, "jobs", "events", job.id, "--follow", "--url", url]
+@pytest.mark.parametrize(("database", "driver"), [("sqlite", None), ("postgresql", "asyncpg")], indirect=["database"])
+def test_an_interrupted_command_exits_with_130_without_a_traceback(database: Database, url: str, driver: str | None) -> None:
+    with FineTuningStore.from_url(url) as store:
+        job = created(store)
+        store.events.append(job.id, "first")
+    command = [*COMMAND, "jobs", "events", job.id, "--follow", "--url", with_driver(url, driver) if driver else url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().endswith("first\n")

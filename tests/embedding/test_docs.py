@@ -23,13 +23,14 @@ from sqlalchemy.orm import Session
 from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobError, JobStatus, SchemaVersionError
 from tests.support.databases import ASYNC_DRIVERS, Database, new_name, with_driver
 from tests.support.factories import created
-from tests.support.pages import outputs_of
+from tests.support.pages import blocks_of, outputs_of, run_session, without_times
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EMBEDDING = ROOT / "docs" / "embedding.md"
 MIGRATING = ROOT / "docs" / "migrating.md"
 QUERYING = ROOT / "docs" / "querying.md"
+COMMAND_LINE = ROOT / "docs" / "command-line.md"
 
 
 def blocks(page: Path, language: str = "python") -> str:
@@ -60,7 +61,7 @@ def close(namespace: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page not in (EMBEDDING, QUERYING)], ids=lambda page: str(page.relative_to(ROOT))
+    "page", [page for page in PAGES if page not in (EMBEDDING, QUERYING, COMMAND_LINE)], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -81,6 +82,23 @@ def test_the_page_about_queries_shows_what_its_python_and_its_sql_print(
 
     assert len(outputs) > 20
     assert [(output.line, output.printed) for output in outputs] == [(output.line, output.shown) for output in outputs]
+
+
+def test_the_page_about_the_command_line_shows_real_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOGNAME", "alice")
+    namespace, urls, sessions = dict[str, Any](), dict[str, str](), 0
+    try:
+        for block in blocks_of(COMMAND_LINE.read_text()):
+            if block.language == "python":
+                exec(compile("\n" * block.line + block.text, str(COMMAND_LINE), "exec", dont_inherit=True), namespace)
+            elif block.language == "console":
+                sessions += 1
+                assert without_times(run_session(block.text, urls)) == without_times(block.text), block.line
+    finally:
+        close(namespace)
+
+    assert sessions > 5
 
 
 @pytest.fixture

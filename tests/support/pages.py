@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from decimal import Decimal
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, text
+
+from tests.support.terminals import in_terminal, without_styles
 
 #: What the first line of a block of SQL begins with that runs on one database only.
 ONLY = {"sqlite": "-- SQLite", "postgresql": "-- PostgreSQL", "mariadb": "-- MariaDB"}
@@ -89,3 +93,33 @@ def as_table(rows: Sequence[Sequence[str]]) -> str:
 
 def _line(row: Iterable[str], widths: Sequence[int], separator: str) -> str:
     return separator.join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+
+
+def run_session(session: str, urls: dict[str, str], columns: int = 100) -> str:
+    """Run a block `console`, and return it with what its commands print on a terminal without colours.
+
+    A line after `$` is a command of `fine-tuning-store`, an `export NAME=VALUE`, which is kept in `urls`, or `echo $?`.
+    """
+    shown, code = "", 0
+    for line in session.splitlines():
+        if not line.startswith("$ "):
+            continue
+        shown += f"{line}\n"
+        program, *arguments = shlex.split(line.removeprefix("$ "))
+        if program == "export":
+            name, _, value = arguments[0].partition("=")
+            urls[name] = value
+        elif program == "echo":
+            shown += f"{code}\n"
+        else:
+            assert program == "fine-tuning-store"
+            code, output = in_terminal(*arguments, url=urls["FINE_TUNING_STORE_URL"], columns=columns, NO_COLOR="1")
+            shown += "".join(f"{each}\n" for each in without_styles(output).splitlines())
+    return shown
+
+
+def without_times(session: str) -> str:
+    """Return a session without what differs from run to run: times, durations, and the widths of columns."""
+    session = re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?", "TIME", session)
+    session = re.sub(r"\b\d+[smhdw]( \d+[smhdw])?(?= |$)", "DURATION", session, flags=re.MULTILINE)
+    return re.sub(r" +|─+", " ", re.sub(r'"(at|\w+_at|\w+_since)": \d+', r'"\1": TIME', session))
