@@ -15,9 +15,10 @@ from fine_tuning_store.cli.options import epilog
 #: The groups of commands, and what the help says of them.
 _GROUPS = {
     "db": "Migrate the tables of a database, and show their state.",
-    "jobs": "List, show, watch, create and change jobs.",
+    "jobs": "List, show, watch, create, change, export and import jobs.",
     "stats": "Counts, durations, error codes and the queue.",
 }
+_REPORT = "report"
 
 
 def app_for(arguments: list[str]) -> typer.Typer:
@@ -29,10 +30,14 @@ def app_for(arguments: list[str]) -> typer.Typer:
         rich_markup_mode=None,
         epilog=epilog(examples=("db upgrade", "jobs list --since 7d", "stats counts --by model", "--install-completion")),
     )
-    named = [name for name in (*_GROUPS, "--version") if name in arguments]
+    named = [name for name in (*_GROUPS, _REPORT, "--version") if name in arguments]
     for name in [name for name in named if name in _GROUPS] if named else _GROUPS:
         commands: typer.Typer = import_module(f"fine_tuning_store.cli.{name}").commands
         app.add_typer(commands, name=name, help=_GROUPS[name], no_args_is_help=True)
+    if not named or _REPORT in named:
+        from fine_tuning_store.cli.report import EPILOG, report
+
+        app.command(_REPORT, epilog=EPILOG)(report)
     return app
 
 

@@ -38,7 +38,7 @@ AsCsv = Annotated[
 EXIT_CODES = """\b
 Exit codes:
     0  done; jobs stuck: no job is stuck
-    1  jobs stuck: jobs are stuck
+    1  jobs stuck: jobs are stuck; jobs import: jobs were refused
     2  usage error, or a value that is not possible
     3  refused or failed, or the output could not be written
     4  another transaction held a lock for too long

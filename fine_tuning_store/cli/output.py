@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -95,12 +95,24 @@ def report_failures(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except (FineTuningStoreError, SQLAlchemyError, OSError) as error:
-        message = str(error) if isinstance(error, FineTuningStoreError) else f"the database failed: {in_one_line(error)}"
-        if as_json:
-            write_json({"error": type(error).__name__, "message": message})
-        else:
-            write_line(f"error: {message}", "red", error=True)
-        raise typer.Exit(_exit_code(error)) from error
+        fail(_message_of(error), as_json=as_json, kind=type(error).__name__, code=_exit_code(error), cause=error)
+
+
+def fail(message: str, *, as_json: bool, kind: str, code: int = FAILED, cause: Exception | None = None) -> NoReturn:
+    """Print a message, or JSON, and end the command."""
+    if as_json:
+        write_json({"error": kind, "message": message})
+    else:
+        write_line(f"error: {message}", "red", error=True)
+    raise typer.Exit(code) from cause
+
+
+def _message_of(error: Exception) -> str:
+    if isinstance(error, FineTuningStoreError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return f"the database failed: {in_one_line(error)}"
 
 
 def _exit_code(error: Exception) -> int:

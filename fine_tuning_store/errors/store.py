@@ -130,5 +130,21 @@ class MissingDriverError(FineTuningStoreError, ImportError):
     """The driver of the URL, or a package that it needs, is not installed. The message says what to install."""
 
 
+class MissingExtraError(FineTuningStoreError, ImportError):
+    """A package that the call needs is not installed. The message says which extra to install.
+
+    Attributes:
+        extra: The name of the extra.
+    """
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose}: pip install 'fine-tuning-store[{extra}]'")
+        self.extra = extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.extra, self.purpose)
+
+
 class EngineConfigurationError(FineTuningStoreError):
     """An engine or a connection of the host, a parameter of a URL, or an engine option cannot be used. The message says what to change."""

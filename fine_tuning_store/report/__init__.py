@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from fine_tuning_store.domain.statistics import Bucket
+from fine_tuning_store.errors import MissingExtraError
 from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.job_filters import JobFilters
 from fine_tuning_store.store import FineTuningStore
@@ -25,7 +26,7 @@ def html_report(store: FineTuningStore, *, jobs: Iterable[str] = (), bucket: Buc
         **filters: The members of JobFilters. A job must match all of them.
 
     Raises:
-        ImportError: The extra `report` is not installed.
+        MissingExtraError: The extra `report` is not installed.
         InvalidValueError: A filter is wrong, or `bucket` is too short for the time: at most 200 intervals are drawn.
         JobNotFoundError: There is no such job.
     """
@@ -34,7 +35,7 @@ def html_report(store: FineTuningStore, *, jobs: Iterable[str] = (), bucket: Buc
     except ModuleNotFoundError as error:
         if error.name not in ("vl_convert", "jinja2", "markupsafe"):
             raise
-        raise ImportError("reports are an extra: pip install 'fine-tuning-store[report]'", name=error.name) from error
+        raise MissingExtraError("report", f"reports need {error.name}") from error
     from fine_tuning_store.report.sections import sections
 
     return render(sections(store, tuple(jobs), bucket, filters), store.statistics.queue(**filters), filters)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fine_tuning_store.domain.job import HYPERPARAMETERS, FineTuningJob
+from fine_tuning_store.errors import MissingExtraError
 
 _TIMES: Final = ("created_at", "finished_at", "queued_at", "started_at", "updated_at")
 _INTEGERS: Final = ("queued_seconds", "running_seconds", "attempt", "trained_tokens", "seed")
@@ -66,12 +67,12 @@ def iso_time(seconds: int) -> str:
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[Callable[[Sequence[FineTuningJob]], None]]:
-    """Open a Parquet file as a block, and yield a function that adds jobs to it. Raises ImportError without pyarrow."""
+    """Open a Parquet file as a block, and yield a function that adds jobs to it. Raises MissingExtraError."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        raise ImportError("Parquet is an extra: pip install 'fine-tuning-store[export]'", name=error.name) from error
+        raise MissingExtraError("export", "Parquet needs pyarrow") from error
 
     kinds = {**dict.fromkeys(_TIMES, pa.timestamp("s", tz="UTC")), **dict.fromkeys(_INTEGERS, pa.int64())}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])

@@ -51,7 +51,7 @@ def export_jobs(
 
     Raises:
         InvalidValueError: The format is unknown, a filter is wrong, or PATH.part is of an export with other filters.
-        ImportError: The extra `export` is not installed.
+        MissingExtraError: The extra `export` is not installed.
     """
     target = Path(path)
     chosen = _format_of(target, format)

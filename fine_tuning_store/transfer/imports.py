@@ -182,6 +182,6 @@ def _is_same(history: JobHistory, stored: JobHistory | None) -> bool:
     """Return whether a history is stored already. Its events have no positions yet, and a replaced job was updated here."""
     if stored is None:
         return False
-    job = replace(history.job, organization_id=stored.job.organization_id, updated_at=stored.job.updated_at)
+    job = replace(history.job, organization_id=history.job.organization_id or stored.job.organization_id, updated_at=stored.job.updated_at)
     events = tuple(replace(event, job_id=None, position=None) for event in stored.events)
     return replace(stored, events=events) == replace(history, job=job)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning_store import FineTuningStore, InvalidValueError, JobError, JobNotFoundError
+from fine_tuning_store import FineTuningStore, InvalidValueError, JobError, JobNotFoundError, MissingExtraError
 from fine_tuning_store.losses import read_losses
 from fine_tuning_store.report import html_report
 from fine_tuning_store.report.sections import MAX_BUCKETS
@@ -166,5 +166,5 @@ def test_wrong_arguments_are_named(sqlite_store: FineTuningStore) -> None:
 def test_without_its_packages_it_says_what_to_install(sqlite_store: FineTuningStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "fine_tuning_store.report.page", raising=False)
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ImportError, match=r"fine-tuning-store\[report\]"):
+    with pytest.raises(MissingExtraError, match=r"fine-tuning-store\[report\]"):
         html_report(sqlite_store)
