@@ -4,6 +4,7 @@ python -m benchmarks overhead --database sqlite --jobs 10000     # each operatio
 python -m benchmarks claims --url sqlite:////tmp/claims.db       # claims with a short and a long queue, by many workers
 python -m benchmarks growth --database sqlite                    # each list in a small and a large database
 python -m benchmarks statistics --url sqlite:////tmp/growth.db   # statistics beside SQL by hand
+python -m benchmarks transfers --url sqlite:////tmp/growth.db    # export and import beside the bare driver
 python -m benchmarks indexes --url sqlite:////tmp/growth.db      # what each index costs and saves
 python -m benchmarks.populate --url sqlite:////tmp/growth.db     # a million synthetic jobs
 """
@@ -13,9 +14,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import claims, growth, indexes, overhead, statistics
+from benchmarks import claims, growth, indexes, overhead, statistics, transfers
 
-COMMANDS = {"overhead": overhead, "claims": claims, "growth": growth, "indexes": indexes, "statistics": statistics}
+COMMANDS = {"overhead": overhead, "claims": claims, "growth": growth, "indexes": indexes, "statistics": statistics, "transfers": transfers}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Collection, Mapping
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from fine_tuning_store.cli import output
 from fine_tuning_store.cli.options import epilog
 
-#: The groups of commands, and what the help says of them.
+
+class _Group(NamedTuple):
+    """A group of commands: what the help says of it, and its modules with the commands that they are imported for."""
+
+    help: str
+    modules: Mapping[str, Collection[str]]
+
+
 _GROUPS = {
-    "db": "Migrate the tables of a database, and show their state.",
-    "jobs": "List, show, watch, create, change, export and import jobs.",
-    "stats": "Counts, durations, error codes and the queue.",
+    "db": _Group("Migrate the tables of a database, and show their state.", {"db": ()}),
+    "jobs": _Group(
+        "List, show, watch, create, change, export and import jobs.",
+        {
+            "jobs": ("list", "show", "events", "stuck"),
+            "watch": ("watch",),
+            "job_changes": ("create", "cancel", "pause", "resume", "requeue"),
+            "transfers": ("export", "import"),
+        },
+    ),
+    "stats": _Group("Counts, durations, error codes and the queue.", {"stats": ()}),
 }
 _REPORT = "report"
 
 
 def app_for(arguments: list[str]) -> typer.Typer:
-    """Return the command line. Groups that the arguments do not name are not imported, unless all are needed, as for help."""
+    """Return the command line. Modules without a command that the arguments name are not imported, unless all are needed, as for help."""
     app = typer.Typer(
         callback=root,
         no_args_is_help=True,
@@ -31,9 +47,15 @@ def app_for(arguments: list[str]) -> typer.Typer:
         epilog=epilog(examples=("db upgrade", "jobs list --since 7d", "stats counts --by model", "--install-completion")),
     )
     named = [name for name in (*_GROUPS, _REPORT, "--version") if name in arguments]
-    for name in [name for name in named if name in _GROUPS] if named else _GROUPS:
-        commands: typer.Typer = import_module(f"fine_tuning_store.cli.{name}").commands
-        app.add_typer(commands, name=name, help=_GROUPS[name], no_args_is_help=True)
+    for name, group in _GROUPS.items():
+        if named and name not in named:
+            continue
+        needed = [module for module, names in group.modules.items() if not set(arguments).isdisjoint(names)] or group.modules
+        parts: list[typer.Typer] = [import_module(f"fine_tuning_store.cli.{module}").commands for module in needed]
+        commands = typer.Typer()
+        for part in parts:
+            commands.add_typer(part)
+        app.add_typer(commands, name=name, help=group.help, epilog=parts[0].info.epilog, no_args_is_help=True)
     if not named or _REPORT in named:
         from fine_tuning_store.cli.report import EPILOG, report
 

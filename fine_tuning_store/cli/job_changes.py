@@ -24,7 +24,7 @@ from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.store import FineTuningStore
 from fine_tuning_store.wire.requests import job_request_from_wire
 
-changes = typer.Typer()
+commands = typer.Typer()
 
 Actor = Annotated[
     str | None,
@@ -38,7 +38,7 @@ def _text(help: str, metavar: str = "ID") -> Any:
     return typer.Option(metavar=metavar, help=help, show_default=False)
 
 
-@changes.command(
+@commands.command(
     epilog=epilog(
         EXIT_CODES,
         examples=(
@@ -158,7 +158,7 @@ def _change(verb: str, help: str, *examples: str) -> Callable[..., None]:
 
     allowed = ", ".join(TRANSITIONS[verb].sources)
     described = f"{help} Allowed from: {allowed}."
-    return changes.command(verb, help=described, epilog=epilog(EXIT_CODES, examples=examples))(with_options(command))
+    return commands.command(verb, help=described, epilog=epilog(EXIT_CODES, examples=examples))(with_options(command))
 
 
 cancel = _change(

@@ -9,12 +9,9 @@ import typer
 
 from fine_tuning_store.cli import output
 from fine_tuning_store.cli.filters import TIMES, Filters
-from fine_tuning_store.cli.job_changes import changes
 from fine_tuning_store.cli.job_rows import CSV_COLUMNS, csv_row, job_columns, job_to_json, stuck_columns
 from fine_tuning_store.cli.options import EXIT_CODES, AsJson, Form, JobId, Organization, Source, epilog, with_options
 from fine_tuning_store.cli.tables import write_rows
-from fine_tuning_store.cli.transfers import transfers
-from fine_tuning_store.cli.watch import watching
 from fine_tuning_store.wire.records import page_to_wire
 
 commands = typer.Typer(epilog=epilog(EXIT_CODES, examples=("jobs list --status failed --since 7d", "jobs show ftjob-abc", "jobs watch")))
@@ -155,7 +152,3 @@ def stuck(
     else:
         output.write_line("no stuck jobs", error=True)
     raise typer.Exit(output.TO_DO if found else 0)
-
-
-for others in (watching, changes, transfers):
-    commands.add_typer(others)

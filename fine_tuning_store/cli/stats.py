@@ -103,11 +103,9 @@ def durations(source: Source, filters: Filters, groups: Groups, form: Form) -> N
     if _write_data(JobDurations, rows, groups.by or (), form):
         return
     most = max((row.running_median or 0 for row in rows), default=0)
-    figures = [
-        _duration(f"{status}_{figure}", rank)
-        for status in ("queued", "running")
-        for rank, figure in ((1, "median"), (2, "p90"), (3, "p99"))
-    ]
+    ranks = {"median": 2, "p90": 3, "p99": 4}
+    figures = [_duration(f"queued_{name}", rank) for name, rank in ranks.items()]
+    figures += [_duration(f"running_{name}", rank - 1) for name, rank in ranks.items()]
     bar: Bar[JobDurations] = Bar(
         title="MEDIAN RUN", draw=lambda row, width: Text(_bar(row.running_median or 0, most, width), "cyan"), longest=30
     )

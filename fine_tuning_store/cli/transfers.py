@@ -18,12 +18,12 @@ from fine_tuning_store.errors import MissingExtraError
 if TYPE_CHECKING:
     from fine_tuning_store.transfer import ImportReport
 
-transfers = typer.Typer()
+commands = typer.Typer()
 
 _FILE = typer.Argument(metavar="FILE", dir_okay=False)
 
 
-@transfers.command(
+@commands.command(
     "export",
     epilog=epilog(
         TIMES,
@@ -60,7 +60,7 @@ def export_jobs(
     _print({"file": str(file), "jobs": written}, [f"{written:,} jobs in {output.plain(file)}"], as_json=as_json)
 
 
-@transfers.command(
+@commands.command(
     "import",
     epilog=epilog(
         EXIT_CODES,

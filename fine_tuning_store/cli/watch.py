@@ -23,7 +23,7 @@ from fine_tuning_store.domain.statistics import JobQueueState
 from fine_tuning_store.repositories.job_filters import JobFilters
 from fine_tuning_store.store import FineTuningStore
 
-watching = typer.Typer()
+commands = typer.Typer()
 
 #: The most jobs of a part of the view that are read.
 _MOST: Final = 50
@@ -37,7 +37,7 @@ class _View(NamedTuple):
     ended: tuple[FineTuningJob, ...] = ()
 
 
-@watching.command(
+@commands.command(
     epilog=epilog(EXIT_CODES, examples=("jobs watch", "jobs watch --interval 10 >> queue.log", "jobs watch --json --count 1 | jq .queued"))
 )
 @with_options

@@ -66,7 +66,7 @@ class JobHistoryRepository(Repository):
             query, parameters = query._replace(after=True), parameters | {"after_time": last.created_at, "after_id": last.id}
 
     def stored(self, ids: Sequence[str]) -> dict[str, JobHistory]:
-        """Return the histories of those of these jobs, at most 100, that are stored and visible."""
+        """Return the histories of those of these jobs, at most 1000, that are stored and visible."""
 
         def read(transaction: Transaction) -> tuple[JobHistory, ...]:
             rows = transaction.execute(of_jobs.JOBS_BY_IDS, job_ids=list(ids)) if ids else ()

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -14,10 +13,12 @@ from sqlalchemy.exc import IntegrityError
 
 from fine_tuning_store.domain.history import JobHistory
 from fine_tuning_store.errors import FineTuningStoreError, OutcomeUnknownError, ReadOnlyStoreError, SchemaVersionError, StoreBusyError
-from fine_tuning_store.repositories.histories import PAGE_SIZE, JobHistoryRepository
+from fine_tuning_store.repositories.histories import JobHistoryRepository
 from fine_tuning_store.store import FineTuningStore
 from fine_tuning_store.wire.histories import history_from_wire
 
+#: A transaction stores so many lines at most, or few more bytes than this. Smaller ones take much longer: each writes the pages of indexes.
+BATCH_LINES, BATCH_BYTES = 1000, 8_000_000
 #: Errors of the store rather than of a line.
 _OF_THE_STORE: Final = (StoreBusyError, OutcomeUnknownError, ReadOnlyStoreError, SchemaVersionError)
 
@@ -74,13 +75,25 @@ def import_jobs(
     ):
         importer = Importer(store, report, file.write)
         numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        while batch := dict(islice(numbered, PAGE_SIZE)):
+        while batch := _batch(numbered):
             file.lines = batch
             importer.store(_parsed(batch, organization_id, importer))
             report.read += len(batch)
             if progress is not None:
                 progress(replace(report))
     return report
+
+
+def _batch(numbered: Iterator[tuple[int, bytes]]) -> dict[int, bytes]:
+    """Return the next lines, as many as one transaction stores."""
+    batch: dict[int, bytes] = {}
+    size = 0
+    for number, line in numbered:
+        batch[number] = line
+        size += len(line)
+        if len(batch) == BATCH_LINES or size > BATCH_BYTES:
+            break
+    return batch
 
 
 def _parsed(batch: Mapping[int, bytes], organization_id: str | None, importer: Importer) -> Iterator[tuple[int, JobHistory]]:

@@ -9,11 +9,10 @@ from typing import Any, Final, TypeVar
 from fine_tuning_store.domain.history import JobHistory
 from fine_tuning_store.domain.history_validation import validate_transition
 from fine_tuning_store.domain.job import STORE_MEMBERS, FineTuningJob
-from fine_tuning_store.domain.job_validation import validate_for_storage
 from fine_tuning_store.domain.transition import JobTransition
 from fine_tuning_store.domain.validation import below, check_name, check_object
 from fine_tuning_store.errors import InvalidValueError
-from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
+from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire, job_with_members
 from fine_tuning_store.wire.members import object_of, required
 from fine_tuning_store.wire.records import (
     checkpoint_from_wire,
@@ -81,13 +80,9 @@ def _job(members: Mapping[str, Any], organization_id: str | None) -> FineTuningJ
             raise InvalidValueError(f"store.{name}", value, f"is not one of {', '.join(_STORE)}")
     status, _, word = str(kept.pop("wire_status", None) or "").partition(":")
     try:
-        job = job_from_wire(check_object("job", members["job"]), organization_id, statuses={word: status} if word else None)
+        return job_with_members(check_object("job", members["job"]), organization_id, {word: status} if word else None, kept)
     except InvalidValueError as error:
-        raise error if error.field == "job" else below("job.", error) from None
-    try:
-        return validate_for_storage(replace(job, **kept))
-    except InvalidValueError as error:
-        raise below("store.", error) if error.field in kept else error from None
+        raise error if error.field == "job" else below("store." if error.field in kept else "job.", error) from None
 
 
 def _permission(payload: Any, job: FineTuningJob) -> Any:

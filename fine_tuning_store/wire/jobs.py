@@ -71,6 +71,13 @@ def job_from_wire(
     Raises:
         InvalidValueError: The payload is not a job, or has a value that cannot be stored. `field` names the member.
     """
+    return job_with_members(payload, organization_id, statuses, {})
+
+
+def job_with_members(
+    payload: Mapping[str, Any], organization_id: str | None, statuses: Mapping[str, JobStatus | str] | None, kept: Mapping[str, Any]
+) -> FineTuningJob:
+    """Return the job of a JSON object of the API, with members that are not on the wire."""
     payload = object_of(payload, "fine_tuning.job")
     method, hyperparameters = _method_in(payload)
     suffix = payload.get("user_provided_suffix")
@@ -108,6 +115,7 @@ def job_from_wire(
         eval_id=payload.get("eval_id"),
         wire_status=wire_status,
         extra=extra,
+        **kept,
     )
     return validate_for_storage(job)
 

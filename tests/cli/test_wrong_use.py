@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from fine_tuning_store import FineTuningStore, Timeouts
 from fine_tuning_store.cli.app import app_for
@@ -135,8 +136,6 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 
 def test_every_help_has_examples_that_are_commands_and_exit_codes() -> None:
-    from typer.main import get_command
-
     paths = commands(get_command(app_for([])))
     assert len(paths) > 20
     for path in paths:
@@ -146,6 +145,12 @@ def test_every_help_has_examples_that_are_commands_and_exit_codes() -> None:
         for example in re.findall(r"fine-tuning-store ((?:[a-z][a-z-]* ?)+)", shown.partition("Examples:")[2]):
             words = tuple(example.split())
             assert any(words[: len(each)] == each for each in paths if each), example
+
+
+def test_each_command_is_found_alone() -> None:
+    """Only the modules of commands that are named are imported."""
+    for path in commands(get_command(app_for([]))):
+        assert path in commands(get_command(app_for([*path]))), path
 
 
 def test_the_version_is_printed() -> None:
@@ -167,7 +172,7 @@ def test_a_command_imports_what_it_needs_alone(sqlite_store: FineTuningStore) ->
 import sys
 from fine_tuning_store.cli.app import run
 run(["jobs", "list"])
-needless = {"plotext", "alembic", "rich.live", "fine_tuning_store.cli.stats", "fine_tuning_store.cli.db"}
+needless = {"plotext", "alembic", "rich.live", *(f"fine_tuning_store.cli.{name}" for name in ("stats", "db", "watch", "job_changes"))}
 print(*sorted(needless & set(sys.modules)))
 """
     environment = {**os.environ, "FINE_TUNING_STORE_URL": url_of(sqlite_store)}

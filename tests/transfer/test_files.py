@@ -22,7 +22,7 @@ from fine_tuning_store import (
     job_from_wire,
     job_to_wire,
 )
-from fine_tuning_store.transfer import ImportReport
+from fine_tuning_store.transfer import ImportReport, imports
 from fine_tuning_store.transfer import export_jobs as export
 from fine_tuning_store.transfer import import_jobs as import_
 from tests.support.databases import Database
@@ -223,7 +223,9 @@ def test_an_interrupted_export_goes_on(sqlite_store: FineTuningStore, tmp_path: 
         assert [each for each in tmp_path.iterdir() if ".part" in each.name] == []
 
 
-def test_an_interrupted_import_goes_on(history: FineTuningStore, empty: FineTuningStore, tmp_path: Path) -> None:
+def test_an_interrupted_import_goes_on(
+    history: FineTuningStore, empty: FineTuningStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     history.jobs.add_many(a_job() for _ in range(250))
     path, copy = tmp_path / "jobs.jsonl", tmp_path / "copy.jsonl"
     jobs = export(history, path)
@@ -231,6 +233,7 @@ def test_an_interrupted_import_goes_on(history: FineTuningStore, empty: FineTuni
     def stop(_: ImportReport) -> None:
         raise StopError
 
+    monkeypatch.setattr(imports, "BATCH_LINES", 100)
     with suppress(StopError):
         import_(empty, path, progress=stop)
     assert empty.jobs.count() == 100
