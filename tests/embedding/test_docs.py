@@ -20,10 +20,11 @@ from sqlalchemy import Engine, make_url, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobError, JobStatus, SchemaVersionError
+from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobError, JobStatus, SchemaVersionError, job_from_wire
 from tests.support.databases import ASYNC_DRIVERS, Database, new_name, with_driver
 from tests.support.factories import created
 from tests.support.pages import blocks_of, outputs_of, run_session, without_times
+from tests.support.service import running
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,6 +32,7 @@ EMBEDDING = ROOT / "docs" / "embedding.md"
 MIGRATING = ROOT / "docs" / "migrating.md"
 QUERYING = ROOT / "docs" / "querying.md"
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
+COPYING = ROOT / "docs" / "copying.md"
 
 
 def blocks(page: Path, language: str = "python") -> str:
@@ -61,7 +63,9 @@ def close(namespace: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page not in (EMBEDDING, QUERYING, COMMAND_LINE)], ids=lambda page: str(page.relative_to(ROOT))
+    "page",
+    [page for page in PAGES if page not in (EMBEDDING, QUERYING, COMMAND_LINE, COPYING)],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -87,18 +91,45 @@ def test_the_page_about_queries_shows_what_its_python_and_its_sql_print(
 def test_the_page_about_the_command_line_shows_real_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOGNAME", "alice")
+    assert run_sessions(COMMAND_LINE) > 5
+
+
+def run_sessions(page: Path) -> int:
+    """Run the Python and the sessions of a page, assert that it shows what they print, and return the number of sessions."""
     namespace, urls, sessions = dict[str, Any](), dict[str, str](), 0
     try:
-        for block in blocks_of(COMMAND_LINE.read_text()):
+        for block in blocks_of(page.read_text()):
             if block.language == "python":
-                exec(compile("\n" * block.line + block.text, str(COMMAND_LINE), "exec", dont_inherit=True), namespace)
+                exec(compile("\n" * block.line + block.text, str(page), "exec", dont_inherit=True), namespace)
             elif block.language == "console":
                 sessions += 1
                 assert without_times(run_session(block.text, urls)) == without_times(block.text), block.line
     finally:
         close(namespace)
+    return sessions
 
-    assert sessions > 5
+
+def test_the_page_about_copying_shows_real_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example service is the provider."""
+    url, files = f"sqlite:///{tmp_path}/provider.db", tmp_path / "provider_files"
+    with running(url, files=files) as [service], service.client() as client, FineTuningStore.from_url(url) as provider:
+        file = client.files.create(file=("train.jsonl", b"{}"), purpose="fine-tune").id
+        for number, (day, training_file) in enumerate(((4, file), (3, "file-gone"), (2, file)), 1):
+            wire = {"id": f"ftjob-{number}", "created_at": int(time.time()) - day * 86_400, "status": "queued"}
+            request = {"model": "gpt-4o-mini", "training_file": training_file, "organization_id": "org-1"}
+            provider.jobs.add(job_from_wire(wire | request))
+        provider.jobs.start("ftjob-1", message="Started")
+        provider.checkpoints.create("ftjob-1", step_number=10, fine_tuned_model_checkpoint="ft:gpt-4o-mini:acme::1:ckpt-step-10")
+        provider.jobs.succeed("ftjob-1", fine_tuned_model="ft:gpt-4o-mini:acme::1", message="Succeeded")
+        provider.events.append_many("ftjob-1", [{"message": f"Step {step}"} for step in range(3)])
+        error = JobError(code="invalid_training_file", message="The file has no examples.")
+        provider.jobs.fail("ftjob-2", error, message="Failed")
+        provider.events.append("ftjob-3", "Queued")
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("OPENAI_BASE_URL", service.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "key-1")
+        assert run_sessions(COPYING) == 2
 
 
 @pytest.fixture

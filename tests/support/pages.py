@@ -114,7 +114,8 @@ def run_session(session: str, urls: dict[str, str], columns: int = 100) -> str:
         else:
             assert program == "fine-tuning-store"
             code, output = in_terminal(*arguments, url=urls["FINE_TUNING_STORE_URL"], columns=columns, NO_COLOR="1")
-            shown += "".join(f"{each}\n" for each in without_styles(output).splitlines())
+            lines = "".join(f"{each}\n" for each in without_styles(output).splitlines())
+            shown += re.sub(r"\n*(.*━.*\n)+\n*", "", lines)  # bars of progress, which a terminal erases
     return shown
 
 
