@@ -66,13 +66,12 @@ class JobHistoryRepository(Repository):
             query, parameters = query._replace(after=True), parameters | {"after_time": last.created_at, "after_id": last.id}
 
     def stored(self, ids: Sequence[str]) -> dict[str, JobHistory]:
-        """Return the histories of those of these jobs, at most 1000, that are stored and visible."""
-
-        def read(transaction: Transaction) -> tuple[JobHistory, ...]:
-            rows = transaction.execute(of_jobs.JOBS_BY_IDS, job_ids=list(ids)) if ids else ()
-            return _with_children(transaction, [job_rows.job_from_row(row) for row in rows])
-
-        return {history.job.id: history for history in self._source.read(read)}
+        """Return the histories of those of these jobs that are stored and visible."""
+        found: dict[str, JobHistory] = {}
+        for start in range(0, len(ids), PAGE_SIZE):  # for many more ids PostgreSQL would read the whole table
+            page = self._source.read(partial(_stored, ids=list(ids[start : start + PAGE_SIZE])))
+            found |= {history.job.id: history for history in page}
+        return found
 
     def add_many(self, histories: Sequence[JobHistory]) -> None:
         """Store the histories of jobs that are new, in one transaction: all of them, or none.
@@ -115,6 +114,10 @@ def _owned(history: JobHistory, organization_id: str | None) -> JobHistory:
 
 def _page(transaction: Transaction, query: Any, parameters: dict[str, Any]) -> tuple[JobHistory, ...]:
     return _with_children(transaction, fetch_page(transaction, query, parameters, PAGE_SIZE))
+
+
+def _stored(transaction: Transaction, ids: list[str]) -> tuple[JobHistory, ...]:
+    return _with_children(transaction, [job_rows.job_from_row(row) for row in transaction.execute(of_jobs.JOBS_BY_IDS, job_ids=ids)])
 
 
 def _with_children(transaction: Transaction, jobs: Sequence[FineTuningJob]) -> tuple[JobHistory, ...]:
