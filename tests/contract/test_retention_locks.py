@@ -51,6 +51,22 @@ def test_jobs_that_another_transaction_has_locked_are_left_without_a_wait(store:
     assert store.retention.purge(finished_before=LATER, dry_run=False) == PurgeResult(jobs=3)
 
 
+def test_a_purge_of_one_organization_neither_waits_for_nor_locks_rows_of_another(
+    store: FineTuningStore, url: str, database: Database
+) -> None:
+    if database.name == "sqlite":
+        return
+    own = [ended(store, number) for number in range(3)]
+    theirs = [ended(store, number, organization_id="org-other") for number in range(3)]
+
+    with other_transaction(url, database) as connection:
+        connection.execute(text("UPDATE fine_tuning_jobs SET seed = 1 WHERE organization_id = 'org-other'"))
+        purged = store.for_organization("org-1").retention.purge(finished_before=LATER, dry_run=False)
+
+    assert purged == PurgeResult(jobs=len(own))
+    assert ids_of(store) == {job.id for job in theirs}
+
+
 def test_transactions_become_smaller_while_they_wait_and_larger_afterwards(url: str, driver: str | None, database: Database) -> None:
     """A row of a child table is locked, which the lock of its job does not show."""
     if database.name == "sqlite":

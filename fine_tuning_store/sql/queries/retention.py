@@ -17,7 +17,7 @@ _BEFORE: Final[BindParameter[int]] = bindparam("before", type_=BigInteger)
 #: It is a number in the text, as in the pages of jobs: no statement relies on the statistics of the tables.
 _LIMIT: Final = bindparam("row_limit", type_=Integer, literal_execute=True)
 
-#: A job without a `finished_at`, as some imports are, counts as finished when it was created (docs/decisions/0019).
+#: A job without a `finished_at`, as some imports are, counts as finished when it was created (docs/decisions/0020).
 _HAS_ENDED_BEFORE: Final = and_(
     status_in(ENDED), or_(jobs.c.finished_at < _BEFORE, and_(jobs.c.finished_at.is_(None), jobs.c.created_at < _BEFORE))
 )
