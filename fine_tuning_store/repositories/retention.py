@@ -22,7 +22,7 @@ from fine_tuning_store.errors import InvalidValueError, OutcomeUnknownError, Rea
 from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.job_pages import fetch_existing
 from fine_tuning_store.repositories.purge_batches import Purged, events_of, next_size, purge_events, purge_jobs
-from fine_tuning_store.sql.queries import retention as queries
+from fine_tuning_store.repositories.purge_keys import pages_of_ids
 from fine_tuning_store.sql.waiting import wait_for
 from fine_tuning_store.transactions import Transaction
 
@@ -100,7 +100,7 @@ class Retention(Repository):
             progress=progress,
             before_delete=before_delete,
         )
-        pages = _pages(self._source, before, _check_statuses(statuses), self._organization(organization_id), batch_size)
+        pages = pages_of_ids(self._source, before, _check_statuses(statuses), self._organization(organization_id), batch_size)
         for ids in pages:
             per_job = self._source.read(partial(events_of, ids=ids)) if dry_run or events_only else {}
             wanted = [id for id in ids if id in per_job] if events_only else ids
@@ -117,31 +117,6 @@ def _check_statuses(statuses: object) -> tuple[JobStatus, ...]:
     if not checked or not checked <= {*ENDED}:
         raise InvalidValueError("statuses", statuses, f"must be one or several of {', '.join(ENDED)}")
     return tuple(status for status in ENDED if status in checked)
-
-
-def _pages(
-    source: EngineTransactions, before: int, statuses: tuple[JobStatus, ...], organization_id: str | None, rows: int
-) -> Iterator[list[str]]:
-    """Yield the ids of the jobs that ended before a time, page by page in the order of an index."""
-    for has_end in (True, False):
-        for status in statuses if organization_id is None else (None,):
-            limits: dict[str, Any] = {"row_limit": rows}
-            if has_end:
-                limits["before"] = before
-            if status is None:
-                limits["organization_id"] = organization_id
-            after: dict[str, Any] = {}
-            while True:
-                statement = queries.keys(status, has_end=has_end, after=bool(after))
-                page = source.read(partial(_fetch_keys, statement=statement, parameters=limits | after))
-                yield [row.id for row in page if row.status in statuses and (has_end or row.created_at < before)]
-                if len(page) < rows:
-                    break
-                after = {"after_id": page[-1].id} | ({"after_time": page[-1].finished_at} if has_end else {})
-
-
-def _fetch_keys(transaction: Transaction, statement: Any, parameters: dict[str, Any]) -> Any:
-    return transaction.execute_unscoped(statement, **parameters).all()
 
 
 class _Purge:

@@ -128,7 +128,7 @@ def test_a_purge_counts_only_unless_it_is_asked_to_delete(store: FineTuningStore
 @each("dry_run", [True, False])
 @each("batch_size", [1, 3, 1000])
 def test_the_jobs_that_finished_first_are_purged_first_up_to_the_limit(store: FineTuningStore, batch_size: int, dry_run: bool) -> None:
-    jobs = [ended(store, number // 2) for number in range(10)]
+    jobs = [ended(store, number // 2, status=("failed", "cancelled", "succeeded")[number % 3]) for number in range(10)]
     found: list[PurgeResult] = []
 
     def purge(limit: int | None) -> PurgeResult:
