@@ -7,8 +7,7 @@ from typing import Final, NamedTuple
 
 from fine_tuning_store.sql.models import JOB_CHILDREN, events
 from fine_tuning_store.sql.queries import retention as queries
-from fine_tuning_store.sql.queries.jobs import DELETE_JOBS
-from fine_tuning_store.sql.queries.replacement import DELETE_CHILDREN_OF
+from fine_tuning_store.sql.queries.jobs import DELETE_CHILDREN, DELETE_ENDED_JOB
 from fine_tuning_store.transactions import Transaction
 
 #: A transaction should take no longer, so that no other one waits for long.
@@ -44,10 +43,11 @@ def purge_jobs(transaction: Transaction, ids: Sequence[str], before: int) -> Pur
     if not purged:
         return Purged(locked=locked)
     events_deleted = sum(events_of(transaction, purged).values())
-    transaction.execute(DELETE_JOBS, job_ids=purged)
+    of_jobs = [{"job_id": id} for id in purged]  # each by a statement of its own: of one for many, MariaDB may read all rows, and wait
+    transaction.execute_unscoped(DELETE_ENDED_JOB, of_jobs)
     if not transaction.database.enforces_foreign_keys:
         for table in JOB_CHILDREN:  # unscoped: the jobs that show whose they are are gone
-            transaction.execute_unscoped(DELETE_CHILDREN_OF[table], job_ids=purged)
+            transaction.execute_unscoped(DELETE_CHILDREN[table], of_jobs)
     return Purged(tuple(purged), events_deleted, locked)
 
 
@@ -56,7 +56,9 @@ def purge_events(transaction: Transaction, ids: Sequence[str], before: int) -> P
     locked, purged = _lock(transaction, ids, before)
     if not purged:
         return Purged(locked=locked)
-    return Purged(tuple(purged), transaction.execute_unscoped(DELETE_CHILDREN_OF[events], job_ids=purged).rowcount, locked)
+    events_deleted = sum(events_of(transaction, purged).values())
+    transaction.execute_unscoped(DELETE_CHILDREN[events], [{"job_id": id} for id in purged])
+    return Purged(tuple(purged), events_deleted, locked)
 
 
 def _lock(transaction: Transaction, ids: Sequence[str], before: int) -> tuple[int, list[str]]:

@@ -56,14 +56,22 @@ def test_a_purge_of_one_organization_neither_waits_for_nor_locks_rows_of_another
 ) -> None:
     if database.name == "sqlite":
         return
-    own = [ended(store, number) for number in range(3)]
-    theirs = [ended(store, number, organization_id="org-other") for number in range(3)]
+    own = [ended(store, number, events=1) for number in range(150)]
+    theirs = [ended(store, number, events=1, organization_id="org-other") for number in range(3)]
+    scoped = store.for_organization("org-1").retention
 
     with other_transaction(url, database) as connection:
-        connection.execute(text("UPDATE fine_tuning_jobs SET seed = 1 WHERE organization_id = 'org-other'"))
-        purged = store.for_organization("org-1").retention.purge(finished_before=LATER, dry_run=False)
+        for table in ("fine_tuning_jobs", "fine_tuning_job_events", "fine_tuning_job_hyperparameters"):
+            id = "id" if table == "fine_tuning_jobs" else "job_id"
+            others = "(SELECT id FROM fine_tuning_jobs WHERE organization_id = 'org-other')"
+            connection.execute(text(f"SELECT 1 FROM {table} WHERE {id} IN {others} FOR UPDATE")).all()
+        started = time.monotonic()
+        events = scoped.purge(finished_before=LATER, events_only=True, limit=5, dry_run=False)
+        purged = scoped.purge(finished_before=LATER, dry_run=False)
+        assert time.monotonic() - started < BRIEF.pool
 
-    assert purged == PurgeResult(jobs=len(own))
+    assert events == PurgeResult(jobs=5, events=5, has_more=True)
+    assert purged == PurgeResult(jobs=len(own), events=len(own) - 5)
     assert ids_of(store) == {job.id for job in theirs}
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, BindParameter, Integer, Select, and_, bindpar
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.sql.models import events, jobs
 from fine_tuning_store.sql.queries.jobs import after_key, status_in
+from fine_tuning_store.sql.queries.replacement import by_primary_key
 from fine_tuning_store.sql.query_tags import tagged
 
 _JOB_IDS: Final[BindParameter[str]] = bindparam("job_ids", expanding=True)
@@ -51,7 +52,9 @@ def keys(status: JobStatus | None, *, has_end: bool, after: bool) -> Select[Any]
 #: Locks, of some jobs, those that ended before a time, and that no transaction has locked.
 LOCK_ENDED: Final = tagged(
     "lock_ended",
-    select(jobs.c.id).where(jobs.c.id.in_(_JOB_IDS), _HAS_ENDED_BEFORE).order_by(jobs.c.id).with_for_update(skip_locked=True),
+    by_primary_key(select(jobs.c.id).where(jobs.c.id.in_(_JOB_IDS), _HAS_ENDED_BEFORE))
+    .order_by(jobs.c.id)
+    .with_for_update(skip_locked=True),
 )
 #: The number, of some jobs, of those that ended before a time.
 COUNT_ENDED: Final = tagged("count_ended", select(func.count()).select_from(jobs).where(jobs.c.id.in_(_JOB_IDS), _HAS_ENDED_BEFORE))
