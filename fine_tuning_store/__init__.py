@@ -10,6 +10,7 @@ from fine_tuning_store.domain.job_validation import JobChanges, JobRequest, NewJ
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.permission import CheckpointPermission
+from fine_tuning_store.domain.retention import PurgeResult
 from fine_tuning_store.domain.statistics import ErrorCodeCount, JobCounts, JobDurations, JobQueueState
 from fine_tuning_store.domain.transition import JobTransition, TransitionNotes
 from fine_tuning_store.errors import (
@@ -46,6 +47,7 @@ from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.lease import Lease
 from fine_tuning_store.repositories.leases import LeaseRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.retention import Retention
 from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.schema import Schema, SchemaDifference, SchemaState, SchemaStatus
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
         AsyncJobTransitionRepository,
         AsyncLease,
         AsyncLeaseRepository,
+        AsyncRetention,
         AsyncUnitOfWork,
     )
 
@@ -125,7 +128,9 @@ __all__ = [
     "NewJob",
     "OutcomeUnknownError",
     "Page",
+    "PurgeResult",
     "ReadOnlyStoreError",
+    "Retention",
     "Schema",
     "SchemaConflictError",
     "SchemaDifference",
@@ -167,6 +172,7 @@ if find_spec("greenlet") is not None:  # of the extra `aio`
         "AsyncJobTransitionRepository",
         "AsyncLease",
         "AsyncLeaseRepository",
+        "AsyncRetention",
         "AsyncUnitOfWork",
     ]
 

@@ -153,6 +153,8 @@ class EngineTransactions:
                         except DBAPIError as error:
                             if self.owns_engine and not self.read_only and error.connection_invalidated:
                                 raise _AnswerLostError(error) from error
+                            if not connection.invalidated:
+                                connection.connection.rollback()  # SQLite keeps a transaction whose COMMIT a deferred constraint refused
                             raise
                 finally:
                     transaction.has_ended = True

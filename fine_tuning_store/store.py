@@ -23,6 +23,7 @@ from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.leases import LeaseRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.retention import Retention
 from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.schema import Schema, require_usable
@@ -165,6 +166,11 @@ class FineTuningStore(_Repositories):
         if self.organization_id is not None:
             raise AttributeError("a store of one organization has no schema: use the store that for_organization was called on")
         return Schema(self._transactions.engine, *self._names, read_only=self._transactions.read_only)
+
+    @property
+    def retention(self) -> Retention:
+        """What deletes old jobs. A unit of work has none: it deletes in many transactions of its own."""
+        return Retention(self._transactions)
 
     @cached_property
     def engine(self) -> Engine:

@@ -75,9 +75,9 @@ class Transaction:
             parameters["within_organization"] = self.organization_id
         return self._execute(statement, parameters if rows is None else rows)
 
-    def execute_unscoped(self, statement: Statement, /, **parameters: object) -> CursorResult[Any]:
+    def execute_unscoped(self, statement: Statement, rows: Any = None, /, **parameters: object) -> CursorResult[Any]:
         """Execute a statement on the rows of every organization."""
-        return self._execute(statement, parameters)
+        return self._execute(statement, parameters if rows is None else rows)
 
     def _execute(self, statement: Statement, rows: Any) -> CursorResult[Any]:
         if not isinstance(statement, Select):

@@ -12,6 +12,7 @@ from fine_tuning_store.aio.repositories import (  # noqa: E402
     AsyncFineTuningJobRepository,
     AsyncFineTuningJobStatistics,
     AsyncJobTransitionRepository,
+    AsyncRetention,
 )
 from fine_tuning_store.aio.store import AsyncFineTuningStore, AsyncSchema, AsyncUnitOfWork  # noqa: E402
 
@@ -25,6 +26,7 @@ __all__ = [
     "AsyncJobTransitionRepository",
     "AsyncLease",
     "AsyncLeaseRepository",
+    "AsyncRetention",
     "AsyncSchema",
     "AsyncUnitOfWork",
 ]

@@ -17,6 +17,7 @@ from fine_tuning_store.repositories.events import FineTuningJobEventRepository
 from fine_tuning_store.repositories.job_filters import JobFilters, Order
 from fine_tuning_store.repositories.jobs import FineTuningJobRepository
 from fine_tuning_store.repositories.permissions import CheckpointPermissionRepository
+from fine_tuning_store.repositories.retention import Retention
 from fine_tuning_store.repositories.statistics import FineTuningJobStatistics
 from fine_tuning_store.repositories.transitions import JobTransitionRepository
 from fine_tuning_store.sql.queries.job_conditions import OrderBy
@@ -147,3 +148,12 @@ class AsyncFineTuningJobStatistics(AsyncRepository[FineTuningJobStatistics]):
     durations = bridged(FineTuningJobStatistics.durations)
     error_codes = bridged(FineTuningJobStatistics.error_codes)
     queue = bridged(FineTuningJobStatistics.queue)
+
+
+class AsyncRetention(Bridge[Retention]):
+    """Retention with async methods. The functions that `purge` takes may be async."""
+
+    def __init__(self, retention: Retention) -> None:
+        self._sync = retention
+
+    purge = bridged(Retention.purge)

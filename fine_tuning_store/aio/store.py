@@ -24,6 +24,7 @@ from fine_tuning_store.aio.repositories import (
     AsyncFineTuningJobRepository,
     AsyncFineTuningJobStatistics,
     AsyncJobTransitionRepository,
+    AsyncRetention,
 )
 from fine_tuning_store.schema import Schema
 from fine_tuning_store.sql import engine as engines
@@ -177,6 +178,11 @@ class AsyncFineTuningStore(_AsyncRepositories):
     def schema(self) -> AsyncSchema:
         """The migrations of this database. A store of one organization has none: raises AttributeError."""
         return AsyncSchema(self._sync.schema)
+
+    @property
+    def retention(self) -> AsyncRetention:
+        """What deletes old jobs. A unit of work has none: it deletes in many transactions of its own."""
+        return AsyncRetention(self._sync.retention)
 
     @cached_property
     def engine(self) -> AsyncEngine:

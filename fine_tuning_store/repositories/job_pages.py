@@ -70,7 +70,7 @@ def _fetch_by_keys(
         keys = transaction.execute_unscoped(statement(query), **parameters, row_limit=batch).all()
         matching = [key for key in keys if key.matches]
         wanted = matching[: rows - len(found)]
-        found += _existing(transaction, [key.id for key in wanted])
+        found += fetch_existing(transaction, [key.id for key in wanted])
         if len(found) == rows or (len(keys) < batch and len(wanted) == len(matching)):
             return tuple(found)
         last = keys[-1] if len(wanted) == len(matching) else wanted[-1]  # the latter if some were deleted since
@@ -79,11 +79,11 @@ def _fetch_by_keys(
         batch = min(batch * GROWTH, MAX_BATCH)
 
 
-def _existing(transaction: Transaction, ids: list[str]) -> list[FineTuningJob]:
+def fetch_existing(transaction: Transaction, ids: list[str]) -> tuple[FineTuningJob, ...]:
     """Return the jobs with these ids that still exist, in their order."""
     rows = transaction.execute(queries.JOBS_BY_IDS, job_ids=ids) if ids else ()
     by_id = {job.id: job for job in [job_rows.job_from_row(row) for row in rows]}
-    return [by_id[id] for id in ids if id in by_id]
+    return tuple(by_id[id] for id in ids if id in by_id)
 
 
 def fetch_cursor(transaction: Transaction, id: str, organization_id: str | None, order_by: OrderBy) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fine_tuning_store.retries import MAX_ATTEMPTS
 from fine_tuning_store.sql.models import job_errors, job_hyperparameters, job_metadata, job_result_files
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import replacement as queries
-from fine_tuning_store.sql.queries.jobs import new_values
+from fine_tuning_store.sql.queries.jobs import DELETE_CHILDREN, new_values
 from fine_tuning_store.transactions import Transaction
 
 
@@ -75,11 +75,14 @@ def _require_absent(transaction: Transaction, id: str) -> None:
 
 
 def _replace(transaction: Transaction, rows: Sequence[job_rows.JobRows]) -> None:
-    """Replace the rows of jobs, which are locked."""
-    ids = [row.job["id"] for row in rows]
-    for row in rows:
-        values = {name: value for name, value in row.job.items() if name not in ("id", "organization_id")}
-        transaction.execute(queries.replace_job(frozenset(values)), job_id=row.job["id"], **new_values(values))
+    """Replace the rows of jobs, which are locked.
+
+    Each statement is for one job: of a statement for many, MariaDB may read the whole table, and wait for rows of other organizations.
+    """
+    of_jobs = [{"job_id": row.job["id"]} for row in rows]
+    values = [{name: value for name, value in row.job.items() if name not in ("id", "organization_id")} for row in rows]
+    changes = [{**new_values(changed), **of_job} for changed, of_job in zip(values, of_jobs, strict=True)]
+    transaction.execute_unscoped(queries.replace_job(frozenset(values[0])), changes)
     children = {
         job_errors: [row.error for row in rows if row.error],
         job_hyperparameters: [row.hyperparameters for row in rows],
@@ -87,5 +90,5 @@ def _replace(transaction: Transaction, rows: Sequence[job_rows.JobRows]) -> None
         job_metadata: [pair for row in rows for pair in row.metadata],
     }
     for table, new in children.items():
-        transaction.execute_unscoped(queries.DELETE_CHILDREN_OF[table], job_ids=ids)
+        transaction.execute_unscoped(DELETE_CHILDREN[table], of_jobs)
         insert_children(transaction, table, new)

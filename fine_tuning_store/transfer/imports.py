@@ -137,6 +137,9 @@ class Importer:
         self._histories = JobHistoryRepository(store._transactions)
         self._report = report
         self._write_reject = write_reject
+        #: True after a batch of which no job was stored: the next one is added without a look, which PostgreSQL plans badly for tables that
+        #: were empty a moment ago.
+        self._expects_new = False
 
     def reject(self, number: int, reason: str) -> None:
         """Count and write down what cannot be stored."""
@@ -146,11 +149,14 @@ class Importer:
     def store(self, numbered: Iterable[tuple[int, JobHistory]]) -> None:
         """Store a batch of histories, each with its number for rejects."""
         given = list(numbered)
+        if self._expects_new and self._added([history for _, history in given]):
+            return
         stored = self._histories.stored([history.job.id for _, history in given])
+        self._expects_new = not stored
         new: dict[str, tuple[int, JobHistory]] = {}
         others: list[tuple[int, JobHistory]] = []
         for number, history in given:
-            if history.job.id not in stored and history.job.id not in new and _is_plain(history):
+            if history.job.id not in stored and history.job.id not in new:
                 new[history.job.id] = (number, history)
             elif _is_same(history, stored.get(history.job.id)):
                 self._report.unchanged += 1
@@ -162,7 +168,9 @@ class Importer:
             self._merge(number, history, is_new=history.job.id not in stored)
 
     def _added(self, histories: list[JobHistory]) -> bool:
-        """Add histories of new jobs all at once. Returns False if one of them is refused."""
+        """Add histories all at once. Returns False if one of them is refused, as if its job is stored already."""
+        if not all(map(_is_plain, histories)):
+            return False
         try:
             self._histories.add_many(histories)
         except _OF_THE_STORE:

@@ -17,6 +17,7 @@ from fine_tuning_store import (
     JobNotFoundError,
     JobStatus,
     OutcomeUnknownError,
+    PurgeResult,
     StoreBusyError,
     Timeouts,
 )
@@ -109,6 +110,16 @@ def imports(store: Any, cut_next: Callable[[], None]) -> None:
             assert len(imported.import_many(job.id, given[:number])) == number
     assert [event.position for event in store.events.tail(job.id)] == [1, 2, 3]
     assert list(store.transitions.list(job.id)) == log
+
+
+@writes
+def purge(store: Any, cut_next: Callable[[], None]) -> None:
+    jobs = store.jobs.add_many([a_job(status="failed", finished_at=1) for _ in range(3)])
+    for job in jobs:
+        store.events.append(job.id, "m")
+    cut_next()
+    assert store.retention.purge(finished_before=2, dry_run=False) == PurgeResult(jobs=3, events=3)
+    assert store.jobs.count(status="failed") == 0
 
 
 @writes

@@ -22,6 +22,9 @@ from fine_tuning_store import (
 from fine_tuning_store.domain.job import STORE_MEMBERS
 from fine_tuning_store.domain.lifecycle import TRANSITIONS
 from tests.contract.test_jobs import EVERYTHING
+from tests.contract.test_retention_locks import BRIEF, other_transaction
+from tests.support.async_store import run_with_store
+from tests.support.databases import Database
 from tests.support.factories import a_job, created, stored, transition
 from tests.support.tables import each
 
@@ -209,6 +212,27 @@ def test_a_store_of_the_organization_replaces_its_own_job(store: FineTuningStore
     assert scoped.jobs.get(job.id) == replaced
     assert (replaced.organization_id, replaced.metadata, replaced.result_files) == ("org-1", {"a": "c"}, ("f",))
     assert store.jobs.get(other.id) == other
+
+
+def test_many_replacements_neither_wait_for_nor_lock_rows_of_another_organization(url: str, driver: str | None, database: Database) -> None:
+    """Also where the jobs are most of the table, so that MariaDB would rather read all of it."""
+    if database.name == "sqlite":
+        return
+    members: dict[str, Any] = {"metadata": {"a": "b"}, "result_files": ("f",), "error": JobError(code="c"), "status": "failed"}
+
+    def replace_all(store: Any) -> None:
+        own = [stored(store, **members) for _ in range(150)]
+        stored(store, organization_id="org-other", **members)
+        with other_transaction(url, database) as connection:
+            for table in ("jobs", "job_errors", "job_hyperparameters", "job_metadata", "job_result_files"):
+                id = "id" if table == "jobs" else "job_id"
+                others = "(SELECT id FROM fine_tuning_jobs WHERE organization_id = 'org-other')"
+                connection.execute(text(f"SELECT {id} FROM fine_tuning_{table} WHERE {id} IN {others} FOR UPDATE")).all()
+            store.for_organization("org-1").jobs.replace_many([replace(job, model="newer") for job in own])
+
+        assert store.jobs.count(model="newer") == len(own)
+
+    run_with_store(replace_all, url, driver, timeouts=BRIEF)
 
 
 def test_a_replacement_is_rolled_back_with_its_unit(store: FineTuningStore) -> None:

@@ -13,6 +13,7 @@ from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobStatu
 from fine_tuning_store.repositories.job_filters import job_query
 from fine_tuning_store.sql.queries.job_pages import page
 from fine_tuning_store.sql.queries.leases import lock_next
+from fine_tuning_store.sql.queries.retention import keys
 from tests.support.databases import Database
 from tests.support.factories import a_job
 
@@ -124,6 +125,23 @@ def test_the_next_job_is_the_first_of_an_index(filled: FineTuningStore, filters:
 
     assert slow_steps == []
     assert "ix_fine_tuning_jobs_queued" in plan
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("has_end", [False, True])
+@pytest.mark.parametrize("status", [JobStatus.FAILED, None])
+def test_a_purge_finds_its_next_jobs_in_an_index(filled: FineTuningStore, status: JobStatus | None, has_end: bool, after: bool) -> None:
+    values = {"before": 1_700_000_500, "after_time": 1_700_000_100, "after_id": "f", "organization_id": "org-1", "row_limit": 20}
+    with filled.engine.connect() as connection:
+        statement = keys(status, has_end=has_end, after=after)
+        statement = statement.params({name: values[name] for name in statement.compile().params if name in values})
+        sql = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+        slow_steps = SLOW_STEPS[connection.dialect.name](connection, sql)
+        plan = str(connection.exec_driver_sql(f"{EXPLAIN[connection.dialect.name]} {sql}".replace("%", "%%")).all())
+        connection.rollback()
+
+    assert slow_steps == [] or (not has_end and connection.dialect.name == "mariadb")  # sorts, see the statement
+    assert f"ix_fine_tuning_jobs_{'organization' if status is None else 'status'}_finished_at" in plan
 
 
 EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN", "mariadb": "EXPLAIN"}

@@ -202,6 +202,17 @@ def test_three_hundred_jobs_are_added_with_seven_statements(store: FineTuningSto
     assert len(sent) == 7, (len(sent), sent)
 
 
+def test_a_purge_sends_three_statements_a_transaction_and_one_a_page_of_each_status(store: FineTuningStore, database: Database) -> None:
+    for number in range(10):
+        stored(store, status="failed", finished_at=number)
+    store.jobs.count()
+    with statements(store) as sent:
+        store.retention.purge(finished_before=100, batch_size=5, dry_run=False)
+
+    of_children = len(JOB_CHILDREN) if database.name == "sqlite" else 0
+    assert len(sent) == 3 + 2 + 3 + 2 * (3 + of_children), (len(sent), sent)  # keys with an end, without one, transactions
+
+
 def test_an_illegal_transition_sends_three_statements(store: FineTuningStore) -> None:
     job = stored(store, status="failed")
     with statements(store) as sent, pytest.raises(IllegalTransitionError):

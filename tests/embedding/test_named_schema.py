@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -91,8 +92,18 @@ def use_every_method(store: FineTuningStore) -> None:
         with pytest.raises(JobAlreadyExistsError):
             store.jobs.add_many(several)
     event = store.events.list(job.id).data[0]
+    assert store.events.import_many(job.id, [event]) == (event,)
     with pytest.raises(InvalidValueError):
-        store.events.import_many(job.id, [event])
+        store.events.import_many(job.id, [replace(event, message="different")])
+    assert store.checkpoints.import_many(job.id, [checkpoint]) == (checkpoint,)
+    assert store.checkpoint_permissions.import_many(job.id, [permission]) == (permission,)
+    log = store.transitions.list(job.id).data
+    assert store.transitions.import_many(job.id, log) == log
+    old = stored(store, status="failed", finished_at=1, created_at=1)
+    assert store.transitions.import_many(old.id, [replace(log[0], job_id=old.id)])[0].position == 1
+    assert store.jobs.replace_many([old])[0].updated_at is not None
+    assert store.retention.purge(finished_before=2, events_only=True, dry_run=False).jobs == 0
+    assert store.retention.purge(finished_before=2, dry_run=False).jobs == 1
 
     assert scoped.jobs.get(job.id) == ended
     assert {found.id for found in store.jobs.get_many([job.id, failed.id])} == {job.id, failed.id}

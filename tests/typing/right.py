@@ -24,7 +24,9 @@ from fine_tuning_store import (
     JobDurations,
     JobError,
     JobQueueState,
+    JobTransition,
     Page,
+    PurgeResult,
     UnitOfWork,
 )
 
@@ -43,6 +45,9 @@ def sync(store: FineTuningStore, session: Session, connection: Connection) -> No
     assert_type(store.jobs.iterate(metadata={"a": "b"}), Iterator[FineTuningJob])
     assert_type(store.jobs.fail(job.id, JobError(code="x"), message="y"), FineTuningJob)
     assert_type(store.events.tail(job.id, 3), Page[FineTuningJobEvent])
+    assert_type(store.jobs.replace(job), FineTuningJob)
+    assert_type(store.transitions.import_many(job.id, store.transitions.list(job.id)), tuple[JobTransition, ...])
+    assert_type(store.retention.purge(finished_before=0, statuses="failed", progress=lambda result: result.jobs), PurgeResult)
     assert_type(store.schema.current(), str | None)
     with store.begin() as unit:
         assert_type(unit, UnitOfWork)
@@ -76,6 +81,12 @@ async def async_(engine: AsyncEngine, session: AsyncSession, connection: AsyncCo
     assert_type(await store.events.tail(job.id, 3), Page[FineTuningJobEvent])
     assert_type(await store.checkpoints.list(job.id), Page[FineTuningJobCheckpoint])
     assert_type(await store.checkpoint_permissions.create("m", ["p"]), tuple[CheckpointPermission, ...])
+    assert_type(await store.jobs.replace_many([job]), tuple[FineTuningJob, ...])
+
+    async def export(jobs: tuple[FineTuningJob, ...]) -> None:
+        assert_type(await store.events.tail(jobs[0].id), Page[FineTuningJobEvent])
+
+    assert_type(await store.retention.purge(finished_before=datetime.now(UTC), statuses=["failed"], before_delete=export), PurgeResult)
     assert_type(await store.schema.current(), str | None)
     await store.schema.upgrade(lock_timeout=5)
     async with store.begin() as unit:

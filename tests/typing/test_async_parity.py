@@ -21,6 +21,7 @@ from fine_tuning_store import (
     AsyncJobTransitionRepository,
     AsyncLease,
     AsyncLeaseRepository,
+    AsyncRetention,
     AsyncUnitOfWork,
     CheckpointPermissionRepository,
     FineTuningJobCheckpointRepository,
@@ -31,6 +32,7 @@ from fine_tuning_store import (
     JobTransitionRepository,
     Lease,
     LeaseRepository,
+    Retention,
     UnitOfWork,
 )
 from fine_tuning_store.aio import AsyncSchema
@@ -45,6 +47,7 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (FineTuningJobStatistics, AsyncFineTuningJobStatistics),
     (LeaseRepository, AsyncLeaseRepository),
     (Lease, AsyncLease),
+    (Retention, AsyncRetention),
     (Schema, AsyncSchema),
 ]
 REPOSITORIES = ("jobs", "transitions", "events", "checkpoints", "checkpoint_permissions", "statistics", "leases")
