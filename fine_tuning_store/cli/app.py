@@ -24,12 +24,13 @@ class _Group(NamedTuple):
 _GROUPS = {
     "db": _Group("Migrate the tables of a database, and show their state.", {"db": ()}),
     "jobs": _Group(
-        "List, show, watch, create, change, export and import jobs.",
+        "List, show, watch, create, change, export, import and purge jobs.",
         {
             "jobs": ("list", "show", "events", "stuck"),
             "watch": ("watch",),
             "job_changes": ("create", "cancel", "pause", "resume", "requeue"),
             "transfers": ("export", "import"),
+            "retention": ("purge",),
         },
     ),
     "stats": _Group("Counts, durations, error codes and the queue.", {"stats": ()}),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +12,7 @@ import typer
 from fine_tuning_store.cli import output
 from fine_tuning_store.cli.filters import TIMES, Filters, parse_pairs
 from fine_tuning_store.cli.options import EXIT_CODES, AsJson, Source, epilog, with_options
+from fine_tuning_store.cli.progress import progress
 from fine_tuning_store.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def export_jobs(
     from fine_tuning_store.transfer import export_jobs
 
     chosen = filters.of_jobs()
-    with source.open(as_json=as_json) as store, _progress("jobs") as show:
+    with source.open(as_json=as_json) as store, progress("jobs") as show:
         show(0, store.call(lambda store: store.jobs.count(**chosen)))
         written = store.call(lambda store: export_jobs(store, file, format=format, progress=show, **chosen))
     _print({"file": str(file), "jobs": written}, [f"{written:,} jobs in {output.plain(file)}"], as_json=as_json)
@@ -127,7 +127,7 @@ def _from_file(source: Source, file: Path, rejects: Path | None, organization: s
 
     with output.report_failures(as_json=as_json), file.open("rb") as lines:
         total = sum(1 for line in lines if line.strip())
-    with source.open(as_json=as_json, read_only=False) as store, _progress("lines") as show:
+    with source.open(as_json=as_json, read_only=False) as store, progress("lines") as show:
         report = store.call(
             lambda store: import_jobs(
                 store, file, rejects=rejects, organization_id=organization, progress=lambda report: show(report.read, total)
@@ -151,7 +151,7 @@ def _from_provider(source: Source, options: dict[str, Any], *, is_azure: bool, a
     except (openai.OpenAIError, ValueError) as error:  # the latter if no address of Azure is set
         output.fail(f"the provider cannot be asked: {error}", as_json=as_json, kind=type(error).__name__)
     try:
-        with client, source.open(as_json=as_json, read_only=False) as store, _progress("jobs") as show:
+        with client, source.open(as_json=as_json, read_only=False) as store, progress("jobs") as show:
             report = store.call(lambda store: import_from_provider(store, client, progress=lambda report: show(report.read), **options))
     except openai.OpenAIError as error:
         output.fail(f"the provider failed: {error}", as_json=as_json, kind=type(error).__name__)
@@ -176,19 +176,3 @@ def _print(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> No
     else:
         for line in lines:
             output.write_line(line)
-
-
-@contextmanager
-def _progress(unit: str) -> Iterator[Callable[..., None]]:
-    """Yield a function that shows how many of how many are done, on standard error if it is a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    terminal = output.console(error=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
-    with Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True) as progress:
-        task = progress.add_task(unit, total=None)
-
-        def show(done: int, total: int | None = None) -> None:
-            progress.update(task, completed=done, total=total)
-
-        yield show

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,7 +63,7 @@ def export_jobs(
         if chosen == "csv" and part.size == 0:
             append(csv_lines(()), 0, None)
         for page in pages(after=part.after, **filters):
-            text = csv_lines(history.job for history in page) if chosen == "csv" else _json_lines(page)
+            text = csv_lines(history.job for history in page) if chosen == "csv" else json_lines(page)
             append(text, len(page), page[-1])
             if progress is not None:
                 progress(part.jobs)
@@ -90,7 +90,8 @@ def _described(filters: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _json_lines(page: tuple[JobHistory, ...]) -> str:
+def json_lines(page: Iterable[JobHistory]) -> str:
+    """Return the lines of some histories."""
     return "".join(json.dumps(history_to_wire(history), ensure_ascii=False, separators=(",", ":")) + "\n" for history in page)
 
 
