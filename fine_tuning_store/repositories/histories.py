@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, Unpack
 from sqlalchemy import Insert, Select, Table
 
 from fine_tuning_store.domain.history import JobHistory
+from fine_tuning_store.domain.history_validation import MAX_RECORDS
 from fine_tuning_store.domain.job import FineTuningJob
 from fine_tuning_store.domain.job_validation import check_organization
 from fine_tuning_store.errors import OutcomeUnknownError
@@ -92,15 +93,25 @@ class JobHistoryRepository(Repository):
 
         def write(transaction: Transaction) -> None:
             FineTuningJobRepository(transaction).replace(job)
-            FineTuningJobEventRepository(transaction).import_many(job.id, owned.events)
-            FineTuningJobCheckpointRepository(transaction).import_many(job.id, owned.checkpoints)
-            CheckpointPermissionRepository(transaction).import_many(job.id, owned.permissions)
-            JobTransitionRepository(transaction).import_many(job.id, owned.transitions)
+            for some_events in _parts(owned.events):
+                FineTuningJobEventRepository(transaction).import_many(job.id, some_events)
+            for some_checkpoints in _parts(owned.checkpoints):
+                FineTuningJobCheckpointRepository(transaction).import_many(job.id, some_checkpoints)
+            for some_permissions in _parts(owned.permissions):
+                CheckpointPermissionRepository(transaction).import_many(job.id, some_permissions)
+            for some_transitions in _parts(owned.transitions):
+                JobTransitionRepository(transaction).import_many(job.id, some_transitions)
 
         try:
             self._source.write(write, flush=False)
         except OutcomeUnknownError:  # to merge it once more has the same result
             self._source.write(write, flush=False)
+
+
+def _parts(records: tuple[T, ...]) -> Iterator[tuple[T, ...]]:
+    """Yield records in parts of the size that `import_many` takes."""
+    for start in range(0, len(records), MAX_RECORDS):
+        yield records[start : start + MAX_RECORDS]
 
 
 def _owned(history: JobHistory, organization_id: str | None) -> JobHistory:

@@ -297,3 +297,19 @@ def test_a_file_whose_format_is_unknown_is_refused(sqlite_store: FineTuningStore
     assert export(sqlite_store, tmp_path / "jobs", format="csv") == 0
     with pytest.raises(FileNotFoundError):
         import_(sqlite_store, tmp_path / "none.jsonl")
+
+
+def test_a_job_may_have_more_events_than_one_call_imports(sqlite_store: FineTuningStore, empty: FineTuningStore, tmp_path: Path) -> None:
+    job = created(sqlite_store)
+    for _ in range(2):
+        sqlite_store.events.append_many(job.id, [{"message": str(number)} for number in range(6000)])
+    path = tmp_path / "jobs.jsonl"
+    export(sqlite_store, path)
+    empty.jobs.add(replace(job, model="older"))
+
+    assert import_(empty, path).merged == 1
+
+    assert empty.events.list(job.id, limit=1).data[0].position == 12_000
+    export(empty, tmp_path / "copy.jsonl")
+    (first,), (second,) = lines(path), lines(tmp_path / "copy.jsonl")
+    assert second["events"] == first["events"]
