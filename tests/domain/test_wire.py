@@ -33,6 +33,7 @@ from fine_tuning_store import (
 )
 from fine_tuning_store.domain.job import STORE_MEMBERS
 from fine_tuning_store.domain.job_validation import WIRE_MEMBERS, validate_for_storage
+from fine_tuning_store.wire.jobs import job_with_members
 from tests.support import strategies
 from tests.support.factories import a_job
 from tests.support.strategies import jobs, mutations, nested, recorded
@@ -283,7 +284,7 @@ def test_every_member_of_a_job_is_generated_read_written_and_checked() -> None:
     for name in WIRE_MEMBERS:
         assert name in job_to_wire(a_job()), f"_latest in wire/jobs.py does not write FineTuningJob.{name}"
     generated = Path(strategies.__file__).read_text().partition("return FineTuningJob(")[2].partition("\n    )\n")[0]
-    read = inspect.getsource(job_from_wire)
+    read = inspect.getsource(job_with_members)
     checked = inspect.getsource(validate_for_storage)
     for field in fields(FineTuningJob):
         if field.name in ("worker_id", "lease_expires_at"):
@@ -292,7 +293,7 @@ def test_every_member_of_a_job_is_generated_read_written_and_checked() -> None:
         if field.name in STORE_MEMBERS:
             continue
         assert f"{field.name}=" in generated, f"jobs() in tests/support/strategies.py does not generate FineTuningJob.{field.name}"
-        assert f"{field.name}=" in read, f"job_from_wire in wire/jobs.py does not read FineTuningJob.{field.name}"
+        assert f"{field.name}=" in read, f"job_with_members in wire/jobs.py does not read FineTuningJob.{field.name}"
 
 
 @on_each_job
