@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, make_url, select, text
+from sqlalchemy import Engine, make_url, select, text, update
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from fine_tuning_store import FineTuningJobRepository, FineTuningStore, JobError, JobStatus, SchemaVersionError, job_from_wire
+from fine_tuning_store.models import JobRow
 from tests.support.databases import ASYNC_DRIVERS, Database, new_name, with_driver
 from tests.support.factories import created
-from tests.support.pages import blocks_of, outputs_of, run_session, without_times
+from tests.support.pages import ONLY, blocks_of, outputs_of, run_session, without_times
 from tests.support.service import running
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,13 @@ MIGRATING = ROOT / "docs" / "migrating.md"
 QUERYING = ROOT / "docs" / "querying.md"
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 COPYING = ROOT / "docs" / "copying.md"
+OPERATING = ROOT / "docs" / "operating.md"
+#: The present time in Unix seconds, as the page about operating writes it.
+NOW = {
+    "postgresql": "EXTRACT(EPOCH FROM now())",
+    "mariadb": "UNIX_TIMESTAMP()",
+    "sqlite": "CAST(strftime('%s', 'now') AS INTEGER)",
+}
 
 
 def blocks(page: Path, language: str = "python") -> str:
@@ -130,6 +138,40 @@ def test_the_page_about_copying_shows_real_sessions(tmp_path: Path, monkeypatch:
         monkeypatch.setenv("OPENAI_BASE_URL", service.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "key-1")
         assert run_sessions(COPYING) == 2
+
+
+def test_the_metrics_of_the_page_about_operating_are_the_same_in_python_and_in_sql(
+    database: Database, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page, namespace = OPERATING.read_text(), run(OPERATING)
+    assert all(page.count(f"`{now}`") == 1 for now in NOW.values())
+    close(namespace)
+    with FineTuningStore.from_url(empty_url, clock=lambda: time.time() - 100) as store:
+        store.schema.upgrade()
+        queued, running, succeeded, failed, _ = (created(store).id for _ in range(5))
+        store.jobs.enqueue(queued)
+        for id in (running, succeeded, failed):
+            store.jobs.start(id)
+        store.jobs.succeed(succeeded, fine_tuned_model="ft:m")
+        store.jobs.fail(failed, JobError(code="out_of_memory", message="The GPU has 24 GiB."))
+        figures = namespace["metrics"](store)
+        with store.engine.begin() as connection:
+            connection.execute(update(JobRow).where(JobRow.id == queued).values(lost_leases=2))
+            found: dict[str, list[Any]] = {}
+            for block in blocks_of(page):
+                if block.language == "sql" and not block.text.startswith(tuple({*ONLY.values()} - {ONLY[database.name]})):
+                    result = connection.execute(text(block.text.replace(NOW["postgresql"], NOW[database.name])))
+                    names, rows = list(result.keys()), result.all()
+                    assert rows, block
+                    found |= {name.lower(): [row[index] for row in rows] for index, name in enumerate(names)}
+
+    expected = {name: value for name, value in figures.items() if name != "paused_jobs"} | {"lost_leases": 2}
+    for name, value in expected.items():
+        assert float(found[name][0]) == pytest.approx(value, abs=2 if "seconds" in name else 1e-9), name
+    assert (expected["queued_jobs"], expected["stuck_jobs"], expected["ended_last_hour"], expected["failure_rate"]) == (1, 1, 2, 0.5)
+    assert (found["code"], found["failed"]) == (["out_of_memory"], [1])
+    assert dict(zip(found["status"], found["total"], strict=True))["validating_files"] == 1
 
 
 @pytest.fixture
