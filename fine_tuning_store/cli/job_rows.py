@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from fine_tuning_store.cli.tables import Column
-from fine_tuning_store.cli.times import iso_time, shown_age, shown_duration, shown_time
-from fine_tuning_store.domain.job import HYPERPARAMETERS, STORE_MEMBERS, FineTuningJob
+from fine_tuning_store.cli.times import shown_age, shown_duration, shown_time
+from fine_tuning_store.domain.job import STORE_MEMBERS, FineTuningJob
 from fine_tuning_store.domain.lifecycle import JobStatus
+from fine_tuning_store.job_table import COLUMNS, cells_of
 from fine_tuning_store.wire.jobs import job_to_wire
 
 STATUS_STYLES: Final = {
@@ -93,45 +93,9 @@ def job_to_json(job: FineTuningJob) -> dict[str, Any]:
     return {**job_to_wire(job), "store": {name: getattr(job, name) for name in STORE_MEMBERS}}
 
 
-_TIMES: Final = ("created_at", "finished_at", "queued_at", "started_at", "updated_at")
-_MEMBERS: Final = (
-    "id",
-    "status",
-    "organization_id",
-    "model",
-    "fine_tuned_model",
-    "created_at",
-    "finished_at",
-    "queued_at",
-    "started_at",
-    "updated_at",
-    "queued_seconds",
-    "running_seconds",
-    "attempt",
-    "trained_tokens",
-    "training_file",
-    "validation_file",
-    "suffix",
-    "seed",
-    "worker_id",
-)
-CSV_COLUMNS: Final = (*_MEMBERS, "method", "error_code", "error_message", "result_files", "metadata", *HYPERPARAMETERS)
+CSV_COLUMNS: Final = (*COLUMNS, "worker_id")
 
 
 def csv_row(job: FineTuningJob) -> list[Any]:
-    """Return the values of CSV_COLUMNS. Several result files are separated by blanks, metadata is a JSON object."""
-    members = [iso_time(getattr(job, name)) if name in _TIMES else getattr(job, name) for name in _MEMBERS]
-    error = job.error
-    return [
-        *map(_unquoted, members),
-        None if job.method is None else job.method.type,
-        None if error is None else error.code,
-        None if error is None else error.message,
-        " ".join(job.result_files),
-        None if job.metadata is None else json.dumps(dict(job.metadata), ensure_ascii=False),
-        *(getattr(job.hyperparameters, name) for name in HYPERPARAMETERS),
-    ]
-
-
-def _unquoted(value: Any) -> Any:
-    return str(value) if isinstance(value, JobStatus) else value
+    """Return the values of CSV_COLUMNS."""
+    return [*cells_of(job), job.worker_id]

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fine_tuning_store.cli.database import in_one_line
 from fine_tuning_store.errors import FineTuningStoreError, InvalidValueError, SchemaLockTimeoutError, StoreBusyError
+from fine_tuning_store.job_table import without_formula
 
 #: Exit codes, besides 0 for success and Typer's 2 for a usage error.
 TO_DO, USAGE, FAILED, LOCKED = 1, 2, 3, 4
@@ -55,8 +56,7 @@ def write_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value
-    text = plain(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return without_formula(plain(value))
 
 
 def write_line(line: str, style: str = "", *, error: bool = False) -> None:

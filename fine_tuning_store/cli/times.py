@@ -9,6 +9,8 @@ from typing import Final
 
 import typer
 
+from fine_tuning_store import job_table
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _RULE: Final = "use 7d, 12h, 30m (that long ago), 2026-01-31, 2026-01-31T08:00+01:00 (UTC without a zone), or Unix seconds"
 
@@ -43,7 +45,7 @@ def shown_time(seconds: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 def iso_time(seconds: float | None) -> str:
     """Return Unix seconds in ISO 8601, for CSV."""
-    return shown_time(seconds, "%Y-%m-%dT%H:%M:%SZ")
+    return "" if seconds is None else job_table.iso_time(int(seconds))
 
 
 def shown_duration(seconds: float | None) -> str:

@@ -18,7 +18,7 @@ from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.histories import JobHistoryRepository
 from fine_tuning_store.repositories.job_filters import JobFilters
 from fine_tuning_store.store import FineTuningStore
-from fine_tuning_store.transfer.columns import csv_lines, open_parquet
+from fine_tuning_store.transfer.tables import csv_lines, open_parquet
 from fine_tuning_store.wire.histories import history_to_wire
 
 Format = Literal["jsonl", "csv", "parquet"]

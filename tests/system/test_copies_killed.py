@@ -8,15 +8,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fine_tuning_store import FineTuningStore, event_to_wire, job_to_wire
+from fine_tuning_store import FineTuningStore
 from fine_tuning_store.transfer import export_jobs
 from tests.support.databases import Database
 from tests.support.factories import a_job
 from tests.support.service import running
+from tests.transfer.test_provider import assert_copied
 
 #: The jobs of each copy, each with events and a checkpoint.
 JOBS = int(os.environ.get("FINE_TUNING_STORE_TEST_JOBS", "300"))
@@ -67,14 +67,6 @@ def test_a_killed_export_and_a_killed_import_end_complete(database: Database, tm
     assert back.read_bytes() == whole.read_bytes()
 
 
-def history(store: FineTuningStore, id: str) -> dict[str, Any]:
-    return {
-        "job": job_to_wire(store.jobs.get(id)),
-        "events": [event_to_wire(event) for event in store.events.list(id, limit=100)],
-        "checkpoints": store.checkpoints.list(id, limit=100).data,
-    }
-
-
 def test_a_copy_of_a_provider_that_is_killed_ends_equal(database: Database, tmp_path: Path) -> None:
     provider_url = f"sqlite:///{tmp_path}/provider.db"
     with running(provider_url) as [service], FineTuningStore.from_url(provider_url) as provider:
@@ -82,7 +74,4 @@ def test_a_copy_of_a_provider_that_is_killed_ends_equal(database: Database, tmp_
         with database.migrated() as url, FineTuningStore.from_url(url) as home:
             run_killed(["jobs", "import", "--from-openai"], url, home.jobs.count, OPENAI_API_KEY="key-1", OPENAI_BASE_URL=service.base_url)
 
-            jobs = list(provider.jobs.iterate())
-            assert [job.id for job in home.jobs.iterate()] == [job.id for job in jobs]
-            for job in jobs:
-                assert history(home, job.id) == history(provider, job.id)
+            assert_copied(provider, home)
