@@ -77,6 +77,17 @@ class EngineTransactions:
         """Run work that only reads: on PostgreSQL in one round trip, on SQLite without waiting for writers."""
         return retry(lambda: self._read(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=True)
 
+    def read_snapshot(self, work: Callable[[Transaction], T]) -> T:
+        """Run work that only reads, all of it as of one moment."""
+        return retry(lambda: self._read_snapshot(work), self.database, is_async=self.engine.dialect.is_async, also_disconnected=True)
+
+    def _read_snapshot(self, work: Callable[[Transaction], T]) -> T:
+        with self._guard(), self._connect(self._readers.execution_options(**self.database.snapshot_options)) as connection:
+            transaction = self._transaction(connection)
+            with connection.begin():
+                self.database.begin(connection)
+                return work(transaction)
+
     def write(self, work: Callable[[Transaction], T], *, flush: bool = True, recover: Callable[[Transaction], T | None] | None = None) -> T:  # noqa: ARG002
         """Run work that writes in a transaction, as `run` does. Raises ReadOnlyStoreError in a read-only store."""
         if self.read_only:

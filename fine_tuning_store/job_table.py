@@ -40,10 +40,15 @@ def cells_of(job: FineTuningJob) -> list[Any]:
     return [iso_time(value) if name in TIMES and value is not None else value for name, value in zip(COLUMNS, row_of(job), strict=True)]
 
 
-def iso_time(seconds: int) -> str:
-    """Return Unix seconds in ISO 8601, or as they are if Python has no such time."""
+def iso_time(seconds: float) -> str:
+    """Return Unix seconds in ISO 8601."""
+    return shown_time(seconds, "%Y-%m-%dT%H:%M:%SZ")
+
+
+def shown_time(seconds: float, form: str) -> str:
+    """Return Unix seconds as a time in UTC, or as they are if Python has no such time."""
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.fromtimestamp(seconds, UTC).strftime(form)
     except (ValueError, OverflowError, OSError):
         return str(seconds)
 

@@ -17,10 +17,12 @@ from openai_service.errors import RETRY_LATER, error_response
 #: How many requests of one organization run at once, so that one that waits for a lock leaves threads and connections to others, and how
 #: many seconds another one waits for its turn.
 MAX_REQUESTS, TURN_SECONDS = 8, 2.0
+#: What needs no key.
+PUBLIC = ("/health", "/docs", "/openapi.json")
 
 
 class Callers:
-    """The application with an `x-request-id` on each response and, below /v1, the store of the caller's organization.
+    """The application with an `x-request-id` on each response and, but for PUBLIC, the store of the caller's organization.
 
     It wraps the application instead of being a dependency of its endpoints, so that responses to failed requests have the id, too.
     """
@@ -33,7 +35,7 @@ class Callers:
         if scope["type"] != "http":
             return await self.api(scope, receive, send)
         send = _with_request_id(send)
-        if not scope["path"].startswith("/v1/"):
+        if scope["path"].removeprefix(scope.get("root_path", "")) in PUBLIC:
             return await self.api(scope, receive, send)
         organization = self._organization(Headers(scope=scope).get("authorization", ""))
         if organization is None:

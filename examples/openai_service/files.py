@@ -53,7 +53,7 @@ def get_content(store: Store, request: Request, id: str) -> FileResponse:
 
 def found(request: Request, store: Store, id: str) -> Path:
     path = folder_of(request.app.state.files, store.organization_id or "") / id
-    if not re.fullmatch(r"file-[0-9a-zA-Z]+", id) or not path.is_file():
+    if not (re.fullmatch(r"file-[0-9a-zA-Z]{1,64}", id) and path.is_file()):
         raise HTTPException(400, f"No such File object: {id}")
     return path
 

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Response
 from rapidfuzz import fuzz
 from rapidfuzz.distance import LCSseq
 
 from fine_tuning_store import InvalidValueError, grader_from_wire
-from openai_service.bodies import Body, Wire
+from openai_service.bodies import Body, Wire, reply
 
 MAX_TEXT, MAX_WORDS = 300_000, 2_000  # of a text that is evaluated; words only where they are compared
 
@@ -23,12 +23,12 @@ Words = Sequence[str]
 
 
 @router.post("/validate")
-def validate_grader(payload: Body) -> Wire:
-    return {"grader": grader_from_wire(payload.get("grader"))}
+def validate_grader(payload: Body) -> Response:
+    return reply({"grader": grader_from_wire(payload.get("grader"))})
 
 
 @router.post("/run")
-def run_grader(payload: Body) -> Wire:
+def run_grader(payload: Body) -> Response:
     grader, sample = grader_from_wire(payload.get("grader")), payload.get("model_sample")
     if not isinstance(sample, str):
         raise InvalidValueError("model_sample", sample, "must be a text")
@@ -43,12 +43,14 @@ def run_grader(payload: Body) -> Wire:
     except (LookupError, RecursionError):
         errors["invalid_variable_error"], reward = True, 0.0
     metadata = {"name": grader["name"], "type": grader["type"], "scores": {grader["name"]: reward}, "errors": errors}
-    return {
-        "reward": reward,
-        "sub_rewards": {},
-        "model_grader_token_usage_per_model": {},
-        "metadata": {**metadata, "execution_time": time.perf_counter() - started, "token_usage": None, "sampled_model_name": None},
-    }
+    return reply(
+        {
+            "reward": reward,
+            "sub_rewards": {},
+            "model_grader_token_usage_per_model": {},
+            "metadata": {**metadata, "execution_time": time.perf_counter() - started, "token_usage": None, "sampled_model_name": None},
+        }
+    )
 
 
 #: What a result of the API says about errors. Only the variables of a template can be wrong here.

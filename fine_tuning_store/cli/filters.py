@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import typer
@@ -66,6 +66,10 @@ class Filters:
     finished_until: Annotated[str | None, _option("Ended before TIME.", metavar="TIME")] = None
     updated_since: Annotated[str | None, _option("Last changed at or after TIME.", metavar="TIME")] = None
     updated_until: Annotated[str | None, _option("Last changed before TIME.", metavar="TIME")] = None
+
+    def words(self) -> list[str]:
+        """Return the options as they were given: a time such as 7d is another one a second later."""
+        return [f"{field.name}={value}" for field in fields(self) if (value := getattr(self, field.name)) is not None]
 
     def of_jobs(self) -> JobFilters:
         """Return the filters as the store takes them. Ends the command if a value is wrong."""

@@ -32,11 +32,13 @@ def report(
     jobs, each with its data as a table. The page is one file, and loads nothing from elsewhere.
     """
     from fine_tuning_store.report import html_report
+    from fine_tuning_store.transfer.targets import checked_target
 
     chosen = filters.of_jobs()
     with output.report_failures(as_json=as_json), source.open(as_json=as_json) as store:
         page = store.call(lambda store: html_report(store, jobs=job or (), bucket=bucket, **chosen))
-        html.write_text(page, encoding="utf-8")
+        target = store.call(lambda store: checked_target(store, html, "html"))
+        target.write_text(page, encoding="utf-8")
     if as_json:
         output.write_json({"file": str(html), "bytes": len(page.encode())})
     else:

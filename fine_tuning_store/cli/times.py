@@ -35,17 +35,12 @@ def parse_time(option: str, text: str | None) -> int | None:
 
 def shown_time(seconds: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Return Unix seconds as a readable time, or as a number if Python has no such time."""
-    if seconds is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime(form)
-    except (ValueError, OverflowError, OSError):
-        return str(seconds)
+    return "" if seconds is None else job_table.shown_time(seconds, form)
 
 
 def iso_time(seconds: float | None) -> str:
     """Return Unix seconds in ISO 8601, for CSV."""
-    return "" if seconds is None else job_table.iso_time(int(seconds))
+    return "" if seconds is None else job_table.iso_time(seconds)
 
 
 def shown_duration(seconds: float | None) -> str:

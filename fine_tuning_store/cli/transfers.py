@@ -56,7 +56,8 @@ def export_jobs(
     chosen = filters.of_jobs()
     with source.open(as_json=as_json) as store, progress("jobs") as show:
         show(0, store.call(lambda store: store.jobs.count(**chosen)))
-        written = store.call(lambda store: export_jobs(store, file, format=format, progress=show, **chosen))
+        words = filters.words()
+        written = store.call(lambda store: export_jobs(store, file, format=format, progress=show, words=words, **chosen))
     _print({"file": str(file), "jobs": written}, [f"{written:,} jobs in {output.plain(file)}"], as_json=as_json)
 
 
@@ -125,8 +126,10 @@ def _refuse(option: str, value: object) -> None:
 def _from_file(source: Source, file: Path, rejects: Path | None, organization: str | None, *, as_json: bool) -> ImportReport:
     from fine_tuning_store.transfer import import_jobs
 
-    with output.report_failures(as_json=as_json), file.open("rb") as lines:
-        total = sum(1 for line in lines if line.strip())
+    total = None
+    if file.is_file():  # no pipe, which can be read once
+        with output.report_failures(as_json=as_json), file.open("rb") as lines:
+            total = sum(1 for line in lines if line.strip())
     with source.open(as_json=as_json, read_only=False) as store, progress("lines") as show:
         report = store.call(
             lambda store: import_jobs(
@@ -153,7 +156,7 @@ def _from_provider(source: Source, options: dict[str, Any], *, is_azure: bool, a
     try:
         with client, source.open(as_json=as_json, read_only=False) as store, progress("jobs") as show:
             report = store.call(lambda store: import_from_provider(store, client, progress=lambda report: show(report.read), **options))
-    except openai.OpenAIError as error:
+    except (openai.OpenAIError, UnicodeError) as error:  # the latter for a key that no header can hold
         output.fail(f"the provider failed: {error}", as_json=as_json, kind=type(error).__name__)
     lines = [_summary(report, "")]
     lines += [f"  {output.plain(id)}: {output.plain(reason)}" for id, reason in report.reasons.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ _WIDTH, _HEIGHT, _BAR_HEIGHT = 560, 220, 22
 _BAR_SECONDS: Final = {"hour": 3_400, "day": 80_000, "week": 560_000, "month": 2_300_000}
 #: Around the chart, in pixels: the font of a browser may be wider than the one that the texts were measured with.
 _PADDING: Final = {"left": 30, "right": 60, "top": 5, "bottom": 5}
+
+_LAST_TIME: Final = 8_640_000_000_000_000
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _CONFIG: Final[Spec] = {
     "background": None,
@@ -84,6 +88,16 @@ def losses(rows: Rows) -> str:
     return _svg(rows, {"mark": {"type": "line", "point": len(rows) < MAX_POINTS}, "encoding": {"x": x, "y": y, "color": _series("series")}})
 
 
+def drawable(value: Any) -> Any:
+    """Return a value that can be drawn. Characters that XML does not have would make the renderer abort the process."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
+
+
+def _milliseconds(seconds: int) -> int:
+    """Return a time for a chart, in the range of times that JavaScript has."""
+    return max(min(seconds * 1000, _LAST_TIME), -_LAST_TIME)
+
+
 def _time_axis(bucket: str) -> Spec:
     return {"field": "time", "type": "temporal", "scale": {"type": "utc"}, "title": f"{bucket} (UTC)"}
 
@@ -93,7 +107,8 @@ def _series(name: str) -> Spec:
 
 
 def _svg(rows: Rows, spec: Spec) -> str:
-    milliseconds = [{name: value * 1000 if name in ("time", "end") else value for name, value in row.items()} for row in rows]
-    spec = {"width": _WIDTH, "height": _HEIGHT, "padding": _PADDING, "data": {"values": milliseconds}, **spec}
+    times = ("time", "end")
+    values = [{name: (_milliseconds if name in times else drawable)(value) for name, value in row.items()} for row in rows]
+    spec = {"width": _WIDTH, "height": _HEIGHT, "padding": _PADDING, "data": {"values": values}, **spec}
     svg: str = vl_convert.vegalite_to_svg(spec, config=_CONFIG)
     return svg

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from fine_tuning_store.domain.history_validation import check_many
 from fine_tuning_store.domain.statistics import Bucket, check_bucket
 from fine_tuning_store.errors import InvalidValueError
+from fine_tuning_store.job_table import shown_time
 from fine_tuning_store.losses import read_losses
 from fine_tuning_store.report import charts
 from fine_tuning_store.repositories.job_filters import JobFilters
@@ -149,9 +149,7 @@ def _section(title: str, description: str, chart: str, columns: tuple[str, ...],
 
 
 def _time(seconds: int | None, bucket: Bucket | None = None) -> str:
-    if seconds is None:
-        return ""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d" if bucket in ("day", "week", "month") else "%Y-%m-%d %H:%M")
+    return "" if seconds is None else shown_time(seconds, "%Y-%m-%d" if bucket in ("day", "week", "month") else "%Y-%m-%d %H:%M")
 
 
 def _percent(rate: float | None) -> str:

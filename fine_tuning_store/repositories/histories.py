@@ -14,6 +14,7 @@ from fine_tuning_store.domain.history import JobHistory
 from fine_tuning_store.domain.history_validation import MAX_RECORDS
 from fine_tuning_store.domain.job import FineTuningJob
 from fine_tuning_store.domain.job_validation import check_organization
+from fine_tuning_store.engine_transactions import EngineTransactions
 from fine_tuning_store.errors import OutcomeUnknownError
 from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.checkpoints import FineTuningJobCheckpointRepository
@@ -42,12 +43,14 @@ PAGE_SIZE: Final = 100
 
 
 class JobHistoryRepository(Repository):
-    """Copy jobs out of a database and into another one. It is made for all the jobs of a database: each call is for many."""
+    """Copy jobs out of a database and into another one, many at a time."""
+
+    _source: EngineTransactions
 
     def pages(self, after: tuple[int, str] | None = None, **filters: Unpack[JobFilters]) -> Iterator[tuple[JobHistory, ...]]:
         """Iterate over the histories of all jobs that match, the oldest job first, in pages.
 
-        What belongs to the jobs of a page is read after the jobs: it may be newer than them.
+        A page is read as of one moment.
 
         Args:
             after: The `created_at` and the id of the job to begin after.
@@ -58,7 +61,7 @@ class JobHistoryRepository(Repository):
             query, parameters = query._replace(after=True), parameters | {"after_time": after[0], "after_id": after[1]}
         while True:
             read = partial(_page, query=query, parameters=parameters)
-            page = self._source.read(read)
+            page = self._source.read_snapshot(read)
             if page:
                 yield page
             if len(page) < PAGE_SIZE:
@@ -115,9 +118,12 @@ def _parts(records: tuple[T, ...]) -> Iterator[tuple[T, ...]]:
 
 
 def _owned(history: JobHistory, organization_id: str | None) -> JobHistory:
+    """Return the history of a job with an organization. What belongs to the job names it, whatever job it named before."""
     job = replace(history.job, organization_id=check_organization(organization_id))
-    permissions = tuple(replace(permission, organization_id=job.organization_id) for permission in history.permissions)
-    return replace(history, job=job, permissions=permissions)
+    permissions = tuple(replace(permission, organization_id=job.organization_id, job_id=job.id) for permission in history.permissions)
+    checkpoints = tuple(replace(checkpoint, fine_tuning_job_id=job.id) for checkpoint in history.checkpoints)
+    transitions = tuple(replace(transition, job_id=job.id) for transition in history.transitions)
+    return replace(history, job=job, checkpoints=checkpoints, permissions=permissions, transitions=transitions)
 
 
 # Read

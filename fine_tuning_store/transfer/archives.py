@@ -12,6 +12,7 @@ from fine_tuning_store.domain.job import FineTuningJob
 from fine_tuning_store.repositories.histories import JobHistoryRepository
 from fine_tuning_store.store import FineTuningStore
 from fine_tuning_store.transfer.exports import json_lines
+from fine_tuning_store.transfer.targets import checked_target
 
 
 @contextmanager
@@ -25,8 +26,8 @@ def appending_histories(store: FineTuningStore, path: str | os.PathLike[str]) ->
         path: The file. It is created if it does not exist.
     """
     repository = JobHistoryRepository(store._transactions)
-    with Path(path).open("ab") as file:
-        _end_line(file)
+    with checked_target(store, path).open("ab") as file:
+        end_line(file)
 
         def append(jobs: Sequence[FineTuningJob]) -> None:
             stored = repository.stored([job.id for job in jobs])
@@ -37,7 +38,7 @@ def appending_histories(store: FineTuningStore, path: str | os.PathLike[str]) ->
         yield append
 
 
-def _end_line(file: IO[bytes]) -> None:
+def end_line(file: IO[bytes]) -> None:
     """End a line that was cut off when a process was killed, so that the next one is not lost with it."""
     if file.tell():
         with Path(file.name).open("rb") as written:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Unpack, get_args
+from typing import IO, Any, Final, Literal, Unpack, get_args
 
 from fine_tuning_store.domain.history import JobHistory
 from fine_tuning_store.domain.validation import check_choice
@@ -17,8 +17,10 @@ from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.repositories.base import with_keywords_of
 from fine_tuning_store.repositories.histories import JobHistoryRepository
 from fine_tuning_store.repositories.job_filters import JobFilters
+from fine_tuning_store.sql.urls import shown
 from fine_tuning_store.store import FineTuningStore
 from fine_tuning_store.transfer.tables import csv_lines, open_parquet
+from fine_tuning_store.transfer.targets import checked_target
 from fine_tuning_store.wire.histories import history_to_wire
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -32,6 +34,7 @@ def export_jobs(
     *,
     format: Format | None = None,
     progress: Callable[[int], object] | None = None,
+    words: Iterable[str] | None = None,
     **filters: Unpack[JobFilters],
 ) -> int:
     """Write the jobs that match to a file, the oldest first, and return how many there are in it.
@@ -47,18 +50,28 @@ def export_jobs(
         path: The file. It is replaced if it exists.
         format: `"jsonl"`, `"csv"` or `"parquet"` (of the extra `export`). By default the suffix of the file says it.
         progress: Called with the number of jobs that are written, again and again.
+        words: What an interrupted export is recognised by instead of its filters, for those with times such as a week ago.
         **filters: The members of JobFilters. A job must match all of them.
 
     Raises:
-        InvalidValueError: The format is unknown, a filter is wrong, or PATH.part is of an export with other filters.
+        InvalidValueError: The format is unknown, a filter is wrong, the path is that of a device or of the database, or PATH.part is of an
+            export with other filters or of another database, or of another process.
         MissingExtraError: The extra `export` is not installed.
     """
-    target = Path(path)
-    chosen = _format_of(target, format)
+    chosen = _format_of(Path(path), format)
+    target = checked_target(store, path)
     pages = JobHistoryRepository(store._transactions).pages
     if chosen == "parquet":
         return _export_parquet(pages(**filters), target, progress)
-    part = _Part.opened(target, {"format": chosen, "filters": _described(filters), "organization": store.organization_id})
+    part = _Part(
+        target,
+        {
+            "format": chosen,
+            "filters": _described(filters) if words is None else list(words),
+            "organization": store.organization_id,
+            "database": shown(store._transactions.engine.url),
+        },
+    )
     with part.appending() as append:
         if chosen == "csv" and part.size == 0:
             append(csv_lines(()), 0, None)
@@ -67,7 +80,6 @@ def export_jobs(
             append(text, len(page), page[-1])
             if progress is not None:
                 progress(part.jobs)
-    part.finish()
     return part.jobs
 
 
@@ -125,25 +137,15 @@ class _Part:
     def state(self) -> Path:
         return self.target.with_name(f"{self.target.name}.part.json")
 
-    @classmethod
-    def opened(cls, target: Path, of: Mapping[str, Any]) -> _Part:
-        """Return the part that an interrupted export has left, or a new one."""
-        part = cls(target, of)
-        try:
-            found = json.loads(part.state.read_text(encoding="utf-8"))
-            size = part.path.stat().st_size
-        except (OSError, ValueError):
-            return part
-        if found["of"] != json.loads(json.dumps(of)):
-            raise InvalidValueError("path", str(target), f"is being exported with other filters: delete {part.path} to begin anew")
-        if size >= found["size"]:
-            part.size, part.jobs, part.after = found["size"], found["jobs"], tuple(found["after"]) if found["after"] else None
-        return part
-
     @contextmanager
     def appending(self) -> Iterator[Callable[[str, int, JobHistory | None], None]]:
-        """Open the file as a block, cut off what is incomplete, and yield a function that appends the text of some jobs."""
+        """Open the file as a block, cut off what is incomplete, and yield a function that appends the text of some jobs.
+
+        At the end of the block the file is complete and gets its name.
+        """
         with self.path.open("ab") as file:
+            self._lock(file)
+            self._go_on()
             file.truncate(self.size)
 
             def append(text: str, jobs: int, last: JobHistory | None) -> None:
@@ -158,13 +160,36 @@ class _Part:
 
             yield append
             os.fsync(file.fileno())
+            self.path.replace(self.target)
+            self.state.unlink(missing_ok=True)
+
+    def _lock(self, file: IO[bytes]) -> None:
+        """Refuse the file if another process is writing it, where the system has such locks."""
+        with suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InvalidValueError("path", str(self.target), "is being written by another export") from None
+            if not self.path.exists() or os.fstat(file.fileno()).st_ino != self.path.stat().st_ino:  # it has become complete just now
+                raise InvalidValueError("path", str(self.target), "has just been written by another export")
+
+    def _go_on(self) -> None:
+        """Take over what an interrupted export has left, if it can be used."""
+        try:
+            found = json.loads(self.state.read_text(encoding="utf-8"))
+            of, size, jobs, after = found["of"], int(found["size"]), int(found["jobs"]), found["after"]
+            key = None if after is None else (int(after[0]), str(after[1]))
+        except (OSError, ValueError, TypeError, KeyError, IndexError):
+            return
+        if of != json.loads(json.dumps(self.of)):
+            rule = f"is being exported with other filters, or from another database: delete {self.path} to begin anew"
+            raise InvalidValueError("path", str(self.target), rule)
+        if 0 <= size <= self.path.stat().st_size:
+            self.size, self.jobs, self.after = size, jobs, key
 
     def _save(self) -> None:
         new = self.state.with_name(f"{self.state.name}.new")
         new.write_text(json.dumps({"of": self.of, "size": self.size, "jobs": self.jobs, "after": self.after}), encoding="utf-8")
         new.replace(self.state)
-
-    def finish(self) -> None:
-        """Give the complete file its name."""
-        self.path.replace(self.target)
-        self.state.unlink(missing_ok=True)

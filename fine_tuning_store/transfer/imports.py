@@ -15,6 +15,7 @@ from fine_tuning_store.domain.history import JobHistory
 from fine_tuning_store.errors import FineTuningStoreError, OutcomeUnknownError, ReadOnlyStoreError, SchemaVersionError, StoreBusyError
 from fine_tuning_store.repositories.histories import JobHistoryRepository
 from fine_tuning_store.store import FineTuningStore
+from fine_tuning_store.transfer.targets import checked_target
 from fine_tuning_store.wire.histories import history_from_wire
 
 #: A transaction stores so many lines at most, or few more bytes than this. Smaller ones take much longer: each writes the pages of indexes.
@@ -59,20 +60,21 @@ def import_jobs(
     Args:
         store: A store, also one of an organization.
         path: The file, in UTF-8.
-        rejects: The rejects file, a JSON line for each; PATH.rejects.jsonl by default. It is made for the first one.
+        rejects: The rejects file, a JSON line for each; PATH.rejects.jsonl by default. It is made for the first one; that of an earlier
+            import is removed.
         organization_id: The organization of all jobs. By default each line says it.
         progress: Called with the report so far, again and again.
 
     Raises:
+        InvalidValueError: The rejects file is the file that is read, a device, or a file of the database.
         OSError: A file cannot be read or written.
         StoreBusyError, SQLAlchemyError, ...: The store failed. What was reported is stored; the same call goes on.
     """
     source = Path(path)
     report = ImportReport()
-    with (
-        source.open("rb") as lines,
-        _Rejects(source.with_name(f"{source.name}.rejects.jsonl") if rejects is None else Path(rejects)) as file,
-    ):
+    wanted = source.with_name(f"{source.name}.rejects.jsonl") if rejects is None else rejects
+    rejects_path = checked_target(store, wanted, "rejects", sources=[source])
+    with source.open("rb") as lines, _Rejects(rejects_path) as file:
         importer = Importer(store, report, file.write)
         numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
         while batch := _batch(numbered):
@@ -115,6 +117,7 @@ class _Rejects:
         self.lines: Mapping[int, bytes] = {}
 
     def __enter__(self) -> Self:
+        self._path.unlink(missing_ok=True)  # of an earlier import
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,7 +125,7 @@ class _Rejects:
             self._file.close()
 
     def write(self, number: int, reason: str) -> None:
-        """Write the number of a line, the reason and the line. What an earlier import has left is replaced."""
+        """Write the number of a line, the reason and the line."""
         if self._file is None:
             self._file = self._path.open("w", encoding="utf-8")
         line = self.lines[number].decode("utf-8", errors="backslashreplace").rstrip("\r\n")
@@ -165,7 +168,7 @@ class Importer:
         if new and not self._added([history for _, history in new.values()]):
             others = [*new.values(), *others]
         for number, history in others:
-            self._merge(number, history, is_new=history.job.id not in stored)
+            self._store_one(number, history, is_new=number == new.get(history.job.id, (None, None))[0])
 
     def _added(self, histories: list[JobHistory]) -> bool:
         """Add histories all at once. Returns False if one of them is refused, as if its job is stored already."""
@@ -180,7 +183,9 @@ class Importer:
         self._report.added += len(histories)
         return True
 
-    def _merge(self, number: int, history: JobHistory, *, is_new: bool) -> None:
+    def _store_one(self, number: int, history: JobHistory, *, is_new: bool) -> None:
+        if is_new and self._added([history]):  # as it is: to replace it would change `updated_at`
+            return
         try:
             self._histories.merge(history)
         except _OF_THE_STORE:
@@ -188,15 +193,13 @@ class Importer:
         except (FineTuningStoreError, IntegrityError) as error:
             self.reject(number, str(error) if isinstance(error, FineTuningStoreError) else "a row with the same key is stored already")
         else:
-            if is_new:
-                self._report.added += 1
-            else:
-                self._report.merged += 1
+            self._report.merged += 1
 
 
 def _is_plain(history: JobHistory) -> bool:
-    """Return whether the log of a job begins with its first transition and has no gaps, so that it can be stored as it is."""
-    return [transition.position for transition in history.transitions] == list(range(1, len(history.transitions) + 1))
+    """Return whether the log of a job begins with its first transition, without gaps and equal ids, so that it can be stored as it is."""
+    log = history.transitions
+    return [each.position for each in log] == list(range(1, len(log) + 1)) and len({each.id for each in log}) == len(log)
 
 
 def _is_same(history: JobHistory, stored: JobHistory | None) -> bool:

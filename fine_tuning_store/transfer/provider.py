@@ -23,6 +23,8 @@ from fine_tuning_store.transfer.provider_files import FileCopies
 from fine_tuning_store.wire.jobs import job_from_wire, job_to_wire
 from fine_tuning_store.wire.records import checkpoint_from_wire, event_from_wire, permission_from_wire
 
+#: What is raised for parts of a job that are not what the API sends. A provider that failed is another matter.
+_UNREADABLE: Final = (InvalidValueError, TypeError, ValueError, KeyError, AttributeError, RecursionError)
 #: The rows of a page that are asked for. A server may return fewer.
 PAGE_SIZE: Final = 100
 
@@ -91,7 +93,10 @@ def import_from_provider(
                 report.unchanged += 1
             else:
                 importer = Importer(store, report, lambda _, reason, id=job.id: report.reasons.__setitem__(id, reason))  # type: ignore[misc]
-                importer.store([(report.read, provider.history(job, known))])
+                try:
+                    importer.store([(report.read, provider.history(job, known))])
+                except _UNREADABLE as error:
+                    importer.reject(report.read, f"what the provider sent of it cannot be stored: {error}")
             if copies is not None:
                 copies.copy(file for file in (job.training_file, job.validation_file, *job.result_files) if file is not None)
                 report.files, report.gone["files"] = len(copies.copied), len(copies.gone)
@@ -179,10 +184,22 @@ class _Provider:
 
     def _pages(self, read: Callable[..., Any], *path: str) -> Iterator[list[Any]]:
         after: Any = openai.omit
+        seen: set[str] = set()
         while True:
-            page = json.loads(read(*path, limit=PAGE_SIZE, after=after).text)
-            rows = page.get("data") or []
+            page = _list_of(read(*path, limit=PAGE_SIZE, after=after).text)
+            rows = page["data"] or []
             yield rows
-            if not page.get("has_more") or not rows or rows[-1]["id"] == after:
+            after = rows[-1].get("id") if rows and isinstance(rows[-1], Mapping) else None
+            if not page.get("has_more") or not isinstance(after, str) or after in seen:
                 return
-            after = rows[-1]["id"]
+            seen.add(after)
+
+
+def _list_of(text: str) -> dict[str, Any]:
+    try:
+        page = json.loads(text)
+    except (ValueError, RecursionError):
+        page = None
+    if not isinstance(page, dict) or not isinstance(page.get("data", ...), (list, type(None))):
+        raise openai.OpenAIError("the server sent no list of the API: is its address right? It usually ends with /v1")
+    return page

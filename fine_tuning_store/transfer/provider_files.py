@@ -11,7 +11,11 @@ from urllib.parse import quote
 
 import openai
 
+from fine_tuning_store.transfer.archives import end_line
+
 MANIFEST = "manifest.jsonl"
+#: The longest name of a file; a longer id is replaced by its SHA-256. File systems allow 255 bytes.
+MAX_NAME = 200
 
 
 class FileCopies:
@@ -30,17 +34,18 @@ class FileCopies:
 
     def _read_manifest(self) -> None:
         try:
-            lines = (self._folder / MANIFEST).read_text(encoding="utf-8").splitlines()
+            lines = (self._folder / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return
         for line in lines:
             try:
                 entry = json.loads(line)
-            except ValueError:  # the last line of a run that was killed
+                id, size = entry["id"], entry["bytes"]
+                path = self._path(id)
+            except (ValueError, TypeError, KeyError, AttributeError):  # of a missing file, or cut off when a run was killed
                 continue
-            path = self._path(entry["id"])
-            if "sha256" in entry and path.is_file() and path.stat().st_size == entry["bytes"]:
-                self.copied.add(entry["id"])
+            if "sha256" in entry and path.is_file() and path.stat().st_size == size:
+                self.copied.add(id)
 
     def copy(self, ids: Iterable[str]) -> None:
         """Copy files, but those that are there already."""
@@ -60,18 +65,29 @@ class FileCopies:
                     digest.update(chunk)
                     size += len(chunk)
         except (openai.NotFoundError, openai.BadRequestError, openai.PermissionDeniedError) as error:
-            part.unlink(missing_ok=True)
-            self.gone.add(id)
-            self._note({"id": id, "missing": f"the provider says {error.status_code}"})
+            self._give_up(id, part, f"the provider says {error.status_code}")
+            return
+        except (ValueError, AttributeError) as error:  # an id that has no URL, or no description of a file
+            self._give_up(id, part, str(error))
+            return
+        if about.get("bytes") not in (None, size):
+            self._give_up(id, part, f"the provider sent {size} of {about['bytes']} bytes")
             return
         part.replace(path)
         self.copied.add(id)
         names = {name: about.get(name) for name in ("filename", "purpose", "created_at")}
         self._note({"id": id, "file": path.name, **names, "bytes": size, "sha256": digest.hexdigest()})
 
+    def _give_up(self, id: str, part: Path, reason: str) -> None:
+        part.unlink(missing_ok=True)
+        self.gone.add(id)
+        self._note({"id": id, "missing": reason})
+
     def _path(self, id: str) -> Path:
-        return self._folder / quote(id, safe="").replace(".", "%2E")
+        name = quote(id, safe="").replace(".", "%2E")
+        return self._folder / (name if len(name) <= MAX_NAME else hashlib.sha256(id.encode()).hexdigest())
 
     def _note(self, entry: dict[str, Any]) -> None:
-        with (self._folder / MANIFEST).open("a", encoding="utf-8") as manifest:
-            manifest.write(json.dumps(entry) + "\n")
+        with (self._folder / MANIFEST).open("ab") as manifest:
+            end_line(manifest)
+            manifest.write(json.dumps(entry).encode() + b"\n")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
 from fine_tuning_store.domain.history import JobHistory
 from fine_tuning_store.domain.history_validation import validate_transition
 from fine_tuning_store.domain.job import STORE_MEMBERS, FineTuningJob
@@ -67,7 +68,7 @@ def history_from_wire(payload: Mapping[str, Any], organization_id: str | None = 
     return JobHistory(
         job=job,
         events=_all(members, "events", event_from_wire),
-        checkpoints=_all(members, "checkpoints", checkpoint_from_wire),
+        checkpoints=_all(members, "checkpoints", lambda each: _checkpoint(each, job)),
         permissions=_all(members, "permissions", lambda each: _permission(each, job)),
         transitions=_all(members, "transitions", lambda each: _transition(each, job)),
     )
@@ -83,6 +84,13 @@ def _job(members: Mapping[str, Any], organization_id: str | None) -> FineTuningJ
         return job_with_members(check_object("job", members["job"]), organization_id, {word: status} if word else None, kept)
     except InvalidValueError as error:
         raise error if error.field == "job" else below("store." if error.field in kept else "job.", error) from None
+
+
+def _checkpoint(payload: Any, job: FineTuningJob) -> FineTuningJobCheckpoint:
+    checkpoint = checkpoint_from_wire(payload)
+    if checkpoint.fine_tuning_job_id != job.id:
+        raise InvalidValueError("fine_tuning_job_id", checkpoint.fine_tuning_job_id, "must be the id of the job of the history")
+    return checkpoint
 
 
 def _permission(payload: Any, job: FineTuningJob) -> Any:

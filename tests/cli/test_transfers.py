@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fine_tuning_store import FineTuningStore
+from fine_tuning_store import FineTuningStore, job_to_wire
 from tests.cli.helpers import json_of, printed, refusal, url_of
 from tests.support.factories import a_job, created
-from tests.support.programs import fine_tuning_store
+from tests.support.programs import COMMAND, fine_tuning_store
 from tests.support.service import Service, running
 
 
@@ -128,3 +130,13 @@ def test_help_has_examples(sqlite_store: FineTuningStore) -> None:
     for command in (("jobs", "export"), ("jobs", "import"), ("report",)):
         done = fine_tuning_store(*command, "--help", url=url_of(sqlite_store))
         assert f"fine-tuning-store {' '.join(command)} " in done.stdout.partition("Examples:")[2]
+
+
+def test_a_pipe_is_imported(sqlite_store: FineTuningStore, tmp_path: Path) -> None:
+    lines = json.dumps(job_to_wire(a_job())) + "\n"
+    command = [*COMMAND, "jobs", "import", "/dev/stdin", "--rejects", str(tmp_path / "rejects")]
+    environment = {**os.environ, "FINE_TUNING_STORE_URL": url_of(sqlite_store)}
+
+    done = subprocess.run(command, input=lines, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "1 jobs added, 0 brought up to date, 0 unchanged\n", done

@@ -194,3 +194,23 @@ def test_a_service_without_keys_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     with TestClient(app) as http:
         assert http.get(JOBS).status_code == 401
     assert "FINE_TUNING_API_KEYS is not set" in caplog.text
+
+
+def test_a_key_is_needed_below_any_root_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("FINE_TUNING_STORE_URL", f"sqlite:///{tmp_path}/jobs.db")
+    monkeypatch.setenv("FINE_TUNING_API_KEYS", "key=org-1")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
+    from openai_service import app
+
+    with TestClient(app, root_path="/api") as http:
+        for path in (JOBS, f"/api{JOBS}"):
+            assert http.get(path).status_code == 401
+            assert http.get(path, headers={"Authorization": "Bearer key"}).status_code == 200
+        assert http.post("/api/v1/fine_tuning/alpha/graders/validate", json={"grader": GRADER}).status_code == 401
+        assert http.get("/health").status_code == http.get("/api/health").status_code == 200
+
+
+def test_a_long_file_id_is_not_found(service: Service) -> None:
+    assert service.request("GET", f"/v1/files/file-{'a' * 5000}").status == 400

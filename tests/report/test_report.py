@@ -168,3 +168,16 @@ def test_without_its_packages_it_says_what_to_install(sqlite_store: FineTuningSt
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"fine-tuning-store\[report\]"):
         html_report(sqlite_store)
+
+
+def test_characters_that_xml_does_not_have_and_times_that_python_does_not_have_are_replaced(sqlite_store: FineTuningStore) -> None:
+    """The renderer of the charts would abort the process."""
+    odd = "m\x1b\x01\ufffe\uffff"
+    error = JobError(code=odd, message="m")
+    stored(sqlite_store, model=odd, organization_id=odd, status="failed", error=error, created_at=1_700_000_000_000)
+    stored(sqlite_store, created_at=-(2**62))
+
+    page = report(sqlite_store, created_until=9_999_999_999_999)
+
+    assert "m\ufffd" in " ".join(page.charts["Error codes"])
+    assert "1700000000000" in " ".join(page.tables["Error codes"][1])

@@ -70,6 +70,8 @@ class Database(ABC):
     begins_transactions: ClassVar[bool] = False
     #: Execution options of transactions that only read.
     read_options: ClassVar[Mapping[str, Any]] = {}
+    #: Execution options of transactions all of whose statements read the database as of one moment.
+    snapshot_options: ClassVar[Mapping[str, Any]] = {"isolation_level": "REPEATABLE READ"}
     #: True if a single statement runs in autocommit mode, which saves the round trips of BEGIN and COMMIT.
     commits_single_statements: ClassVar[bool] = False
     #: True if ROLLBACK makes the driver discard its prepared statements. Read-only transactions then commit.

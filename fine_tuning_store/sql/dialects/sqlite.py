@@ -47,6 +47,7 @@ class SQLite(Database):
     drivers = frozenset({"pysqlite", "aiosqlite"})
     begins_transactions = True
     enforces_foreign_keys = False
+    snapshot_options = {}  # noqa: RUF012 - a constant; every transaction is one here
     #: Transactions with this option begin with a deferred BEGIN and wait for no writer.
     read_options = {"sqlite_read_only": True}  # noqa: RUF012 - a constant, and never changed
 
