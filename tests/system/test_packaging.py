@@ -250,7 +250,8 @@ print(*sys.modules)
 """
 
 
-def test_importing_the_package_takes_little_more_time_than_importing_sqlalchemy(tmp_path: Path) -> None:
+def test_importing_the_package_takes_little_more_time_than_importing_sqlalchemy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     run(sys.executable, "-c", COST, folder=tmp_path)  # compiles modules that were not compiled yet
 
     costs = [tuple(map(float, run(sys.executable, "-c", COST, folder=tmp_path).split())) for _ in range(15)]
