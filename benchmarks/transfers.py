@@ -41,17 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> None:
     backend = make_url(options.url).get_backend_name()
     with tempfile.TemporaryDirectory() as folder, FineTuningStore.from_url(options.url) as store:
-        ours, bare = Path(folder, "store.jsonl"), Path(folder, "bare.jsonl")
+        exported, bare = Path(folder, "store.jsonl"), Path(folder, "bare.jsonl")
         engine = create_engine(store.engine.url)
         print("| | store, s | bare driver, s | ratio |\n|---|--:|--:|--:|", flush=True)
-        _report("export", _seconds(lambda: export_jobs(store, ours)), _seconds(lambda: bare_export(engine, bare)))
+        _report("export", _seconds(lambda: export_jobs(store, exported)), _seconds(lambda: bare_export(engine, bare)))
         with new_database(backend, None) as url, FineTuningStore.from_url(url) as target:
             target.schema.upgrade()
-            imported = _seconds(lambda: import_jobs(target, ours))
+            imported = _seconds(lambda: import_jobs(target, exported))
         with new_database(backend, None) as url, FineTuningStore.from_url(url) as target:
             target.schema.upgrade()
             _report("import", imported, _seconds(lambda: bare_import(create_engine(target.engine.url), bare)))
-        size = ours.stat().st_size / 1e6
+        size = exported.stat().st_size / 1e6
         print(f"\n{store.jobs.count():,} jobs, {size:,.0f} MB")
 
 

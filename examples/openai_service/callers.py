@@ -1,4 +1,4 @@
-"""Who calls: the organization of an API key, and how many of its requests run at once."""
+"""Callers: the organization of an API key, and how many of its requests run at once."""
 
 from __future__ import annotations
 

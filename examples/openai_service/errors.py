@@ -16,7 +16,7 @@ RETRY_LATER = {"Retry-After": "2"}  # seconds
 
 
 def add_handlers(api: FastAPI) -> None:
-    """Let the application answer every error in the format of the API."""
+    """Let the application respond to every error in the format of the API."""
     api.add_exception_handler(Exception, _handle_error)
     api.add_exception_handler(FineTuningStoreError, _handle_error)
     api.add_exception_handler(HTTPException, _handle_http_error)

@@ -48,7 +48,7 @@ def test_every_response_has_an_id_of_its_own(service: Service) -> None:
     assert len({response.headers["x-request-id"] for response in responses}) == len(responses)
 
 
-def test_a_wrong_method_is_answered_with_those_that_are_allowed(service: Service) -> None:
+def test_the_error_of_a_wrong_method_names_those_that_are_allowed(service: Service) -> None:
     for path, allowed in (
         (JOBS, "GET, POST"),
         (f"{JOBS}/ftjob-1", "GET"),
@@ -91,9 +91,9 @@ def test_the_demo_worker_leaves_jobs_alone_that_this_service_has_not_created(ser
     with FineTuningStore.from_url(service.url) as store:
         theirs = store.jobs.enqueue(created(store, organization_id="org-1").id)
 
-        ours = finished(client, client.fine_tuning.jobs.create(**REQUEST).id)
+        own = finished(client, client.fine_tuning.jobs.create(**REQUEST).id)
 
-        assert ours.status == "succeeded"
+        assert own.status == "succeeded"
         assert store.jobs.get(theirs.id) == theirs
 
 
