@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,17 +93,23 @@ def import_from_provider(
             if known is not None and not again and _is_same(job, known.job) and job.status.is_ended:
                 report.unchanged += 1
             else:
-                importer = Importer(store, report, lambda _, reason, id=job.id: report.reasons.__setitem__(id, reason))  # type: ignore[misc]
+                importer = Importer(store, report, partial(_note, report.reasons, job.id))
                 try:
-                    importer.store([(report.read, provider.history(job, known))])
+                    history = provider.history(job, known)
                 except _UNREADABLE as error:
                     importer.reject(report.read, f"what the provider sent of it cannot be stored: {error}")
+                else:
+                    importer.store([(report.read, history)])
             if copies is not None:
                 copies.copy(file for file in (job.training_file, job.validation_file, *job.result_files) if file is not None)
                 report.files, report.gone["files"] = len(copies.copied), len(copies.gone)
             if progress is not None:
                 progress(replace(report))
     return report
+
+
+def _note(reasons: dict[str, str], id: str, _: int, reason: str) -> None:
+    reasons[id] = reason
 
 
 def _read(
