@@ -67,7 +67,7 @@ def error_from_payload(value: object) -> JobError | None:
 
 
 def _error_text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def check_kept_members(kept: dict[str, Any], status: JobStatus, error: JobError | None) -> dict[str, Any]:

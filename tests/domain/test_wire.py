@@ -645,3 +645,9 @@ def test_any_payload_that_is_read_can_be_stored(store: FineTuningStore, payload:
     assert isinstance(job, FineTuningJob)
 
     stored_in(store, with_unique_id(job))
+
+
+def test_the_text_of_an_error_code_that_is_an_object_does_not_depend_on_the_order_of_its_members() -> None:
+    wire = job_to_wire(a_job(status="failed"))
+    one, other = (job_from_wire(wire | {"error": {"code": code, "message": "m"}}) for code in ({"b": 1, "a": 2}, {"a": 2, "b": 1}))
+    assert one.error == other.error
