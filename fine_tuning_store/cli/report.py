@@ -36,8 +36,8 @@ def report(
 
     chosen = filters.of_jobs()
     with output.report_failures(as_json=as_json), source.open(as_json=as_json) as store:
-        page = store.call(lambda store: html_report(store, jobs=job or (), bucket=bucket, **chosen))
         target = store.call(lambda store: checked_target(store, html, "html"))
+        page = store.call(lambda store: html_report(store, jobs=job or (), bucket=bucket, **chosen))
         target.write_text(page, encoding="utf-8")
     if as_json:
         output.write_json({"file": str(html), "bytes": len(page.encode())})

@@ -8,11 +8,11 @@ from typing import Any
 from fine_tuning_store.domain import ids
 from fine_tuning_store.domain.checkpoint import FineTuningJobCheckpoint
 from fine_tuning_store.domain.history_validation import duplicate, validate_checkpoint, validate_checkpoints
-from fine_tuning_store.domain.job_validation import MAX_PAGE_SIZE, check_id, check_page_size
+from fine_tuning_store.domain.job_validation import check_id, check_page_size
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.errors import InvalidValueError
 from fine_tuning_store.repositories.base import Repository
-from fine_tuning_store.repositories.job_reads import fetch_child_cursor, fetch_child_page, require_job
+from fine_tuning_store.repositories.job_reads import fetch_child_cursor, fetch_child_page, fetch_children, require_job
 from fine_tuning_store.repositories.job_writes import insert_unless_taken
 from fine_tuning_store.sql.batches import batches
 from fine_tuning_store.sql.models import checkpoints
@@ -120,11 +120,8 @@ class FineTuningJobCheckpointRepository(Repository):
 
 def _import(transaction: Transaction, job_id: str, given: tuple[FineTuningJobCheckpoint, ...]) -> tuple[FineTuningJobCheckpoint, ...]:
     require_job(transaction, job_id, locked=True)  # an import of the same ids at the same time waits here
-    stored: dict[str, FineTuningJobCheckpoint] = {}
-    for start in range(0, len(given), MAX_PAGE_SIZE):
-        ids = [checkpoint.id for checkpoint in given[start : start + MAX_PAGE_SIZE]]
-        rows = transaction.execute_unscoped(queries.CHECKPOINTS_BY_IDS, job_id=job_id, checkpoint_ids=ids)
-        stored |= {checkpoint.id: checkpoint for checkpoint in map(queries.checkpoint_from_row, rows)}
+    given_ids = [checkpoint.id for checkpoint in given]
+    stored = fetch_children(transaction, queries.CHECKPOINTS_BY_IDS, queries.checkpoint_from_row, job_id, given_ids)
     for index, checkpoint in enumerate(given):
         if stored.get(checkpoint.id, checkpoint) != checkpoint:
             raise duplicate("checkpoints", index, checkpoint.id)

@@ -8,12 +8,12 @@ from typing import Any
 
 from fine_tuning_store.domain.event import FineTuningJobEvent, NewEvent
 from fine_tuning_store.domain.history_validation import check_new_events, duplicate, validate_events
-from fine_tuning_store.domain.job_validation import MAX_PAGE_SIZE, check_id, check_page_size
+from fine_tuning_store.domain.job_validation import check_id, check_page_size
 from fine_tuning_store.domain.page import Page
 from fine_tuning_store.domain.validation import check_integer
 from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.event_writes import append_events, new_event
-from fine_tuning_store.repositories.job_reads import fetch_child_cursor, fetch_child_page, require_job
+from fine_tuning_store.repositories.job_reads import fetch_child_cursor, fetch_child_page, fetch_children, require_job
 from fine_tuning_store.sql.queries import events as queries
 from fine_tuning_store.transactions import Transaction
 
@@ -145,11 +145,7 @@ class FineTuningJobEventRepository(Repository):
 def _import(transaction: Transaction, job_id: str, events: tuple[FineTuningJobEvent, ...]) -> tuple[FineTuningJobEvent, ...]:
     if events:
         require_job(transaction, job_id, locked=True)  # an import of the same ids at the same time waits here
-    stored: dict[str, FineTuningJobEvent] = {}
-    for start in range(0, len(events), MAX_PAGE_SIZE):
-        event_ids = [event.id for event in events[start : start + MAX_PAGE_SIZE]]
-        rows = transaction.execute_unscoped(queries.EVENTS_BY_IDS, job_id=job_id, event_ids=event_ids)
-        stored |= {event.id: event for event in map(queries.event_from_row, rows)}
+    stored = fetch_children(transaction, queries.EVENTS_BY_IDS, queries.event_from_row, job_id, [event.id for event in events])
     for index, event in enumerate(events):
         if event.id in stored and replace(event, job_id=job_id, position=stored[event.id].position) != stored[event.id]:
             raise duplicate("events", index, event.id)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Select
 
 from fine_tuning_store.domain.job import FineTuningJob
+from fine_tuning_store.domain.job_validation import MAX_PAGE_SIZE
 from fine_tuning_store.domain.page import HasId, Page
 from fine_tuning_store.errors import CursorNotFoundError, JobNotFoundError
 from fine_tuning_store.sql.queries import job_rows
@@ -69,6 +70,17 @@ def fetch_child_cursor(transaction: Transaction, statement: Select[Any], job_id:
         require_job(transaction, job_id)
         raise CursorNotFoundError(after)
     return dict(row)
+
+
+def fetch_children(
+    transaction: Transaction, statement: Select[Any], from_row: Callable[[Sequence[Any]], T], job_id: str, ids: Sequence[str]
+) -> dict[str, T]:
+    """Return what belongs to a job and has one of these ids, by its id. The caller has locked the job."""
+    found: dict[str, T] = {}
+    for start in range(0, len(ids), MAX_PAGE_SIZE):
+        rows = transaction.execute_unscoped(statement, job_id=job_id, child_ids=list(ids[start : start + MAX_PAGE_SIZE]))
+        found |= {child.id: child for child in map(from_row, rows)}
+    return found
 
 
 def select_matching(

@@ -46,7 +46,7 @@ CHECKPOINT_STEP = tagged(
 )
 #: Not joined with the job, which the caller has locked.
 CHECKPOINTS_BY_IDS = tagged(
-    "checkpoints_by_ids", select(*COLUMNS).where(_OF_THE_JOB, checkpoints.c.id.in_(bindparam("checkpoint_ids", expanding=True)))
+    "checkpoints_by_ids", select(*COLUMNS).where(_OF_THE_JOB, checkpoints.c.id.in_(bindparam("child_ids", expanding=True)))
 )
 INSERT_CHECKPOINTS = tagged(f"insert_{checkpoints.name}", insert(checkpoints))
 

@@ -38,7 +38,7 @@ EVENT_POSITION = tagged(
     .where(_OF_THE_JOB, events.c.id == bindparam("after_id")),
 )
 #: Not joined with the job, which the caller has locked.
-EVENTS_BY_IDS = tagged("events_by_ids", select(*COLUMNS).where(_OF_THE_JOB, events.c.id.in_(bindparam("event_ids", expanding=True))))
+EVENTS_BY_IDS = tagged("events_by_ids", select(*COLUMNS).where(_OF_THE_JOB, events.c.id.in_(bindparam("child_ids", expanding=True))))
 
 #: Takes the next positions of a job. It locks the job's row until the commit, so that positions are in the order of commits.
 COUNT_EVENTS = tagged(
