@@ -59,16 +59,23 @@ class EngineTransactions:
     """The engine with the options of transactions that only read."""
     _autocommits: bool = field(init=False, repr=False)
     """False behind a transaction pooler: a statement could be prepared on one server connection and executed on another."""
-    _writes_to: object = field(default=..., repr=False)
-    """See `Database.sole_writer_of`. Views of a store take it over."""
+    _writes_to: object = field(init=False, repr=False)
+    """See `Database.sole_writer_of`."""
     _state: _StoreState = field(default_factory=_StoreState, repr=False)
 
     def __post_init__(self) -> None:
         self.database = database_for(self.engine.dialect)
-        if self._writes_to is ...:
-            self._writes_to = None if self.read_only else self.database.sole_writer_of(self.engine.url)
+        self._writes_to = None if self.read_only else self.database.sole_writer_of(self.engine.url)
         self._autocommits = self.owns_engine and self.database.commits_single_statements and not is_pooled(self.engine)
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
+
+    def restricted_to(self, organization_id: str) -> EngineTransactions:
+        """Return transactions of the same store that see one organization only. Services make one for each request, so it computes nothing."""
+        view = object.__new__(EngineTransactions)
+        for name in self.__slots__:
+            setattr(view, name, getattr(self, name))
+        view.organization_id = organization_id
+        return view
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a store and its repositories cannot be pickled: send the URL, and open a store in each process")
@@ -227,7 +234,7 @@ class EngineTransactions:
             self.require_usable(connection)
             connection.commit()  # ends what the check began
             self._state.is_usable = True
-        return Transaction(connection, self.database, self.organization_id, self.clock, self.options, self.read_only)
+        return Transaction(connection, self.database, self.organization_id, self.clock, self.options, self.read_only, is_own=True)
 
     def _guard(self, writes_to: object = None) -> ReentrancyGuard:
         return ReentrancyGuard(self._state, self.engine, writes_to)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
 from functools import cached_property
 from inspect import iscoroutinefunction, signature
 from types import TracebackType
@@ -218,7 +217,7 @@ class FineTuningStore(_Repositories):
         if self.organization_id not in (None, organization_id):
             raise InvalidValueError("organization_id", organization_id, f"must be {self.organization_id!r}, the only one of this store")
         scoped = copy(self)
-        scoped._bind(replace(self._transactions, organization_id=organization_id), *self._names)
+        scoped._bind(self._transactions.restricted_to(organization_id), *self._names)
         return scoped
 
     def close(self) -> None:

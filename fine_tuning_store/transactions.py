@@ -63,6 +63,7 @@ class Transaction:
     clock: Clock = SYSTEM_CLOCK
     options: Mapping[str, Any] | None = None  #: execution options of each statement: those of the connection are its host's
     read_only: bool = False
+    is_own: bool = False  #: True if the store has begun it, False if the host has
     lost: DBAPIError | None = None  #: the error with which the database undid the transaction in favor of another one
     has_ended: bool = False  #: True after the block of a unit of work
     written: Written = field(default_factory=Written)  #: by which the outcome of a COMMIT can be found whose answer was lost
@@ -118,7 +119,8 @@ class Transaction:
         self._require_open()
         if self.read_only:
             raise ReadOnlyStoreError
-        self.database.begin_write_in_host(self.connection)
+        if not self.is_own:
+            self.database.begin_write_in_host(self.connection)
         return work(self)
 
 

@@ -42,10 +42,7 @@ class Callers:
             refusal = error_response(401, "Incorrect API key provided.", code="invalid_api_key")
             return await refusal(scope, receive, send)
         turns = self.turns[organization]
-        try:
-            async with asyncio.timeout(TURN_SECONDS if turns.locked() else None):
-                await turns.acquire()
-        except TimeoutError:
+        if not await _take(turns):
             refusal = error_response(503, "Too many of your requests are waiting.", headers=RETRY_LATER)
             return await refusal(scope, receive, send)
         try:
@@ -58,6 +55,16 @@ class Callers:
         scheme, _, key = authorization.partition(" ")
         organization: str | None = self.api.state.organizations.get(key.strip()) if scheme.lower() == "bearer" else None
         return organization
+
+
+async def _take(turns: asyncio.Semaphore) -> bool:
+    if not turns.locked():
+        return await turns.acquire()
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            return await turns.acquire()
+    except TimeoutError:
+        return False
 
 
 def _with_request_id(send: Send) -> Send:

@@ -123,6 +123,8 @@ def check_json(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> Any:
 
     Raises InvalidValueError, whose `field` is the path to the element at fault.
     """
+    if value is None:
+        return None
     try:
         return _JsonCopy().copy(value, depth)
     except InvalidValueError as error:
@@ -202,7 +204,8 @@ class _JsonCopy:
 
 def check_json_object(field: str, value: object, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:
     """Return a copy of a JSON object."""
-    copy: dict[str, Any] = check_json(field, check_object(field, value), depth)
+    members = check_object(field, value)
+    copy: dict[str, Any] = check_json(field, members, depth) if members else {}
     return copy
 
 

@@ -29,12 +29,23 @@ def new_event(
 def append_events(transaction: Transaction, job_id: str, new: Sequence[FineTuningJobEvent]) -> tuple[FineTuningJobEvent, ...]:
     """Write events after those of the job, whose row is locked until the commit. Raises JobNotFoundError."""
     require_visible(transaction, job_id)
-    if not transaction.execute(queries.COUNT_EVENTS, job_id=job_id, new_events=len(new)).rowcount:
-        raise JobNotFoundError(job_id)
-    count: int = transaction.execute(queries.EVENT_COUNT, job_id=job_id).scalar_one()
+    count = _take_positions(transaction, job_id, len(new))
     events = tuple(replace(event, job_id=job_id, position=position) for position, event in enumerate(new, count - len(new) + 1))
     for batch in batches(events_table, [queries.event_row(event) for event in events]):
         transaction.execute(queries.INSERT_EVENTS, batch)
     for event in events:
         transaction.written.add(events_table, job_id, event.id)
     return events
+
+
+def _take_positions(transaction: Transaction, job_id: str, new_events: int) -> int:
+    """Return how many events the job has with the new ones."""
+    count: int | None
+    if transaction.connection.dialect.update_returning:
+        count = transaction.execute(queries.COUNT_EVENTS_RETURNING, job_id=job_id, new_events=new_events).scalar()
+    else:
+        counted = transaction.execute(queries.COUNT_EVENTS, job_id=job_id, new_events=new_events).rowcount
+        count = transaction.execute(queries.EVENT_COUNT, job_id=job_id).scalar() if counted else None
+    if count is None:
+        raise JobNotFoundError(job_id)
+    return count

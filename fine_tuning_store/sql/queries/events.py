@@ -44,6 +44,7 @@ EVENTS_BY_IDS = tagged("events_by_ids", select(*COLUMNS).where(_OF_THE_JOB, even
 COUNT_EVENTS = tagged(
     "count_events", update(jobs).where(jobs.c.id == JOB_ID).values(event_count=jobs.c.event_count + bindparam("new_events"))
 )
+COUNT_EVENTS_RETURNING = COUNT_EVENTS.returning(jobs.c.event_count)
 EVENT_COUNT = tagged("event_count", select(jobs.c.event_count).where(jobs.c.id == JOB_ID))
 INSERT_EVENTS = tagged(f"insert_{events.name}", insert(events))
 
