@@ -70,7 +70,10 @@ class EngineTransactions:
         self._readers = self.engine.execution_options(**self.database.read_options) if self.database.read_options else self.engine
 
     def restricted_to(self, organization_id: str) -> EngineTransactions:
-        """Return transactions of the same store that see one organization only. Services make one for each request, so it computes nothing."""
+        """Return transactions of the same store that see one organization only.
+
+        Services make them for each request, so nothing is computed anew.
+        """
         view = object.__new__(EngineTransactions)
         for name in self.__slots__:
             setattr(view, name, getattr(self, name))

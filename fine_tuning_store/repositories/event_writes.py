@@ -40,12 +40,11 @@ def append_events(transaction: Transaction, job_id: str, new: Sequence[FineTunin
 
 def _take_positions(transaction: Transaction, job_id: str, new_events: int) -> int:
     """Return how many events the job has with the new ones."""
-    count: int | None
     if transaction.connection.dialect.update_returning:
         count = transaction.execute(queries.COUNT_EVENTS_RETURNING, job_id=job_id, new_events=new_events).scalar()
     else:
-        counted = transaction.execute(queries.COUNT_EVENTS, job_id=job_id, new_events=new_events).rowcount
-        count = transaction.execute(queries.EVENT_COUNT, job_id=job_id).scalar() if counted else None
+        is_found = transaction.execute(queries.COUNT_EVENTS, job_id=job_id, new_events=new_events).rowcount
+        count = transaction.execute(queries.EVENT_COUNT, job_id=job_id).scalar() if is_found else None
     if count is None:
         raise JobNotFoundError(job_id)
-    return count
+    return int(count)
