@@ -56,6 +56,8 @@ def a_checkpoint(job_id: str) -> FineTuningJobCheckpoint:
 
 
 Call = Callable[[FineTuningStore, str], object]
+#: The calls that append events. On MariaDB, whose UPDATE returns nothing, they read the last position by a statement of its own.
+APPENDS = ("pause with a message", "events.append", "events.append_many", "events.import_many")
 #: For each call the status of its job, the number of statements, and the call.
 CALLS: dict[str, tuple[str, int, Call]] = {
     "get": ("running", 1, lambda store, id: store.jobs.get(id)),
@@ -83,7 +85,7 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     "fail": ("running", 4, lambda store, id: store.jobs.fail(id, JobError(code="c"))),
     "cancel": ("running", 2, lambda store, id: store.jobs.cancel(id)),
     "cancel again": ("cancelled", 3, lambda store, id: store.jobs.cancel(id)),
-    "pause with a message": ("queued", 5, lambda store, id: store.jobs.pause(id, message="hello")),
+    "pause with a message": ("queued", 4, lambda store, id: store.jobs.pause(id, message="hello")),
     "update": ("running", 3, lambda store, id: store.jobs.update(id, trained_tokens=5)),
     "update metadata": ("running", 5, lambda store, id: store.jobs.update(id, metadata={"a": "b", "c": "d"})),
     "update metadata to none": ("running", 4, lambda store, id: store.jobs.update(id, metadata=None)),
@@ -99,10 +101,10 @@ CALLS: dict[str, tuple[str, int, Call]] = {
     ),
     "transitions.list": ("running", 1, lambda store, id: store.transitions.list(id)),
     "transitions.list after": ("running", 2, lambda store, id: store.transitions.list(id, after="fttransition-2")),
-    "events.append": ("running", 3, lambda store, id: store.events.append(id, "hello", data={"a": 1})),
-    "events.append_many": ("running", 3, lambda store, id: store.events.append_many(id, [{"message": "one"}, {"message": "two"}])),
+    "events.append": ("running", 2, lambda store, id: store.events.append(id, "hello", data={"a": 1})),
+    "events.append_many": ("running", 2, lambda store, id: store.events.append_many(id, [{"message": "one"}, {"message": "two"}])),
     "events.append_many of none": ("running", 1, lambda store, id: store.events.append_many(id, [])),
-    "events.import_many": ("running", 5, lambda store, id: store.events.import_many(id, [an_event(number) for number in range(1000)])),
+    "events.import_many": ("running", 4, lambda store, id: store.events.import_many(id, [an_event(number) for number in range(1000)])),
     "events.import_many of none": ("running", 1, lambda store, id: store.events.import_many(id, [])),
     "events.list": ("running", 1, lambda store, id: store.events.list(id)),
     "events.list after": ("running", 2, lambda store, id: store.events.list(id, after="ftevent-2")),
@@ -153,6 +155,8 @@ def test_a_call_sends_a_fixed_number_of_statements(store: FineTuningStore, call:
     if call == "delete" and database.name == "sqlite":  # the store deletes the child rows itself, as foreign keys may be off
         number += len(JOB_CHILDREN)
     if is_logged(call) and database.name != "postgresql":  # which logs in the statement of the transition
+        number += 1
+    if call in APPENDS and database.name == "mariadb":
         number += 1
     job = stored(
         store,
