@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar, cast
@@ -14,13 +14,13 @@ from sqlalchemy.pool import QueuePool
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import OutcomeUnknownError, ReadOnlyStoreError, StoreBusyError, UnitEndedError
-from fine_tuning_store.outcomes import Written, is_stored
+from fine_tuning_store.outcomes import Written
 from fine_tuning_store.reentrancy import ReentrancyGuard
 from fine_tuning_store.retries import retry
 from fine_tuning_store.sql.dialects import Database, database_for
 from fine_tuning_store.sql.dialects.base import is_pooled
 from fine_tuning_store.sql.waiting import finish
-from fine_tuning_store.transactions import Transaction, raise_own
+from fine_tuning_store.transactions import AtOnce, Transaction, raise_own
 
 T = TypeVar("T")
 
@@ -98,30 +98,28 @@ class EngineTransactions:
                 self.database.begin(connection)
                 return work(transaction)
 
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, recover: Callable[[Transaction], T | None] | None = None) -> T:  # noqa: ARG002
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, at_once: Callable[[], AtOnce[T]] | None = None) -> T:  # noqa: ARG002
         """Run work that writes in a transaction, as `run` does. Raises ReadOnlyStoreError in a read-only store."""
         if self.read_only:
             raise ReadOnlyStoreError
-        if recover is None or not self._autocommits:
-            return self.run(work)
+        if at_once is not None and self._autocommits:
+            single = at_once()
+            done = self._retry(lambda: self._at_once(single))
+            if done is not None:
+                return done
+        return self.run(work)
 
-        def write() -> T:
-            try:
-                with self._guard(), self._connect(self.engine) as connection:
-                    return finish(lambda: self._in_autocommit(connection, work), is_async=self.engine.dialect.is_async)
-            except DBAPIError as error:
-                found = self._recovered(recover) if error.connection_invalidated else None
-                if found is None:
-                    raise
-                return found
-
-        return self._retry(write)
-
-    def _recovered(self, recover: Callable[[Transaction], T | None]) -> T | None:
+    def _at_once(self, single: AtOnce[T]) -> T | None:
         try:
-            return self._retry(lambda: self._read(recover), is_lost=True)
-        except (DBAPIError, StoreBusyError) as failure:
-            raise OutcomeUnknownError(()) from failure
+            with self._guard(), self._connect(self.engine) as connection:
+                return finish(lambda: self._in_autocommit(connection, single.execute), is_async=self.engine.dialect.is_async)
+        except DBAPIError as error:
+            if self.database.is_permission_error(error):
+                return None  # policies of row level security see no row that the same statement inserts
+            found = self._found_out(single.recover, single.ids) if error.connection_invalidated else None
+            if found is None:
+                raise
+            return found
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Run work in a transaction, which is retried as a whole, COMMIT included, if it lost to another one."""
@@ -193,19 +191,22 @@ class EngineTransactions:
             return
         if written.table is None:
             raise OutcomeUnknownError(written.ids) from error
-        try:
-            stored = self._retry(lambda: self._look_up(written), is_lost=True)
-        except (DBAPIError, StoreBusyError) as failure:
-            raise OutcomeUnknownError(written.ids) from failure
-        if not stored:
+        if not self._found_out(lambda transaction: transaction.finds(written), written.ids):
             raise error
 
-    def _look_up(self, written: Written) -> bool:
+    def _found_out(self, look: Callable[[Transaction], T], ids: Sequence[str]) -> T:
+        """Return what is found in a transaction that is rolled back. Raises OutcomeUnknownError, with the ids, if nothing can be found."""
+        try:
+            return self._retry(lambda: self._look(look), is_lost=True)
+        except (DBAPIError, StoreBusyError) as failure:
+            raise OutcomeUnknownError(ids) from failure
+
+    def _look(self, look: Callable[[Transaction], T]) -> T:
         with self._connect(self.engine) as connection:
             begun = connection.begin()
             try:
                 self._begin(connection)
-                return is_stored(connection, self.database, written, self.options)
+                return look(self._transaction(connection))
             except DBAPIError as error:
                 raise_own(connection, self.database, error)
                 raise

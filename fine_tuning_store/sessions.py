@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.sql.dialects import database_for
 from fine_tuning_store.sql.models import JobRow
-from fine_tuning_store.transactions import Transaction
+from fine_tuning_store.transactions import AtOnce, Transaction
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class SessionTransactions:
         """Join the transaction of the Session. Pending rows are flushed first, as by the Session's own queries."""
         return self._current(flush=True, writes=False).read(work)
 
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, recover: Callable[[Transaction], T | None] | None = None) -> T:  # noqa: ARG002
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, at_once: Callable[[], AtOnce[T]] | None = None) -> T:  # noqa: ARG002
         """Join the transaction of the Session. Without `flush`, pending rows may refer to a job that the work adds."""
         return self._current(flush=flush, writes=True).write(work)
 

@@ -13,20 +13,32 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Delete, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
 from fine_tuning_store.errors import ReadOnlyStoreError, StoreBusyError, UnitEndedError
-from fine_tuning_store.outcomes import Written
+from fine_tuning_store.outcomes import Written, is_stored
 from fine_tuning_store.sql.dialects import Database
 from fine_tuning_store.sql.queries.jobs import within_organization
 from fine_tuning_store.sql.timeouts import LOCK_TIMEOUT
 
 T = TypeVar("T")
 Statement = Select[Any] | Insert | Update | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce(Generic[T]):
+    """A write as a single statement."""
+
+    execute: Callable[[Transaction], T | None]
+    """Executes it. Returns None if it did nothing: then the write is done in a transaction."""
+    recover: Callable[[Transaction], T | None]
+    """Returns the result of one that took effect although its connection was lost, None if it did not."""
+    ids: tuple[str, ...] = ()
+    """The ids of what it writes, for an error."""
 
 
 class TransactionSource(Protocol):
@@ -43,11 +55,10 @@ class TransactionSource(Protocol):
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run work that only reads."""
 
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, recover: Callable[[Transaction], T | None] | None = None) -> T:
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, at_once: Callable[[], AtOnce[T]] | None = None) -> T:
         """Run work that writes, in one transaction. With `flush`, what a host's Session has pending is written first.
 
-        With `recover`, the work is a single statement, which needs no BEGIN and COMMIT around it. It reads the result of one that took
-        effect although its connection was lost, and returns None if it did not.
+        With `at_once`, the store uses the single statement that it returns where that saves the round trips of BEGIN and COMMIT.
 
         Raises ReadOnlyStoreError in a read-only store.
         """
@@ -96,6 +107,10 @@ class Transaction:
         """True if a row must be read before it is locked, because the database would lock rows of other organizations, too."""
         return self.organization_id is not None and self.database.locks_before_filtering
 
+    def finds(self, written: Written) -> bool:
+        """Return whether the database has what another transaction wrote, whose connection was lost. It is waited for."""
+        return is_stored(self.connection, self.database, written, self.options)
+
     def require_unfailed(self) -> None:
         """Raise the error that ended the transaction in the database, if the caller caught it: a COMMIT would do nothing."""
         if self.lost is not None:
@@ -114,7 +129,7 @@ class Transaction:
         self._require_open()
         return work(self)
 
-    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, recover: Callable[[Transaction], T | None] | None = None) -> T:  # noqa: ARG002
+    def write(self, work: Callable[[Transaction], T], *, flush: bool = True, at_once: Callable[[], AtOnce[T]] | None = None) -> T:  # noqa: ARG002
         """Join this transaction. What the work reads stays true until it writes, also on a host's SQLite engine with default settings."""
         self._require_open()
         if self.read_only:

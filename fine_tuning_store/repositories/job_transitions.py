@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Unpack
 
 from fine_tuning_store.domain import ids
@@ -16,6 +16,7 @@ from fine_tuning_store.domain.member_validation import check_error
 from fine_tuning_store.domain.transition import TransitionNotes
 from fine_tuning_store.domain.validation import check_json_object, check_name, check_optional_integer
 from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError
+from fine_tuning_store.outcomes import Written
 from fine_tuning_store.repositories.base import Repository, with_keywords_of
 from fine_tuning_store.repositories.event_writes import append_events, new_event
 from fine_tuning_store.repositories.job_reads import fetch, require_visible
@@ -24,7 +25,7 @@ from fine_tuning_store.sql.models import job_errors, job_result_files
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.queries import job_rows, transitions
 from fine_tuning_store.sql.queries import jobs as queries
-from fine_tuning_store.transactions import Transaction
+from fine_tuning_store.transactions import AtOnce, Transaction
 
 
 class JobTransitions(Repository):
@@ -70,7 +71,7 @@ class JobTransitions(Repository):
             set_hyperparameters(transaction, id, values)
             return append_event_and_reload(transaction, id, event)
 
-        return self._source.write(write)
+        return self._source.write(write, at_once=self._at_once(id, "start", checked) if given is None else None)
 
     @with_keywords_of(TransitionNotes)
     def requeue(self, id: str, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
@@ -124,7 +125,7 @@ class JobTransitions(Repository):
                 replace_children(transaction, id, job_result_files, job_rows.result_file_rows(id, files))
             return append_event_and_reload(transaction, id, event)
 
-        return self._source.write(write)
+        return self._source.write(write, at_once=None if files else self._at_once(id, "succeed", checked, **values))
 
     @with_keywords_of(TransitionNotes)
     def fail(self, id: str, error: JobError, **notes: Unpack[TransitionNotes]) -> FineTuningJob:
@@ -166,7 +167,7 @@ class JobTransitions(Repository):
                 return unchanged
             raise IllegalTransitionError(id, "cancel", unchanged.status, TRANSITIONS["cancel"].sources)
 
-        return self._source.write(write)
+        return self._source.write(write, at_once=self._at_once(id, "cancel", checked))
 
     def _transition(self, id: str, verb: str, notes: TransitionNotes) -> FineTuningJob:
         id = check_id(id)
@@ -177,7 +178,29 @@ class JobTransitions(Repository):
             guarded_update(transaction, id, verb, checked)
             return append_event_and_reload(transaction, id, event)
 
-        return self._source.write(write)
+        return self._source.write(write, at_once=self._at_once(id, verb, checked))
+
+    def _at_once(self, id: str, verb: str, notes: TransitionNotes, **values: Any) -> Callable[[], AtOnce[FineTuningJob]] | None:
+        """Return what makes a transition a single statement, None if it has a message, which is an event, in a row of its own."""
+        if notes.get("message") is not None:
+            return None
+        return lambda: self._transition_at_once(id, verb, notes, values)
+
+    def _transition_at_once(self, id: str, verb: str, notes: TransitionNotes, values: dict[str, Any]) -> AtOnce[FineTuningJob]:
+        transition_id, now = self._source.clock.new_id(ids.TRANSITION)
+        organization_id = self._source.organization_id
+        scope = {} if organization_id is None else {"within_organization": organization_id}
+        entry = _log_parameters(transition_id, notes)
+
+        def execute(transaction: Transaction) -> FineTuningJob | None:
+            statement = transitions.transition_at_once(verb, frozenset(values), is_scoped=bool(scope))
+            row = transaction.execute_unscoped(statement, job_id=id, now=now, **queries.new_values(values), **entry, **scope).first()
+            return None if row is None else job_rows.job_from_row(row)
+
+        def recover(transaction: Transaction) -> FineTuningJob | None:
+            return fetch(transaction, id) if transaction.finds(Written(log, id, transition_id)) else None
+
+        return AtOnce(execute, recover, (transition_id,))
 
 
 def event_for_message(transaction: Transaction, notes: TransitionNotes) -> FineTuningJobEvent | None:
@@ -213,7 +236,7 @@ def _log_and_change(transaction: Transaction, id: str, verb: str, notes: Transit
     is_scoped = transaction.organization_id is not None
     transition_id, now = transaction.clock.new_id(ids.TRANSITION)
     change = {"job_id": id, "now": now, **queries.new_values(values)}
-    entry = {"transition_id": transition_id, "transition_actor": notes.get("actor"), "transition_reason": notes.get("reason")}
+    entry = _log_parameters(transition_id, notes)
     if transaction.database.writes_in_ctes:
         statement = transitions.log_and_change_status(verb, frozenset(values), is_scoped=is_scoped)
         changed = bool(transaction.execute(statement, **change, **entry).rowcount)
@@ -227,6 +250,10 @@ def _log_and_change(transaction: Transaction, id: str, verb: str, notes: Transit
     transaction.execute(transitions.change_status(verb, frozenset(values)), **change)
     transaction.written.add(log, id, transition_id)
     return True
+
+
+def _log_parameters(transition_id: str, notes: TransitionNotes) -> dict[str, Any]:
+    return {"transition_id": transition_id, "transition_actor": notes.get("actor"), "transition_reason": notes.get("reason")}
 
 
 def _was_started_by(transaction: Transaction, id: str, actor: str | None) -> bool:

@@ -15,6 +15,7 @@ from fine_tuning_store.domain.job import FineTuningJob
 from fine_tuning_store.domain.job_validation import MAX_METADATA_PAIRS
 from fine_tuning_store.domain.lifecycle import ENDED
 from fine_tuning_store.errors import IllegalTransitionError, JobAlreadyExistsError, JobNotFoundError, JobReferencedError
+from fine_tuning_store.outcomes import Written
 from fine_tuning_store.repositories.job_reads import fetch
 from fine_tuning_store.sql.batches import batches
 from fine_tuning_store.sql.dialects import Database
@@ -22,7 +23,7 @@ from fine_tuning_store.sql.models import JOB_CHILDREN, job_errors, job_hyperpara
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
 from fine_tuning_store.sql.query_tags import tagged
-from fine_tuning_store.transactions import Transaction
+from fine_tuning_store.transactions import AtOnce, Transaction
 
 #: Most rows of one INSERT. A batch is a single statement on every database, so it is written as a whole or not at all.
 BATCH_SIZE: Final = 100
@@ -62,6 +63,29 @@ def _insert_new(transaction: Transaction, new: Sequence[job_rows.JobRows]) -> No
     insert_rows(transaction, new)
     for row in new:
         transaction.written.add(jobs, row.job["id"], row.job["id"])
+
+
+def insert_at_once(job: FineTuningJob) -> AtOnce[FineTuningJob]:
+    """Return the INSERT of a new job and its children as a single statement. It raises JobAlreadyExistsError if the id is taken."""
+
+    def execute(transaction: Transaction) -> FineTuningJob:
+        row = job_rows.rows_of_job(job, is_imported=False)
+        columns = tuple([name for name, value in row.job.items() if value is not None or name in job_rows.OPTIONAL])
+        parameters = {f"job_{name}": row.job[name] for name in columns} | row.hyperparameters
+        if row.metadata:
+            parameters |= job_rows.numbered_pairs(row.metadata)
+        try:
+            transaction.execute(queries.insert_job(columns, len(row.metadata)), parameters)
+        except DBAPIError as error:
+            if transaction.database.is_duplicate(error):
+                raise JobAlreadyExistsError(job.id) from error
+            raise
+        return job
+
+    def recover(transaction: Transaction) -> FineTuningJob | None:
+        return job if transaction.finds(Written(jobs, job.id, job.id)) else None
+
+    return AtOnce(execute, recover, (job.id,))
 
 
 def insert_rows(transaction: Transaction, new: Sequence[job_rows.JobRows]) -> None:

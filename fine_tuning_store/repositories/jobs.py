@@ -33,7 +33,7 @@ from fine_tuning_store.repositories.job_imports import JobImports
 from fine_tuning_store.repositories.job_pages import cursor_of, fetch_cursor, fetch_page
 from fine_tuning_store.repositories.job_reads import fetch, fetch_many, require_visible, select_matching
 from fine_tuning_store.repositories.job_transitions import JobTransitions
-from fine_tuning_store.repositories.job_writes import add_jobs, delete_job, insert_jobs, replace_children
+from fine_tuning_store.repositories.job_writes import add_jobs, delete_job, insert_at_once, insert_jobs, replace_children
 from fine_tuning_store.sql.models import job_metadata
 from fine_tuning_store.sql.queries import job_rows, statistics
 from fine_tuning_store.sql.queries import jobs as queries
@@ -90,9 +90,15 @@ class FineTuningJobRepository(JobImports, JobTransitions):
             seconds = check_integer("idempotency_seconds", idempotency_seconds, 1, MAX_KEY_SECONDS)
             fingerprint = fingerprint_of(job, request.get("seed"), id)
             return self._source.write(lambda transaction: create_once(transaction, job, key, fingerprint, seconds), flush=False)
-        insert = insert_jobs if id is None else add_jobs
-        self._source.write(lambda transaction: insert(transaction, [job]), flush=False)
-        return job
+        if id is not None:
+            self._source.write(lambda transaction: add_jobs(transaction, [job]), flush=False)
+            return job
+
+        def insert(transaction: Transaction) -> FineTuningJob:
+            insert_jobs(transaction, [job])
+            return job
+
+        return self._source.write(insert, flush=False, at_once=lambda: insert_at_once(job))
 
     def delete_expired_idempotency_keys(self, *, limit: int = 1000) -> int:
         """Delete idempotency keys that have expired, at most `limit` (1 to 1000), and return how many were.

@@ -28,7 +28,7 @@ from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import leases as queries
 from fine_tuning_store.sql.queries.jobs import JOBS_BY_IDS
 from fine_tuning_store.sql.waiting import sleep
-from fine_tuning_store.transactions import Transaction
+from fine_tuning_store.transactions import AtOnce, Transaction
 
 #: Most jobs that are claimed at once.
 MAX_CLAIMS: Final = 100
@@ -75,14 +75,15 @@ class LeaseRepository(Repository):
         allowed = self._allowed(models, organization_ids, methods)
         transition = self._source.clock.new_id(ids.TRANSITION)
 
-        def claim(transaction: Transaction) -> Lease | None:
-            return self._claim(transaction, worker_id, seconds, allowed, transition)
+        def claim(transaction: Transaction) -> tuple[Lease | None]:
+            return (self._claim(transaction, worker_id, seconds, allowed, transition),)
 
-        def recover(transaction: Transaction) -> Lease | None:
+        def recover(transaction: Transaction) -> tuple[Lease] | None:
             row = transaction.execute(queries.CLAIMED, worker_id=worker_id, transition_id=transition[0]).first()
-            return None if row is None else self._lease(job_rows.job_from_row(row), worker_id, seconds)
+            return None if row is None else (self._lease(job_rows.job_from_row(row), worker_id, seconds),)
 
-        return self._source.write(claim, recover=recover)
+        (lease,) = self._source.write(claim, at_once=lambda: AtOnce(claim, recover))
+        return lease
 
     def claim_many(
         self,

@@ -128,6 +128,9 @@ class JobRows:
     metadata: list[dict[str, Any]]
 
 
+#: The columns that are NULL in some new jobs, because the request left them out. All others are NULL in each new job, or in none. `extra`,
+#: always NULL, is among them because SQLAlchemy would take the parameter of the hyperparameters' `extra` for it.
+OPTIONAL: Final = frozenset(("validation_file", "suffix", "integrations", "eval_id", "method_grader", "method_response_format", "extra"))
 #: Stands before the status in `logged_status` of a job that was imported, until the first transition here.
 IMPORTED: Final = "imported:"
 

@@ -15,10 +15,12 @@ from sqlalchemy import (
     Update,
     bindparam,
     case,
+    column,
     insert,
     literal_column,
     null,
     select,
+    table,
     update,
 )
 
@@ -27,6 +29,7 @@ from fine_tuning_store.domain.transition import JobTransition
 from fine_tuning_store.sql.functions import database_time, later
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.models import jobs
+from fine_tuning_store.sql.queries.job_rows import select_jobs
 from fine_tuning_store.sql.queries.jobs import (
     IMPORTED_STATUS,
     IS_IMPORTED,
@@ -57,15 +60,16 @@ COLUMNS = (
 
 
 @cache
-def log_transition(verb: str, *, is_scoped: bool) -> Insert:
+def log_transition(verb: str, *, is_scoped: bool, skip_locked: bool = False) -> Insert:
     """Return the INSERT of the row in the log, if the status of the job allows the transition.
 
     Args:
         verb: A key of TRANSITIONS.
         is_scoped: True if the job must be of the organization `within_organization`. Nothing else restricts an INSERT to one.
+        skip_locked: True to do nothing if a transaction has locked the job, instead of waiting for it.
     """
     values = new_entry(verb)
-    source = select(*values.values()).where(IS_THE_JOB, status_in(TRANSITIONS[verb].sources)).with_for_update()
+    source = select(*values.values()).where(IS_THE_JOB, status_in(TRANSITIONS[verb].sources)).with_for_update(skip_locked=skip_locked)
     statement = insert(log).from_select(list(values), within_organization(source) if is_scoped else source)
     return tagged("log_transition", statement).execution_options(preserve_rowcount=True)
 
@@ -101,6 +105,26 @@ def log_and_change_status(verb: str, columns: frozenset[str], *, is_scoped: bool
     return tagged(
         verb, update(jobs).where(IS_THE_JOB, jobs.c.id == logged.c.job_id).ordered_values(*changes(verb, new_value_binds(columns)))
     )
+
+
+@cache
+def transition_at_once(verb: str, columns: frozenset[str], *, is_scoped: bool) -> Select[Any]:
+    """Return both in one statement that selects the job as it is afterwards, unless a transaction has locked it.
+
+    It would wait for that transaction, and then select the job's metadata as they were before.
+    """
+    logged = log_transition(verb, is_scoped=is_scoped, skip_locked=True).returning(log.c.job_id).cte("logged")
+    changed = update(jobs).where(jobs.c.id == logged.c.job_id).ordered_values(*changes(verb, new_value_binds(columns)))
+    return tagged(verb, select_changed(changed))
+
+
+def select_changed(statement: Update) -> Select[Any]:
+    """Select the jobs that an UPDATE changes, as they are afterwards, with the rows of `select_jobs`.
+
+    It names no column twice without need: psycopg takes long to read a statement of more than 4096 characters, each time anew.
+    """
+    changed = table("j", *(column(each.name, each.type) for each in jobs.columns))
+    return select_jobs(changed).add_cte(statement.returning(literal_column(f"{jobs.name}.*")).cte(changed.name))
 
 
 def changes(verb: str, values: Mapping[str, Any]) -> list[tuple[Any, Any]]:
