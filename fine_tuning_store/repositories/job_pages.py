@@ -25,19 +25,24 @@ GROWTH: Final = 4
 def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
     """Return the jobs of a page of at most `rows` rows.
 
-    Where no index serves all conditions, the rarest one leads: if fewer than RARE jobs meet it, they are sorted, else the index of a
-    metadata pair, or of the order, is walked. The statements of the keys are restricted to the organization of `query`.
+    Where no index serves all conditions, the rarest one leads: if fewer than RARE jobs meet it, they are sorted, unless it is a metadata
+    pair, whose index has them in order. Else the index of a pair, or of the order, is walked. The statements of the keys are restricted to
+    the organization of `query`.
     """
     if query.pairs and query.has_metadata is False:
         return ()
     leads = pages.leads(query)
+    pair = None
     if leads:
         counts = tuple(transaction.execute_unscoped(pages.count_leads(query), **parameters).one())
-        rarest = counts.index(min(counts))
-        if counts[rarest] < pages.RARE:
-            return _fetch_by_keys(transaction, partial(pages.keys_of_rare, lead=leads[rarest]), query, parameters, rows)
+        if min(counts) < pages.RARE:
+            rarest = leads[counts.index(min(counts))]
+            if rarest.pair is None or query.order_by != "created_at":
+                return _fetch_by_keys(transaction, partial(pages.keys_of_rare, lead=rarest), query, parameters, rows)
+            pair = rarest.pair
     if query.pairs:
-        pair = _rarest_pair(transaction, query, parameters) if query.pairs > 1 and query.order_by == "created_at" else 0
+        if pair is None:
+            pair = _rarest_pair(transaction, query, parameters)
         batch = rows * GROWTH if leads else rows  # not every key matches
         return _fetch_by_keys(transaction, partial(pages.walk, pair=pair), query, parameters, rows, batch=batch)
     if pages.merged_statuses(query):
@@ -48,6 +53,8 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
 
 def _rarest_pair(transaction: Transaction, query: JobQuery, parameters: dict[str, Any]) -> int:
     """Return the position of the pair whose next keys reach farthest in time. To count the rows of common pairs would take long."""
+    if query.pairs == 1 or query.order_by != "created_at":  # in the order of the ends no index of a pair is walked
+        return 0
     times = transaction.execute_unscoped(pages.reaches(query), **parameters).one()
     if None in times:
         return times.index(None)

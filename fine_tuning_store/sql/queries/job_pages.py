@@ -10,9 +10,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, case, false, func, literal_column, select, true, union_all
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, case, false, func, literal_column, select, true, tuple_, union_all
 
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
+from fine_tuning_store.domain.validation import LARGEST_INTEGER, SMALLEST_INTEGER
+from fine_tuning_store.sql.functions import on_postgresql
 from fine_tuning_store.sql.models import job_metadata, jobs
 from fine_tuning_store.sql.queries.job_conditions import JobQuery, conditions, time_limit
 from fine_tuning_store.sql.queries.jobs import READ, after_key, key_order, status_in
@@ -88,10 +90,16 @@ def reaches(query: JobQuery) -> Select[Any]:
 
 def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]]:
     """Return the conditions on the digest of a pair alone: of its key and value PostgreSQL would expect hardly any row."""
-    found = [job_metadata.c.digest == bindparam(f"digest_{position}")]
+    return [column == value for column, value in _pair_key(query, position).items()]
+
+
+def _pair_key(query: JobQuery, position: int) -> dict[ColumnElement[Any], ColumnElement[Any]]:
+    """Return the first columns of the index of a pair, with their values."""
+    key: dict[ColumnElement[Any], ColumnElement[Any]] = {}
     if "organization_id" in query.equal:
-        found.append(job_metadata.c.organization_id == bindparam("organization_id"))
-    return found
+        key[job_metadata.c.organization_id] = bindparam("organization_id")
+    key[job_metadata.c.digest] = bindparam(f"digest_{position}")
+    return key
 
 
 @lru_cache(maxsize=512)
@@ -178,8 +186,24 @@ def _keys_of_pair(query: JobQuery, pair: int) -> Select[Any]:
     time, id = job_metadata.c.created_at, job_metadata.c.job_id
     times = [time_limit(time, name) for name in sorted(query.times) if name.startswith("created_")]
     after = after_key(time, id, descending=query.descending) if query.after else ()
-    statement = select(id.label("id"), time).where(*after, *_pair_conditions(query, pair), *times)
-    return statement.order_by(*key_order(time, id, descending=query.descending)).limit(_LIMIT)
+    place = on_postgresql(_range_of_pair(query, pair), and_(*after, *_pair_conditions(query, pair)))
+    leading = [column.desc() if query.descending else column for column in _pair_key(query, pair)]
+    order = key_order(time, id, descending=query.descending)
+    return select(id.label("id"), time).where(place, *times).order_by(*leading, *order).limit(_LIMIT)
+
+
+def _range_of_pair(query: JobQuery, pair: int) -> ColumnElement[bool]:
+    """Return the condition of the keys of a pair, after the cursor if there is one, as a range of its index.
+
+    Of an equality PostgreSQL may expect hardly any row, and sort all there are. Of a comparison of rows it expects a third of the table.
+    """
+    of_pair = _pair_key(query, pair)
+    key = {**of_pair, job_metadata.c.created_at: literal_column(str(LARGEST_INTEGER if query.descending else SMALLEST_INTEGER))}
+    if query.after:
+        key |= {job_metadata.c.created_at: bindparam("after_time"), job_metadata.c.job_id: bindparam("after_id")}
+    columns, values = tuple_(*key), tuple_(*key.values())
+    first, last = tuple_(*of_pair), tuple_(*of_pair.values())
+    return and_(columns < values, first >= last) if query.descending else and_(columns > values, first <= last)
 
 
 def _conditions_in_order(query: JobQuery) -> list[ColumnElement[bool]]:
