@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from weakref import ref
 
 from sqlalchemy import Engine
 
 from fine_tuning_store.errors import UnitAlreadyOpenError
 from fine_tuning_store.sql.dialects.sqlite_writers import has_writer, task_of
 
-#: The guards of this task or thread, innermost last.
-_guards: ContextVar[tuple[ReentrancyGuard, ...]] = ContextVar("fine_tuning_store_guards", default=())
+#: The guards of this task or thread, innermost last. A guard whose block an exception of a signal handler has kept from its end is gone.
+_guards: ContextVar[tuple[ref[ReentrancyGuard], ...]] = ContextVar("fine_tuning_store_guards", default=())
 
 
 class ReentrancyGuard:
@@ -21,7 +22,7 @@ class ReentrancyGuard:
     own.
     """
 
-    __slots__ = ("is_open", "state", "task", "writes_to")
+    __slots__ = ("__weakref__", "is_open", "state", "task", "writes_to")
 
     def __init__(self, state: object, engine: Engine, writes_to: object = None) -> None:
         self.state = state
@@ -30,20 +31,22 @@ class ReentrancyGuard:
         self.is_open = False
 
     def __enter__(self) -> None:
-        outer = _guards.get()
-        if outer:  # blocks may end out of order, and a task inherits those of the task that started it
-            outer = tuple(guard for guard in outer if guard.is_open)
-            if any(guard.task == self.task and self._would_wait_for(guard) for guard in outer):
-                raise UnitAlreadyOpenError
+        outer = _open_guards()
+        if any(guard.task == self.task and self._would_wait_for(guard) for guard in outer):
+            raise UnitAlreadyOpenError
         if self.writes_to is not None and has_writer(self.task, self.writes_to):
             raise UnitAlreadyOpenError
         self.is_open = True
-        _guards.set((*outer, self))
+        _guards.set((*map(ref, outer), ref(self)))
 
     def _would_wait_for(self, outer: ReentrancyGuard) -> bool:
         return outer.state is self.state or (self.writes_to is not None and outer.writes_to == self.writes_to)
 
     def __exit__(self, *_: object) -> None:
         self.is_open = False
-        remaining = _guards.get()
-        _guards.set(() if len(remaining) == 1 else tuple(guard for guard in remaining if guard.is_open))
+        _guards.set(tuple(map(ref, _open_guards())))
+
+
+def _open_guards() -> list[ReentrancyGuard]:
+    """Return the open guards: blocks may end out of order, and a task inherits those of the task that started it."""
+    return [guard for reference in _guards.get() if (guard := reference()) is not None and guard.is_open]

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Delete, Insert, Select, Update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from fine_tuning_store.domain.ids import SYSTEM_CLOCK, Clock
-from fine_tuning_store.errors import ReadOnlyStoreError, StoreBusyError, UnitEndedError
+from fine_tuning_store.errors import FineTuningStoreError, ReadOnlyStoreError, StoreBusyError, UnitEndedError
 from fine_tuning_store.outcomes import Written, is_stored
 from fine_tuning_store.sql.dialects import Database
 from fine_tuning_store.sql.queries.jobs import within_organization
@@ -100,6 +100,10 @@ class Transaction:
             if self.database.is_busy(error) or self.database.is_retryable(error):
                 self.lost = error  # also if busy: of MariaDB's transaction only the statement is undone
             raise_own(self.connection, self.database, error)
+            raise
+        except Exception as error:
+            if self.is_own and not isinstance(error, (SQLAlchemyError, FineTuningStoreError)):
+                self.connection.invalidate(error)  # a signal handler raised it: the answer to the statement may still be on its way
             raise
 
     @property

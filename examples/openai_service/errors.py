@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from fine_tuning_store import FineTuningStoreError, error_to_wire
 
+logger = logging.getLogger("uvicorn.error")
 RETRY_LATER = {"Retry-After": "2"}  # seconds
 
 
@@ -37,6 +39,8 @@ def _json_response(status: int, content: dict[str, Any], headers: Mapping[str, s
 
 async def _handle_error(_: Request, error: Exception) -> Response:
     status, content = error_to_wire(error)
+    if status == 500 and isinstance(error, FineTuningStoreError):  # others are logged by Starlette
+        logger.error("a request failed: %s", error, exc_info=error)
     return _json_response(status, content, RETRY_LATER if status == 503 else None)
 
 

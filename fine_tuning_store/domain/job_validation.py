@@ -46,6 +46,7 @@ MAX_SUFFIX_LENGTH: Final = 64
 MAX_SEED: Final = 2**31 - 1
 MAX_RESULT_FILES: Final = 1000
 MAX_PAGE_SIZE: Final = 1000
+MAX_COUNT: Final = 2**31 - 1  # of attempts and lost leases: one more still fits into a BIGINT
 MAX_SECONDS: Final = 2**53  # of a job in a status: what is added to it still fits into a BIGINT
 
 #: The members of a job under their names in the API, which differ in one case. `extra` may hold none of them but the KEPT_MEMBERS.
@@ -258,7 +259,7 @@ def validate_for_storage(job: object) -> FineTuningJob:
         integrations=check_integrations(job.integrations),
         metadata=check_metadata(job.metadata, MAX_STORED_METADATA_PAIRS),
         usage_metrics=check_json("usage_metrics", job.usage_metrics),
-        attempt=check_integer("attempt", job.attempt, 0),
+        attempt=check_integer("attempt", job.attempt, 0, MAX_COUNT),
         queued_at=check_optional_integer("queued_at", job.queued_at, 0),
         started_at=check_optional_integer("started_at", job.started_at, 0),
         updated_at=check_optional_integer("updated_at", job.updated_at, 0),
@@ -267,7 +268,7 @@ def validate_for_storage(job: object) -> FineTuningJob:
         available_at=check_integer("available_at", job.available_at, 0),
         worker_id=None,
         lease_expires_at=None,
-        lost_leases=check_integer("lost_leases", job.lost_leases, 0),
+        lost_leases=check_integer("lost_leases", job.lost_leases, 0, MAX_COUNT),
         wire_status=check_wire_status(job.wire_status, status),
         extra={**extra, **kept},
     )

@@ -9,7 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Select
 
 from fine_tuning_store.domain.job import FineTuningJob
-from fine_tuning_store.errors import CursorNotFoundError
+from fine_tuning_store.errors import CorruptDataError, CursorNotFoundError
+from fine_tuning_store.sql.models import jobs
 from fine_tuning_store.sql.queries import job_pages as pages
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import jobs as queries
@@ -105,5 +106,8 @@ def fetch_cursor(transaction: Transaction, id: str, organization_id: str | None,
 
 
 def cursor_of(job: Any, order_by: OrderBy) -> dict[str, Any]:
-    """Return the sort key of a job, or of its row, as parameters of the page after it."""
-    return {"after_time": getattr(job, order_by), "after_id": job.id}
+    """Return the sort key of a job, or of its row, as parameters of the page after it. Raises CorruptDataError if it has none."""
+    time = getattr(job, order_by)
+    if time is None:
+        raise CorruptDataError(jobs.name, job.id)
+    return {"after_time": time, "after_id": job.id}

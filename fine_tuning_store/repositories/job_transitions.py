@@ -15,13 +15,13 @@ from fine_tuning_store.domain.lifecycle import TRANSITIONS, JobStatus
 from fine_tuning_store.domain.member_validation import check_error
 from fine_tuning_store.domain.transition import TransitionNotes
 from fine_tuning_store.domain.validation import check_json_object, check_name, check_optional_integer
-from fine_tuning_store.errors import IllegalTransitionError, InvalidValueError
+from fine_tuning_store.errors import CorruptDataError, IllegalTransitionError, InvalidValueError
 from fine_tuning_store.outcomes import Written
 from fine_tuning_store.repositories.base import Repository, with_keywords_of
 from fine_tuning_store.repositories.event_writes import append_events, new_event
 from fine_tuning_store.repositories.job_reads import fetch, require_visible
 from fine_tuning_store.repositories.job_writes import replace_children
-from fine_tuning_store.sql.models import job_errors, job_result_files
+from fine_tuning_store.sql.models import job_errors, job_hyperparameters, job_result_files
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.queries import job_rows, transitions
 from fine_tuning_store.sql.queries import jobs as queries
@@ -270,9 +270,11 @@ def append_event_and_reload(transaction: Transaction, id: str, event: FineTuning
 
 
 def set_hyperparameters(transaction: Transaction, id: str, values: Mapping[str, Any]) -> None:
-    """Set columns of a job's hyperparameters. The caller has locked the job's row."""
+    """Set columns of a job's hyperparameters. The caller has locked the job's row. Raises CorruptDataError if there is no row of them."""
     if values:
-        transaction.execute(queries.update_hyperparameters(frozenset(values)), updated_job_id=id, **queries.new_values(values))
+        statement = queries.update_hyperparameters(frozenset(values))
+        if not transaction.execute(statement, updated_job_id=id, **queries.new_values(values)).rowcount:
+            raise CorruptDataError(job_hyperparameters.name, id)
 
 
 def resolved_values(job: FineTuningJob, given: Hyperparameters) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
+
+from sqlalchemy import Row
 
 from fine_tuning_store.domain import ids
 from fine_tuning_store.domain.history_validation import check_many
@@ -15,10 +18,10 @@ from fine_tuning_store.domain.job_validation import check_organization, check_pa
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.domain.transition import TransitionNotes
 from fine_tuning_store.domain.validation import MAX_ID_LENGTH, check_choice, check_integer, check_name, check_text
-from fine_tuning_store.errors import InvalidValueError, JobNotFoundError
+from fine_tuning_store.errors import CorruptDataError, InvalidValueError, JobNotFoundError
 from fine_tuning_store.repositories.base import Repository
 from fine_tuning_store.repositories.event_writes import append_events, new_event
-from fine_tuning_store.repositories.job_reads import fetch, require_visible
+from fine_tuning_store.repositories.job_reads import require_visible
 from fine_tuning_store.repositories.job_transitions import guarded_update
 from fine_tuning_store.repositories.job_writes import replace_children
 from fine_tuning_store.repositories.lease import MAX_SECONDS, Lease
@@ -26,9 +29,11 @@ from fine_tuning_store.sql.models import job_errors
 from fine_tuning_store.sql.models import job_transitions as log
 from fine_tuning_store.sql.queries import job_rows
 from fine_tuning_store.sql.queries import leases as queries
-from fine_tuning_store.sql.queries.jobs import JOBS_BY_IDS
+from fine_tuning_store.sql.queries.jobs import JOB, JOBS_BY_IDS
 from fine_tuning_store.sql.waiting import sleep
 from fine_tuning_store.transactions import AtOnce, Transaction
+
+_logger = logging.getLogger(__name__)
 
 #: Most jobs that are claimed at once.
 MAX_CLAIMS: Final = 100
@@ -70,20 +75,22 @@ class LeaseRepository(Repository):
 
         Raises:
             InvalidValueError: A value is wrong.
+            CorruptDataError: The row of the job cannot be read. It is running, like that of a worker that was lost; the next call claims
+                another one.
         """
         worker_id, seconds = check_text("worker_id", worker_id, MAX_ID_LENGTH, 1), check_integer("seconds", seconds, 1, MAX_SECONDS)
         allowed = self._allowed(models, organization_ids, methods)
         transition = self._source.clock.new_id(ids.TRANSITION)
 
-        def claim(transaction: Transaction) -> tuple[Lease | None]:
-            return (self._claim(transaction, worker_id, seconds, allowed, transition),)
+        def claim(transaction: Transaction) -> tuple[Row[Any] | None]:
+            return (_start(transaction, worker_id, seconds, allowed, transition),)
 
-        def recover(transaction: Transaction) -> tuple[Lease] | None:
+        def recover(transaction: Transaction) -> tuple[Row[Any]] | None:
             row = transaction.execute(queries.CLAIMED, worker_id=worker_id, transition_id=transition[0]).first()
-            return None if row is None else (self._lease(job_rows.job_from_row(row), worker_id, seconds),)
+            return None if row is None else (row,)
 
-        (lease,) = self._source.write(claim, at_once=lambda: AtOnce(claim, recover))
-        return lease
+        (row,) = self._source.write(claim, at_once=lambda: AtOnce(claim, recover))
+        return None if row is None else self._lease(job_rows.job_from_row(row), worker_id, seconds)
 
     def claim_many(
         self,
@@ -100,16 +107,16 @@ class LeaseRepository(Repository):
         limit = check_integer("limit", limit, 1, MAX_CLAIMS)
         allowed = self._allowed(models, organization_ids, methods)
 
-        def write(transaction: Transaction) -> tuple[Lease, ...]:
-            leases: list[Lease] = []
-            while len(leases) < limit:
-                lease = self._claim(transaction, worker_id, seconds, allowed, transaction.clock.new_id(ids.TRANSITION))
-                if lease is None:
+        def write(transaction: Transaction) -> list[Row[Any]]:
+            rows: list[Row[Any]] = []
+            while len(rows) < limit:
+                row = _start(transaction, worker_id, seconds, allowed, transaction.clock.new_id(ids.TRANSITION))
+                if row is None:
                     break
-                leases.append(lease)
-            return tuple(leases)
+                rows.append(row)
+            return rows
 
-        return self._source.write(write)
+        return tuple(self._lease(job, worker_id, seconds) for job in _readable(self._source.write(write)))
 
     def bind(self, lease: Lease) -> Lease:
         """Return the lease for use in this unit of work, Session or Connection: its writes are part of that transaction."""
@@ -184,7 +191,7 @@ class LeaseRepository(Repository):
         max_attempts, limit = check_integer("max_attempts", max_attempts, 1), check_page_size("limit", limit)
         found = self._source.read(lambda transaction: transaction.execute(queries.EXPIRED, row_limit=limit).scalars().all())
         rescued = (self._source.write(partial(_rescue, id=id, max_attempts=max_attempts)) for id in found)
-        return tuple(job for job in rescued if job is not None)
+        return tuple(_readable(row for row in rescued if row is not None))
 
     def _allowed(self, models: object, organization_ids: object, methods: object) -> _Allowed:
         """Return the checked restrictions of a claim."""
@@ -201,23 +208,37 @@ class LeaseRepository(Repository):
                     raise InvalidValueError(name, given, "must have at least one value, or be None")
         return allowed
 
-    def _claim(
-        self, transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed, transition: tuple[str, int]
-    ) -> Lease | None:
-        if transaction.database.writes_in_ctes:
-            job = _start_in_one_statement(transaction, worker_id, seconds, allowed, transition)
-        else:
-            job = _start(transaction, worker_id, seconds, allowed)
-        return None if job is None else self._lease(job, worker_id, seconds)
-
     def _lease(self, job: FineTuningJob, worker_id: str, seconds: int) -> Lease:
         assert job.lease_expires_at is not None
         return Lease(self._source, job, worker_id, seconds, job.lease_expires_at)
 
 
+def _readable(rows: Iterable[Row[Any]]) -> Iterator[FineTuningJob]:
+    """Yield the jobs of rows. One that is damaged is logged: it does not keep workers from the others."""
+    for row in rows:
+        try:
+            yield job_rows.job_from_row(row)
+        except CorruptDataError as error:
+            _logger.error("a job was claimed or rescued, but %s", error)  # noqa: TRY400 - the traceback says nothing more
+
+
+# The functions below return the row of a job. It is read when the transaction has been committed: were that undone because the row is
+# damaged, its job would be the next one again.
+
+
+def _start(transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed, transition: tuple[str, int]) -> Row[Any] | None:
+    if transaction.database.writes_in_ctes:
+        return _start_in_one_statement(transaction, worker_id, seconds, allowed, transition)
+    found = transaction.execute(queries.lock_next(frozenset(allowed)), **allowed).first()
+    if found is None:
+        return None
+    guarded_update(transaction, found.id, "start", {"actor": worker_id}, worker_id=worker_id, lease_expires_at=found.now + seconds)
+    return transaction.execute(JOB, job_id=found.id).one()
+
+
 def _start_in_one_statement(
     transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed, transition: tuple[str, int]
-) -> FineTuningJob | None:
+) -> Row[Any] | None:
     transition_id, now = transition
     is_scoped = transaction.organization_id is not None
     scope = {"within_organization": transaction.organization_id} if is_scoped else {}
@@ -232,19 +253,9 @@ def _start_in_one_statement(
         **scope,
         **allowed,
     ).first()
-    if row is None:
-        return None
-    job = job_rows.job_from_row(row)
-    transaction.written.add(log, job.id, transition_id)
-    return job
-
-
-def _start(transaction: Transaction, worker_id: str, seconds: int, allowed: _Allowed) -> FineTuningJob | None:
-    row = transaction.execute(queries.lock_next(frozenset(allowed)), **allowed).first()
-    if row is None:
-        return None
-    guarded_update(transaction, row.id, "start", {"actor": worker_id}, worker_id=worker_id, lease_expires_at=row.now + seconds)
-    return fetch(transaction, row.id)
+    if row is not None:
+        transaction.written.add(log, row.id, transition_id)
+    return row
 
 
 def _is_available(transaction: Transaction, allowed: _Allowed) -> tuple[bool, bool]:
@@ -253,7 +264,7 @@ def _is_available(transaction: Transaction, allowed: _Allowed) -> tuple[bool, bo
     return is_available, transaction.connection.dialect.is_async
 
 
-def _rescue(transaction: Transaction, id: str, max_attempts: int) -> FineTuningJob | None:
+def _rescue(transaction: Transaction, id: str, max_attempts: int) -> Row[Any] | None:
     """Requeue or fail a job, unless its lease was renewed, or another transaction has the job."""
     try:
         require_visible(transaction, id)
@@ -277,4 +288,4 @@ def _rescue(transaction: Transaction, id: str, max_attempts: int) -> FineTuningJ
         replace_children(transaction, id, job_errors, [job_rows.error_row(id, error)])
         event = new_event(transaction.clock, f"The job failed: {lost} of its workers were lost.", "error")
     append_events(transaction, id, [event])
-    return fetch(transaction, id)
+    return transaction.execute(JOB, job_id=id).one()

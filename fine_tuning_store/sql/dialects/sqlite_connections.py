@@ -20,6 +20,9 @@ from fine_tuning_store.sql.waiting import sleep
 #: The longest wait inside SQLite, in seconds, if the driver is async. BEGIN IMMEDIATE is repeated until the time is over: a cancelled
 #: task can leave a wait of this package, but not one inside SQLite.
 ASYNC_BUSY_SECONDS: Final = 1
+#: To how many bytes the file that ends in `-wal` is cut once its contents are in the database file. It grows beyond them, and would stay as
+#: large, while a transaction reads for long.
+MAX_LOG_SIZE: Final = 64 * 1024 * 1024
 
 
 def configure(lock_seconds: float, dbapi_connection: Any, _: object) -> None:
@@ -31,6 +34,7 @@ def configure(lock_seconds: float, dbapi_connection: Any, _: object) -> None:
     except UnicodeDecodeError as error:  # no error of the driver, so that no listener gets it
         raise CorruptDataError from error
     cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute(f"PRAGMA journal_size_limit={MAX_LOG_SIZE}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 

@@ -10,7 +10,22 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, case, false, func, literal_column, select, true, tuple_, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
 from fine_tuning_store.domain.lifecycle import ENDED, JobStatus
 from fine_tuning_store.domain.validation import LARGEST_INTEGER, SMALLEST_INTEGER
@@ -90,16 +105,13 @@ def reaches(query: JobQuery) -> Select[Any]:
 
 def _pair_conditions(query: JobQuery, position: int) -> list[ColumnElement[bool]]:
     """Return the conditions on the digest of a pair alone: of its key and value PostgreSQL would expect hardly any row."""
-    return [column == value for column, value in _pair_key(query, position).items()]
+    return [job_metadata.c.digest == bindparam(f"digest_{position}"), *_scope_of_pair(query)]
 
 
-def _pair_key(query: JobQuery, position: int) -> dict[ColumnElement[Any], ColumnElement[Any]]:
-    """Return the first columns of the index of a pair, with their values."""
-    key: dict[ColumnElement[Any], ColumnElement[Any]] = {}
-    if "organization_id" in query.equal:
-        key[job_metadata.c.organization_id] = bindparam("organization_id")
-    key[job_metadata.c.digest] = bindparam(f"digest_{position}")
-    return key
+def _scope_of_pair(query: JobQuery) -> list[ColumnElement[bool]]:
+    if "organization_id" not in query.equal:
+        return []
+    return [job_metadata.c.organization_id == bindparam("organization_id")]
 
 
 @lru_cache(maxsize=512)
@@ -183,13 +195,12 @@ def _keys(query: JobQuery) -> Select[Any]:
 
 
 def _keys_of_pair(query: JobQuery, pair: int) -> Select[Any]:
-    time, id = job_metadata.c.created_at, job_metadata.c.job_id
+    digest, time, id = job_metadata.c.digest, job_metadata.c.created_at, job_metadata.c.job_id
     times = [time_limit(time, name) for name in sorted(query.times) if name.startswith("created_")]
     after = after_key(time, id, descending=query.descending) if query.after else ()
-    place = on_postgresql(_range_of_pair(query, pair), and_(*after, *_pair_conditions(query, pair)))
-    leading = [column.desc() if query.descending else column for column in _pair_key(query, pair)]
-    order = key_order(time, id, descending=query.descending)
-    return select(id.label("id"), time).where(place, *times).order_by(*leading, *order).limit(_LIMIT)
+    is_pair = on_postgresql(_range_of_pair(query, pair), and_(*after, digest == bindparam(f"digest_{pair}")))
+    order = (digest.desc() if query.descending else digest, *key_order(time, id, descending=query.descending))
+    return select(id.label("id"), time).where(is_pair, *_scope_of_pair(query), *times).order_by(*order).limit(_LIMIT)
 
 
 def _range_of_pair(query: JobQuery, pair: int) -> ColumnElement[bool]:
@@ -197,13 +208,15 @@ def _range_of_pair(query: JobQuery, pair: int) -> ColumnElement[bool]:
 
     Of an equality PostgreSQL may expect hardly any row, and sort all there are. Of a comparison of rows it expects a third of the table.
     """
-    of_pair = _pair_key(query, pair)
-    key = {**of_pair, job_metadata.c.created_at: literal_column(str(LARGEST_INTEGER if query.descending else SMALLEST_INTEGER))}
+    digest, time, id = job_metadata.c.digest, job_metadata.c.created_at, job_metadata.c.job_id
+    value: BindParameter[int] = bindparam(f"digest_{pair}")
+    within = digest >= value if query.descending else digest <= value
     if query.after:
-        key |= {job_metadata.c.created_at: bindparam("after_time"), job_metadata.c.job_id: bindparam("after_id")}
-    columns, values = tuple_(*key), tuple_(*key.values())
-    first, last = tuple_(*of_pair), tuple_(*of_pair.values())
-    return and_(columns < values, first >= last) if query.descending else and_(columns > values, first <= last)
+        key, place = tuple_(digest, time, id), tuple_(value, bindparam("after_time"), bindparam("after_id"))
+        return and_(key < place if query.descending else key > place, within)
+    first: ColumnElement[int] = literal_column(f"CAST({LARGEST_INTEGER if query.descending else SMALLEST_INTEGER} AS BIGINT)")
+    key, place = tuple_(digest, time), tuple_(value, first)
+    return and_(key <= place if query.descending else key >= place, within)
 
 
 def _conditions_in_order(query: JobQuery) -> list[ColumnElement[bool]]:

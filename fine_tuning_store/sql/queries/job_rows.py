@@ -19,7 +19,7 @@ from fine_tuning_store.domain.job import HYPERPARAMETERS, FineTuningJob, Hyperpa
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.sql.functions import as_text, json_map
 from fine_tuning_store.sql.models import job_errors, job_hyperparameters, job_metadata, job_result_files, jobs
-from fine_tuning_store.sql.queries.values import constructor, json_or_empty, raising_corrupt_data
+from fine_tuning_store.sql.queries.values import constructor, json_object, json_or_empty, raising_corrupt_data
 from fine_tuning_store.sql.types import Json
 
 _hyperparameters = constructor(Hyperparameters)
@@ -88,7 +88,7 @@ def job_from_row(row: Sequence[Any]) -> FineTuningJob:
     return _job(
         None if error_id is None else _error(code, message, param, json_or_empty(error_extra)),
         _hyperparameters(
-            *map(_AUTO.get, hyperparameters, hyperparameters), {} if hyperparameters_extra is None else json.loads(hyperparameters_extra)
+            *map(_AUTO.get, hyperparameters, hyperparameters), {} if hyperparameters_extra is None else json_object(hyperparameters_extra)
         ),
         None
         if method_type is None
@@ -96,15 +96,22 @@ def job_from_row(row: Sequence[Any]) -> FineTuningJob:
             method_type,
             None if grader is None else json.loads(grader),
             None if response_format is None else json.loads(response_format),
-            {} if method_extra is None else json.loads(method_extra),
+            {} if method_extra is None else json_object(method_extra),
         ),
         _files(files),
         None if pairs is None or pairs == "{}" else _scan(pairs, 0)[0],
         _STATUSES[status],
-        () if integrations is None else tuple(json.loads(integrations)),
-        {} if extra is None else json.loads(extra),
+        () if integrations is None else _integrations(integrations),
+        {} if extra is None else json_object(extra),
         *values,
     )
+
+
+def _integrations(text: str) -> tuple[dict[str, Any], ...]:
+    integrations = json.loads(text)
+    if not all(isinstance(integration, dict) for integration in integrations):
+        raise TypeError
+    return tuple(integrations)
 
 
 def _files(text: str | None) -> tuple[str, ...]:

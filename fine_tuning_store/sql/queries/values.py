@@ -65,5 +65,13 @@ def json_or_none(text: str | None) -> Any:
 
 
 def json_or_empty(text: str | None) -> dict[str, Any]:
-    """Return the object of a JSON column, an empty one for NULL."""
-    return {} if text is None else json.loads(text)
+    """Return the object of a JSON column, an empty one for NULL. Raises TypeError for another value."""
+    return {} if text is None else json_object(text)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return the object of a JSON column. Raises TypeError for another value."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
