@@ -110,8 +110,8 @@ def fail(message: str, *, as_json: bool, kind: str, code: int = FAILED, cause: E
 def _message_of(error: Exception) -> str:
     if isinstance(error, FineTuningStoreError):
         return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError):  # of a file: those of connections are wrapped
+        return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
     return f"the database failed: {in_one_line(error)}"
 
 

@@ -33,6 +33,17 @@ def client(service: Service) -> Iterator[OpenAI]:
         yield client
 
 
+def test_a_damaged_job_is_named_in_the_log_of_the_service(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    with pytest.raises(RuntimeError, match=r"a request failed: the row '.*' of fine_tuning_jobs cannot be read"), running(url) as [service]:
+        with FineTuningStore.from_url(url) as store:
+            job = created(store, organization_id="org-1")
+            with store.engine.begin() as connection:
+                connection.exec_driver_sql("UPDATE fine_tuning_jobs SET extra = '5'")
+
+        assert service.request("GET", f"{JOBS}/{job.id}").status == 500
+
+
 def test_every_response_has_an_id_of_its_own(service: Service) -> None:
     responses = [
         service.request("GET", JOBS),
