@@ -203,10 +203,11 @@ class EngineTransactions:
 
     def _look(self, look: Callable[[Transaction], T]) -> T:
         with self._connect(self.engine) as connection:
+            transaction = self._transaction(connection)
             begun = connection.begin()
             try:
                 self._begin(connection)
-                return look(self._transaction(connection))
+                return look(transaction)
             except DBAPIError as error:
                 raise_own(connection, self.database, error)
                 raise

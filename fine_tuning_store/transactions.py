@@ -102,7 +102,7 @@ class Transaction:
             raise_own(self.connection, self.database, error)
             raise
         except Exception as error:
-            if self.is_own and not isinstance(error, (SQLAlchemyError, FineTuningStoreError)):
+            if self.is_own and self.database.has_server and not isinstance(error, (SQLAlchemyError, FineTuningStoreError)):
                 self.connection.invalidate(error)  # a signal handler raised it: the answer to the statement may still be on its way
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from fine_tuning_store import CorruptDataError, FineTuningStore, Hyperparameters, InvalidValueError, JobStatus
+from fine_tuning_store import CorruptDataError, FineTuningStore, Hyperparameters, InvalidValueError, JobStatus, StoreBusyError
 from fine_tuning_store.reentrancy import ReentrancyGuard
 from fine_tuning_store.sql.dialects import sqlite_connections
 from tests.support.factories import a_job, created
@@ -160,6 +162,28 @@ def test_a_time_limit_in_the_middle_of_a_statement_costs_its_connection(store: F
     job = created(store)  # reads no answer but its own
     store.events.append(job.id, "hello")
     assert store.jobs.get(job.id) == job
+
+
+@each("database", ["postgresql", "mariadb"], indirect=True)
+def test_a_time_limit_during_a_wait_for_a_lock_leaves_the_store_usable(store: FineTuningStore, url: str) -> None:
+    def end(*_: object) -> None:
+        raise TimeLimitError
+
+    job, another = created(store), created(store)
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        with FineTuningStore.from_url(url) as other, other.begin() as unit:
+            unit.jobs.update(job.id, trained_tokens=1)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises((TimeLimitError, StoreBusyError, OperationalError)):  # a driver may take it for an error of its own
+                store.jobs.cancel(job.id)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert store.jobs.get(another.id) == another
+    assert store.jobs.cancel(job.id).status is JobStatus.CANCELLED
+    assert store.leases.claim("worker") is None
 
 
 @each("database", ["sqlite"], indirect=True)

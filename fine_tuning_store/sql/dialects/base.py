@@ -66,6 +66,8 @@ class Database(ABC):
     #: Arguments of create_engine behind a transaction pooler, by driver.
     pooler_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
+    #: False if the database is a library in this process: its connections have no answers to wait for.
+    has_server: ClassVar[bool] = True
     #: True if `begin` and `begin_write` begin transactions, instead of the driver.
     begins_transactions: ClassVar[bool] = False
     #: Execution options of transactions that only read.

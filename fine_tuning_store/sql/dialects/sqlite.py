@@ -45,6 +45,7 @@ class SQLite(Database):
     driver = "pysqlite"
     async_driver = "aiosqlite"
     drivers = frozenset({"pysqlite", "aiosqlite"})
+    has_server = False
     begins_transactions = True
     enforces_foreign_keys = False
     snapshot_options = {}  # noqa: RUF012 - a constant; every transaction is one here
