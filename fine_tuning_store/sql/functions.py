@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Dialect, FunctionElement, Text, TypeDecorator
+from sqlalchemy import BigInteger, Dialect, FunctionElement, Text, TypeDecorator
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import NullType
 
@@ -113,22 +113,21 @@ class last_of(FunctionElement[Any]):  # noqa: N801 - named like an SQL function
 
 
 class on_postgresql(FunctionElement[bool]):  # noqa: N801 - named like an SQL function
-    """The first of two conditions on PostgreSQL, the second on other databases."""
+    """The first of two conditions on PostgreSQL, the second on other databases. Its type is not Boolean, which SQLite compares with 1."""
 
-    type = Boolean()
     inherit_cache = True
 
 
 @compiles(on_postgresql)
 def _(element: on_postgresql, compiler: Any, **options: Any) -> str:
     _, condition = element.clauses
-    return str(compiler.process(condition, **options))
+    return f"({compiler.process(condition, **options)})"
 
 
 @compiles(on_postgresql, "postgresql")
 def _(element: on_postgresql, compiler: Any, **options: Any) -> str:
     condition, _ = element.clauses
-    return str(compiler.process(condition, **options))
+    return f"({compiler.process(condition, **options)})"
 
 
 @compiles(as_text)

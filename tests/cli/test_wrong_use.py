@@ -36,7 +36,7 @@ def test_values_that_are_not_possible_are_usage_errors(sqlite_store: FineTuningS
         (("--created-until", "2026-02-30"), "is not a time"),
         (("--since", "-1d"), "is not a time"),
         (("--since", "٣d"), "is not a time"),
-        (("--since", "1d", "--until", "2d"), "created_since: must not be after created_until"),
+        (("--since", "2026-02-02", "--until", "2026-02-01"), "created_since: must not be after created_until"),
         (("--status", "done"), "'done' is not one of"),
         (("--method", "rlhf"), "rlhf"),
         (("--metadata", "team"), "'team' is not a pair"),
