@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, false, true
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, case, exists, false, true
 
 from fine_tuning_store.domain.lifecycle import JobStatus
 from fine_tuning_store.sql.models import job_errors, job_hyperparameters, job_metadata, job_result_files, jobs
@@ -98,7 +98,9 @@ def is_pair(pairs: Any, position: int) -> ColumnElement[bool]:
     """Return the condition that a row of metadata is the pair at a position.
 
     PostgreSQL takes the conditions on digest, key and value for independent, expects hardly any row, and would look up the jobs one by
-    one. Of a CASE it expects every second row.
+    one. Of a CASE it expects every second row. The digest is a number in the text, so that it knows how common the pair is, also when it
+    plans the statement for good.
     """
     is_it = and_(pairs.c.key == bindparam(f"key_{position}"), pairs.c.value == bindparam(f"value_{position}"))
-    return and_(pairs.c.digest == bindparam(f"digest_{position}"), case((is_it, true()), else_=false()))
+    digest = bindparam(f"digest_{position}", type_=BigInteger, literal_execute=True)
+    return and_(pairs.c.digest == digest, case((is_it, true()), else_=false()))
