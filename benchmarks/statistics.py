@@ -35,11 +35,14 @@ LAST_JOB: Final = {
     "postgresql": "max(lpad(coalesce(j.finished_at, j.created_at)::text, 12, '0') || j.id)",
     "mariadb": "max(concat(lpad(coalesce(j.finished_at, j.created_at), 12, '0'), j.id))",
 }
+#: The condition of the jobs whose durations no longer grow.
+HAS_ENDED: Final = "status IN ('succeeded', 'failed', 'cancelled')"
 PERCENTILES: Final = "percentile_cont(ARRAY[0.5, 0.9, 0.99]) WITHIN GROUP (ORDER BY {})"
 
 
 def _durations(dialect: str, group: str, condition: str) -> str:
-    """Return the SQL of the percentiles of both durations of each group."""
+    """Return the SQL of the percentiles of both durations of the ended jobs of each group."""
+    condition = f"{condition} AND {HAS_ENDED}"
     if dialect == "postgresql":
         columns = ", ".join(PERCENTILES.format(name) for name in ("queued_seconds", "running_seconds"))
         return f"SELECT {group}, count(*), {columns} FROM fine_tuning_jobs WHERE {condition} GROUP BY {group}"
@@ -118,8 +121,8 @@ STATISTICS: Final = (
         lambda store: store.statistics.error_codes(),
         _each(
             lambda dialect: (
-                f"SELECT e.code, count(*), {LAST_JOB[dialect]} FROM fine_tuning_job_errors e "
-                "JOIN fine_tuning_jobs j ON j.id = e.job_id WHERE j.status = 'failed' GROUP BY e.code"
+                f"SELECT e.code, count(*), {LAST_JOB[dialect]} FROM fine_tuning_jobs j "
+                "LEFT JOIN fine_tuning_job_errors e ON e.job_id = j.id WHERE j.status = 'failed' GROUP BY e.code ORDER BY 2 DESC LIMIT 20"
             )
         ),
     ),
