@@ -103,7 +103,7 @@ class Transaction:
             raise
         except Exception as error:
             if self.is_own and self.database.has_server and not isinstance(error, (SQLAlchemyError, FineTuningStoreError)):
-                self.connection.invalidate(error)  # a signal handler raised it: the answer to the statement may still be on its way
+                self.connection.invalidate(error)  # a signal handler raised it: the response to the statement may still be under way
             raise
 
     @property
@@ -112,7 +112,7 @@ class Transaction:
         return self.organization_id is not None and self.database.locks_before_filtering
 
     def finds(self, written: Written) -> bool:
-        """Return whether the database has what another transaction wrote, whose connection was lost. It is waited for."""
+        """Return whether a transaction that lost its connection was stored. Waits until the server has finished it."""
         return is_stored(self.connection, self.database, written, self.options)
 
     def require_unfailed(self) -> None:

@@ -1,4 +1,4 @@
-"""Damaged rows and interrupted calls keep nobody from the other jobs: workers go on, and no write is lost without an error."""
+"""Damaged rows and interrupted calls do not affect other jobs: workers go on, and no write is lost without an error."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def test_a_damaged_job_is_rescued_like_the_others_until_it_fails(store: FineTuni
 
 
 @each("name", ["attempt", "lost_leases"])
-def test_a_job_whose_next_attempt_no_column_could_count_is_not_imported(store: FineTuningStore, name: str) -> None:
+def test_counters_that_would_overflow_are_not_imported(store: FineTuningStore, name: str) -> None:
     with pytest.raises(InvalidValueError, match=f"{name}: must be from 0 to 2147483647"):
         store.jobs.add(a_job(**{name: 2**63 - 1}))
 
 
-def test_hyperparameters_whose_row_is_gone_are_not_resolved_without_a_word(store: FineTuningStore) -> None:
+def test_a_start_fails_if_the_row_of_the_hyperparameters_is_missing(store: FineTuningStore) -> None:
     id = queued(store, 1)
     run(store, "DELETE FROM fine_tuning_job_hyperparameters")
 
@@ -159,7 +159,7 @@ def test_a_time_limit_in_the_middle_of_a_statement_costs_its_connection(store: F
     with pytest.raises(TimeLimitError):
         created(store)
 
-    job = created(store)  # reads no answer but its own
+    job = created(store)  # reads its own response
     store.events.append(job.id, "hello")
     assert store.jobs.get(job.id) == job
 

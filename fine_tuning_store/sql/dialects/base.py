@@ -66,7 +66,7 @@ class Database(ABC):
     #: Arguments of create_engine behind a transaction pooler, by driver.
     pooler_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    #: False if the database is a library in this process: its connections have no answers to wait for.
+    #: False if the database is a library in this process: no response is under way on its connections.
     has_server: ClassVar[bool] = True
     #: True if `begin` and `begin_write` begin transactions, instead of the driver.
     begins_transactions: ClassVar[bool] = False
