@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 from fine_tuning_store.errors import UnitAlreadyOpenError
 from fine_tuning_store.sql.dialects.sqlite_writers import has_writer, task_of
 
-#: The guards of this task or thread, innermost last. They are weak references: an exception of a signal
-#: handler may keep `__exit__` from being called.
+#: The guards of this task or thread, innermost last. They are weak references: an exception of a signal handler may keep `__exit__` from
+#: being called.
 _guards: ContextVar[tuple[ref[ReentrancyGuard], ...]] = ContextVar("fine_tuning_store_guards", default=())
 
 
