@@ -73,7 +73,7 @@ class StoreBusyError(FineTuningStoreError):
 
 
 class OutcomeUnknownError(FineTuningStoreError):
-    """The connection was lost during COMMIT, and the store could not find out whether the transaction was stored.
+    """The connection was lost during COMMIT, or during a statement that commits by itself, and the outcome could not be found out.
 
     Attributes:
         ids: The ids of what it wrote: of jobs, events, transitions, checkpoints and permissions, at most 100. Look for one of them, for
