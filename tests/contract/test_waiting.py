@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -53,6 +54,24 @@ def test_a_call_that_needs_a_locked_row_raises_after_the_lock_timeout(url: str, 
             assert time.monotonic() - started < PATIENCE
         assert brief.jobs.get(held.id) == held  # readers do not wait
         assert brief._transactions.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # a single statement would return the metadata of before
+def test_a_transition_that_waits_for_an_update_returns_what_it_has_stored(store: FineTuningStore, url: str) -> None:
+    job = stored(store, metadata={"team": "old"})
+    waits = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+
+    with FineTuningStore.from_url(url) as other, ThreadPoolExecutor(1) as pool:
+        with other.begin() as unit:
+            unit.jobs.update(job.id, metadata={"team": "new"})
+            waiting = pool.submit(store.jobs.enqueue, job.id)
+            deadline = time.monotonic() + PATIENCE
+            while unit.connection.scalar(waits) == 0:
+                assert time.monotonic() < deadline
+                unit.connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
+        queued = waiting.result()
+
+    assert (queued.status, queued.metadata) == ("queued", {"team": "new"})
 
 
 def test_a_unit_in_which_a_call_was_busy_writes_nothing_even_if_the_error_is_caught(
