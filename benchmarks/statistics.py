@@ -99,7 +99,7 @@ STATISTICS: Final = (
         "counts by model, a common pair",
         lambda store: store.statistics.counts(by=("model",), metadata=dict([COMMON_PAIR])),
         f"SELECT model, {ALL_COUNTS} FROM fine_tuning_jobs JOIN fine_tuning_job_metadata m ON m.job_id = id "
-        f"WHERE m.digest = {pair_digest(*COMMON_PAIR)} GROUP BY model, status",
+        f"WHERE m.digest = {pair_digest(*COMMON_PAIR)} AND m.value = '{COMMON_PAIR[1]}' GROUP BY model, status",
     ),
     Statistic(
         "durations",
