@@ -70,15 +70,6 @@ def writes(call: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
 
 
 @writes
-def create(store: Any, cut_next: Callable[[], None]) -> None:
-    before = store.jobs.count()
-    cut_next()
-    job = created(store, metadata={"a": "b"})
-    assert store.jobs.get(job.id) == job
-    assert store.jobs.count() == before + 1
-
-
-@writes
 def add_many(store: Any, cut_next: Callable[[], None]) -> None:
     before = store.jobs.count()
     cut_next()
@@ -201,27 +192,62 @@ def test_a_write_happens_once_and_returns_its_result(path: tuple[Forwarder, str]
     def lose(store: Any) -> None:
         for _ in range(ROUNDS):
             CALLS[name](store, lambda: cut(forwarder, where))
+            assert_cut(forwarder)
         assert store.engine.pool.checkedout() == 0
 
     run_with_store(lose, url, driver)
 
 
+def assert_cut(forwarder: Forwarder) -> None:
+    assert (forwarder.cuts_answer_to, forwarder.loses_once_at) == (None, None)
+
+
+def create(store: Any, cut_next: Callable[[], None]) -> None:
+    before = store.jobs.count()
+    cut_next()
+    job = created(store, metadata={"a": "b"})
+    assert store.jobs.get(job.id) == job
+    assert store.jobs.count() == before + 1
+
+
+def enqueue(store: Any, cut_next: Callable[[], None]) -> None:
+    job = created(store)
+    cut_next()
+    assert store.jobs.enqueue(job.id, actor="validator") == store.jobs.get(job.id)
+    assert [entry.transition for entry in store.transitions.list(job.id)] == ["enqueue"]
+    store.jobs.cancel(job.id)
+
+
+def claim(store: Any, cut_next: Callable[[], None]) -> None:
+    job = queued(store)
+    cut_next()
+    lease = store.leases.claim("worker-1")
+    assert lease.job.id == job.id
+    assert lease.job == store.jobs.get(job.id)
+    assert lease.attempt == 1
+    lease.succeed(fine_tuned_model="m")
+
+
+#: Calls that are single statements on PostgreSQL, without a COMMIT, by the names of these.
+SINGLE_STATEMENTS = {"insert_job": create, "enqueue": enqueue, "claim": claim}
+
+
 @pytest.mark.parametrize("where", ["answer", "statement"])
-def test_a_claim_returns_the_job_that_it_started(path: tuple[Forwarder, str], driver: str | None, database: Database, where: str) -> None:
-    """PostgreSQL claims in one statement, without a COMMIT."""
+@pytest.mark.parametrize("name", SINGLE_STATEMENTS)
+def test_a_single_statement_happens_once_and_returns_its_result(
+    path: tuple[Forwarder, str], driver: str | None, database: Database, name: str, where: str
+) -> None:
     forwarder, url = path
-    what = b"fine_tuning_store.claim" if database.name == "postgresql" else b"COMMIT"
+    what = f"fine_tuning_store.{name}".encode() if database.name == "postgresql" else b"COMMIT"
 
     def lose(store: Any) -> None:
-        for _ in range(ROUNDS):
-            job = queued(store)
+        def cut_next() -> None:
             with_new_connection(store)  # on which nothing is prepared
             cut(forwarder, where, what)
-            lease = store.leases.claim("worker-1")
-            assert lease.job.id == job.id
-            assert lease.job == store.jobs.get(job.id)
-            assert lease.attempt == 1
-            lease.succeed(fine_tuned_model="m")
+
+        for _ in range(ROUNDS):
+            SINGLE_STATEMENTS[name](store, cut_next)
+            assert_cut(forwarder)
 
     run_with_store(lose, url, driver)
 
