@@ -109,7 +109,10 @@ def purge(store: Any, cut_next: Callable[[], None]) -> None:
     for job in jobs:
         store.events.append(job.id, "m")
     cut_next()
-    assert store.retention.purge(finished_before=2, dry_run=False) == PurgeResult(jobs=3, events=3)
+    results: list[PurgeResult] = []
+    while not results or results[-1].locked:  # by the lost transaction, until the server notices that its connection is gone
+        results.append(store.retention.purge(finished_before=2, dry_run=False))
+    assert (sum(result.jobs for result in results), sum(result.events for result in results)) == (3, 3)
     assert store.jobs.count(status="failed") == 0
 
 
