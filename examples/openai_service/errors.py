@@ -40,7 +40,7 @@ def _json_response(status: int, content: dict[str, Any], headers: Mapping[str, s
 async def _handle_error(_: Request, error: Exception) -> Response:
     status, content = error_to_wire(error)
     if status == 500 and isinstance(error, FineTuningStoreError):  # others are logged by Starlette
-        logger.error("a request failed: %s", error, exc_info=error)
+        logger.error("a request failed: %s", error)  # without its cause, in which a driver may quote a stored value
     return _json_response(status, content, RETRY_LATER if status == 503 else None)
 
 

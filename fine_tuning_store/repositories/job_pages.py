@@ -19,8 +19,9 @@ from fine_tuning_store.transactions import Transaction
 
 #: The number of jobs that a walk looks at in one statement at most.
 MAX_BATCH: Final = 5000
-#: How many times as many as a page has rows it looks at first, and then as in the statement before.
+#: How many times as many as the page has rows it looks at in the first statement, because not every key matches.
 FIRST_BATCH: Final = 3
+#: How many times as many as in the statement before it looks at in each later one.
 GROWTH: Final = 4
 
 
@@ -45,7 +46,7 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
     if query.pairs:
         if pair is None:
             pair = _rarest_pair(transaction, query, parameters)
-        batch = rows * FIRST_BATCH if leads else rows  # not every key matches
+        batch = rows * FIRST_BATCH if leads else rows
         return _fetch_by_keys(transaction, partial(pages.walk, pair=pair), query, parameters, rows, batch=batch)
     if pages.merged_statuses(query):
         return _fetch_by_keys(transaction, pages.keys_of_statuses, query, parameters, rows)

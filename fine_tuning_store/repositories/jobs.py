@@ -90,15 +90,13 @@ class FineTuningJobRepository(JobImports, JobTransitions):
             seconds = check_integer("idempotency_seconds", idempotency_seconds, 1, MAX_KEY_SECONDS)
             fingerprint = fingerprint_of(job, request.get("seed"), id)
             return self._source.write(lambda transaction: create_once(transaction, job, key, fingerprint, seconds), flush=False)
-        if id is not None:
-            self._source.write(lambda transaction: add_jobs(transaction, [job]), flush=False)
+        insert = insert_jobs if id is None else add_jobs
+
+        def write(transaction: Transaction) -> FineTuningJob:
+            insert(transaction, [job])
             return job
 
-        def insert(transaction: Transaction) -> FineTuningJob:
-            insert_jobs(transaction, [job])
-            return job
-
-        return self._source.write(insert, flush=False, at_once=lambda: insert_at_once(job))
+        return self._source.write(write, flush=False, at_once=partial(insert_at_once, job) if id is None else None)
 
     def delete_expired_idempotency_keys(self, *, limit: int = 1000) -> int:
         """Delete idempotency keys that have expired, at most `limit` (1 to 1000), and return how many were.
