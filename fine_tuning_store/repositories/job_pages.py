@@ -29,14 +29,14 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
     """Return the jobs of a page of at most `rows` rows.
 
     Where no index serves all conditions, the rarest one leads: if fewer than RARE jobs meet it, they are sorted, unless it is a metadata
-    pair, whose index has them in order. Else the index of a pair, or of the order, is walked. The statements of the keys are restricted to
-    the organization of `query`.
+    pair, whose index has them in order. Else the index of a pair, or of the order, is walked. Pairs alone need not be counted. The
+    statements of the keys are restricted to the organization of `query`.
     """
     if query.pairs and query.has_metadata is False:
         return ()
     leads = pages.leads(query)
     pair = None
-    if leads:
+    if len(leads) > query.pairs or (leads and query.order_by != "created_at"):
         counts = tuple(transaction.execute_unscoped(pages.count_leads(query), **parameters).one())
         if min(counts) < pages.RARE:
             rarest = leads[counts.index(min(counts))]

@@ -90,13 +90,12 @@ def select_matching(
 
     Args:
         transaction: The transaction.
-        build: Returns the statement of the query, the shape and `is_scoped`. It is not restricted to the organization here, but where it
-            selects from the jobs, which may be inside of a subquery.
-        query: The filters.
+        build: Returns the statement of the query and the shape.
+        query: The filters, to which the organization is added here: the statement may select from the jobs inside of a subquery.
         *shape: What else `build` takes.
         **parameters: The values of the filters.
     """
-    is_scoped = transaction.organization_id is not None
-    if is_scoped:
-        parameters["within_organization"] = transaction.organization_id
-    return transaction.execute_unscoped(build(query, *shape, is_scoped=is_scoped), **parameters).all()
+    if transaction.organization_id is not None:
+        query = query._replace(equal=query.equal | {"organization_id"})
+        parameters["organization_id"] = transaction.organization_id
+    return transaction.execute_unscoped(build(query, *shape), **parameters).all()

@@ -11,7 +11,9 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
+    Column,
     ColumnElement,
     Integer,
     Select,
@@ -45,6 +47,7 @@ _INDEXED: Final = ("model", "fine_tuned_model", "training_file", "method_type")
 _LIMIT: Final = bindparam("row_limit", type_=Integer, literal_execute=True)
 _RARE_LIMIT: Final[ColumnElement[int]] = literal_column(str(RARE))
 _NEXT_LIMIT: Final[ColumnElement[int]] = literal_column(str(NEXT))
+_FIRST_TIME, _LAST_TIME = (literal_column(f"CAST({time} AS BIGINT)", BigInteger) for time in (SMALLEST_INTEGER, LARGEST_INTEGER))
 
 
 class Lead(NamedTuple):
@@ -66,7 +69,7 @@ def leads(query: JobQuery) -> tuple[Lead, ...]:
     found += [Lead(columns=(name,)) for name in columns]
     if query.statuses:
         found.append(Lead(columns=scoped, has_statuses=True))
-    elif scoped:
+    elif scoped and not query.pairs:  # fewer jobs of the organization have the pair
         found.append(Lead(columns=scoped))
     return tuple(found)
 
@@ -90,9 +93,10 @@ def count_leads(query: JobQuery) -> Select[Any]:
 def _rows_of(query: JobQuery, lead: Lead) -> Select[Any]:
     """Return a SELECT of the ids of the jobs of a lead, RARE at most."""
     if lead.pair is not None:
-        return select(job_metadata.c.job_id.label("id")).where(*_pair_conditions(query, lead.pair)).limit(_RARE_LIMIT)
-    statement = select(jobs.c.id).where(*(jobs.c[name] == bindparam(name) for name in lead.columns))
-    return (statement.where(status_in(query.statuses)) if lead.has_statuses else statement).limit(_RARE_LIMIT)
+        rows = select(job_metadata.c.job_id.label("id")).where(*_pair_conditions(query, lead.pair), _has_time(job_metadata.c.created_at))
+    else:
+        rows = select(jobs.c.id).where(*(jobs.c[name] == bindparam(name) for name in lead.columns), _has_time(jobs.c.created_at))
+    return (rows.where(status_in(query.statuses)) if lead.has_statuses else rows).limit(_RARE_LIMIT)
 
 
 @lru_cache(maxsize=512)
@@ -154,13 +158,16 @@ def keys_of_statuses(query: JobQuery) -> Select[Any]:
 def keys_of_rare(query: JobQuery, lead: Lead) -> Select[Any]:
     """Return the SELECT of the keys of a page of the jobs of a lead that fewer than RARE jobs meet: all of them are sorted.
 
-    The conditions stand in a CASE, so that each job is looked up by its primary key: before the first ANALYZE, PostgreSQL may find an index
-    that serves more conditions as good, and read all of its jobs for each.
+    The conditions stand in a CASE, which no index serves: before the first ANALYZE, PostgreSQL may find an index that serves more of them
+    as good as that of the lead, or as the primary key, and read all of its jobs.
     """
-    rare = _rows_of(query, lead).subquery("rare")
-    matches = and_(true(), *conditions(query), *_place(query))
-    time = select(case((matches, jobs.c[query.order_by]))).where(jobs.c.id == rare.c.id).scalar_subquery()
-    keys = select(rare.c.id, time.label(query.order_by)).subquery("matching")
+    rows = _rows_of(query, lead)
+    time: ColumnElement[int] = case((and_(true(), *conditions(query), *_place(query)), jobs.c[query.order_by]))
+    if lead.pair is not None:
+        rare = rows.subquery("rare")
+        time = select(time).where(jobs.c.id == rare.c.id).scalar_subquery()
+        rows = select(rare.c.id).limit(_RARE_LIMIT)  # without a LIMIT, PostgreSQL looks each job up twice
+    keys = rows.add_columns(time.label(query.order_by)).subquery("matching")
     at = keys.c[query.order_by]
     order = key_order(at, keys.c.id, descending=query.descending)
     return tagged("keys_of_rare", select(keys.c.id, at, true().label("matches")).where(at.is_not(None)).order_by(*order).limit(_LIMIT))
@@ -200,7 +207,7 @@ def _keys_of_pair(query: JobQuery, pair: int) -> Select[Any]:
     after = after_key(time, id, descending=query.descending) if query.after else ()
     is_pair = on_postgresql(_range_of_pair(query, pair), and_(*after, digest == bindparam(f"digest_{pair}")))
     order = (digest.desc() if query.descending else digest, *key_order(time, id, descending=query.descending))
-    return select(id.label("id"), time).where(is_pair, *_scope_of_pair(query), *times).order_by(*order).limit(_LIMIT)
+    return select(id.label("id"), time).where(is_pair, *_scope_of_pair(query), *times, _has_time(time)).order_by(*order).limit(_LIMIT)
 
 
 def _range_of_pair(query: JobQuery, pair: int) -> ColumnElement[bool]:
@@ -214,8 +221,7 @@ def _range_of_pair(query: JobQuery, pair: int) -> ColumnElement[bool]:
     if query.after:
         key, place = tuple_(digest, time, id), tuple_(value, bindparam("after_time"), bindparam("after_id"))
         return and_(key < place if query.descending else key > place, within)
-    first: ColumnElement[int] = literal_column(f"CAST({LARGEST_INTEGER if query.descending else SMALLEST_INTEGER} AS BIGINT)")
-    key, place = tuple_(digest, time), tuple_(value, first)
+    key, place = tuple_(digest, time), tuple_(value, _LAST_TIME if query.descending else _FIRST_TIME)
     return and_(key <= place if query.descending else key >= place, within)
 
 
@@ -251,4 +257,13 @@ def _place(query: JobQuery) -> list[ColumnElement[bool]]:
     """Return the conditions of the jobs that have a place in the order, after the cursor if there is one."""
     time = jobs.c[query.order_by]
     after = after_key(time, jobs.c.id, descending=query.descending) if query.after else ()
-    return [*after, time.is_not(None)] if query.order_by == "finished_at" else [*after]
+    return [*after, _has_time(time)]
+
+
+def _has_time(time: Column[Any]) -> ColumnElement[bool]:
+    """Return the condition that a row has a time.
+
+    On PostgreSQL it is a range, of which the planner expects all rows, but before the first ANALYZE hardly any: then it reads an index that
+    has the time in its order, where it would sort all rows of an organization or a file.
+    """
+    return on_postgresql(time.between(_FIRST_TIME, _LAST_TIME), time.is_not(None) if time.nullable else true())

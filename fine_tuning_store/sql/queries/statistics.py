@@ -28,7 +28,7 @@ from fine_tuning_store.domain.statistics import MAX_DIMENSIONS
 from fine_tuning_store.sql.functions import count_if, exact_sum, last_of, percentiles, quotient, remainder
 from fine_tuning_store.sql.models import job_errors, job_metadata, jobs
 from fine_tuning_store.sql.queries.job_conditions import JobQuery, restricted
-from fine_tuning_store.sql.queries.jobs import constant, status_in, within_organization
+from fine_tuning_store.sql.queries.jobs import constant, status_in
 from fine_tuning_store.sql.query_tags import tagged
 
 #: The lengths of buckets, and what is added to a time so that the first one begins at 0. 1970-01-01 was a Thursday.
@@ -94,7 +94,7 @@ def _pair(position: int) -> Any:
     return job_metadata.alias(f"dimension_{position}")
 
 
-def _matching(columns: Iterable[ColumnElement[Any]], query: JobQuery, grouping: Grouping, *, is_scoped: bool) -> Select[Any]:
+def _matching(columns: Iterable[ColumnElement[Any]], query: JobQuery, grouping: Grouping) -> Select[Any]:
     """Return the SELECT of the jobs that a statistic is about."""
     statement = restricted(select(*columns).select_from(jobs), query)
     for position, name in enumerate(grouping.dimensions):
@@ -104,16 +104,16 @@ def _matching(columns: Iterable[ColumnElement[Any]], query: JobQuery, grouping: 
             statement = statement.outerjoin(pair, is_pair)
     if grouping.time != "created_at":
         statement = statement.where(jobs.c[grouping.time].is_not(None))
-    return within_organization(statement) if is_scoped else statement
+    return statement
 
 
 @lru_cache(maxsize=256)
-def counts(query: JobQuery, grouping: Grouping, *, is_scoped: bool) -> Select[Any]:
+def counts(query: JobQuery, grouping: Grouping) -> Select[Any]:
     """Return the SELECT of the keys of each group, the number of its jobs, of those with each status that ends a job, and the tokens."""
     keys = _keys(grouping)
     ended = (count_if(jobs.c.status == constant(status)) for status in ENDED)
     columns = [*keys, func.count(), *ended, exact_sum(jobs.c.trained_tokens)]
-    return tagged("counts", _matching(columns, query, grouping, is_scoped=is_scoped).group_by(*keys))
+    return tagged("counts", _matching(columns, query, grouping).group_by(*keys))
 
 
 _HAS_ENDED: Final = status_in(ENDED)
@@ -124,22 +124,22 @@ PERCENTILES: Final = (50, 90, 99)
 
 
 @lru_cache(maxsize=256)
-def percentiles_of_durations(query: JobQuery, grouping: Grouping, *, is_scoped: bool) -> Select[Any]:
+def percentiles_of_durations(query: JobQuery, grouping: Grouping) -> Select[Any]:
     """Return the SELECT of the keys of each group, the number of its ended jobs, and a list of percentiles of each duration."""
     keys = _keys(grouping)
     columns = [*keys, count_if(_HAS_ENDED), *(percentiles(duration.element) for duration in _DURATIONS)]
-    return tagged("durations", _matching(columns, query, grouping, is_scoped=is_scoped).group_by(*keys))
+    return tagged("durations", _matching(columns, query, grouping).group_by(*keys))
 
 
 @lru_cache(maxsize=256)
-def ranked_durations(query: JobQuery, grouping: Grouping, *, is_scoped: bool) -> CompoundSelect[Any]:
+def ranked_durations(query: JobQuery, grouping: Grouping) -> CompoundSelect[Any]:
     """Return what percentiles are computed from, for databases without such an aggregate.
 
     A row has the keys of a group, the number of a duration (0 queued, 1 running), the place of the last job for which it is known, and the
     place and the seconds of a job next to a percentile. One row of each group has NULL for the duration, and the number of its ended jobs.
     """
     keys = [key.label(f"key_{position}") for position, key in enumerate(_keys(grouping))]
-    matching = _matching([*keys, _HAS_ENDED.label("has_ended"), *_DURATIONS], query, grouping, is_scoped=is_scoped).cte("matching")
+    matching = _matching([*keys, _HAS_ENDED.label("has_ended"), *_DURATIONS], query, grouping).cte("matching")
     groups = [matching.c[key.name] for key in keys]
     numbers = (null().label("duration"), count_if(matching.c.has_ended).label("last"), null().label("place"), null().label("seconds"))
     parts = [tagged("durations", select(*groups, *numbers).select_from(matching).group_by(*groups))]
@@ -154,35 +154,41 @@ def ranked_durations(query: JobQuery, grouping: Grouping, *, is_scoped: bool) ->
     return union_all(*parts)
 
 
-_LAST_TIME: Final = func.coalesce(jobs.c.finished_at, jobs.c.created_at)
+@lru_cache(maxsize=256)
+def error_codes(query: JobQuery) -> Select[Any]:
+    """Return the SELECT of each error code of failed jobs, their number, and the time and id of the last one, most frequent first.
+
+    An index serves the jobs that have a `finished_at`, as almost all have, without their rows. So the others are a branch of their own.
+    """
+    branches = ((jobs.c.finished_at, jobs.c.finished_at.is_not(None)), (jobs.c.created_at, jobs.c.finished_at.is_(None)))
+    failed = union_all(
+        *(
+            _matching([jobs.c.id, time.label("time")], query, Grouping()).where(status_in((JobStatus.FAILED,)), has_ended)
+            for time, has_ended in branches
+        )
+    ).subquery("failed")
+    number, last = func.count().label("jobs"), last_of(failed.c.time, failed.c.id).label("last")
+    with_errors = failed.outerjoin(job_errors, job_errors.c.job_id == failed.c.id)
+    statement = select(job_errors.c.code, number, last).select_from(with_errors).group_by(job_errors.c.code)
+    return tagged("error_codes", statement.order_by(number.desc(), last.desc()).limit(bindparam("row_limit", type_=Integer)))
 
 
 @lru_cache(maxsize=256)
-def error_codes(query: JobQuery, *, is_scoped: bool) -> Select[Any]:
-    """Return the SELECT of each error code of failed jobs, their number, and the time and id of the last one, most frequent first."""
-    number, last = func.count().label("jobs"), last_of(_LAST_TIME, jobs.c.id).label("last")
-    statement = _matching([job_errors.c.code, number, last], query, Grouping(), is_scoped=is_scoped)
-    statement = statement.outerjoin(job_errors, job_errors.c.job_id == jobs.c.id).where(status_in((JobStatus.FAILED,)))
-    statement = statement.group_by(job_errors.c.code).order_by(number.desc(), last.desc())
-    return tagged("error_codes", statement.limit(bindparam("row_limit", type_=Integer)))
-
-
-@lru_cache(maxsize=256)
-def queue(query: JobQuery, *, is_scoped: bool) -> Select[Any]:
+def queue(query: JobQuery) -> Select[Any]:
     """Return the SELECT of the number of queued, running and paused jobs, and the oldest time at which they were queued or started."""
     since = case(
         (jobs.c.status == constant(JobStatus.QUEUED), func.coalesce(jobs.c.queued_at, jobs.c.created_at)),
         else_=func.coalesce(jobs.c.started_at, jobs.c.created_at),
     )
-    statement = _matching([jobs.c.status, func.count(), func.min(since)], query, Grouping(), is_scoped=is_scoped)
+    statement = _matching([jobs.c.status, func.count(), func.min(since)], query, Grouping())
     waiting = status_in((JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED))
     return tagged("queue", statement.where(waiting).group_by(jobs.c.status))
 
 
 @lru_cache(maxsize=256)
-def count(query: JobQuery, *, is_scoped: bool, is_limited: bool) -> Select[Any]:
+def count(query: JobQuery, *, is_limited: bool) -> Select[Any]:
     """Return the SELECT of the number of jobs, or of up to `row_limit` of them."""
     if not is_limited:
-        return tagged("count", _matching([func.count()], query, Grouping(), is_scoped=is_scoped))
-    found = _matching([_number(1).label("one")], query, Grouping(), is_scoped=is_scoped).limit(bindparam("row_limit", type_=Integer))
+        return tagged("count", _matching([func.count()], query, Grouping()))
+    found = _matching([_number(1).label("one")], query, Grouping()).limit(bindparam("row_limit", type_=Integer))
     return tagged("count", select(func.count()).select_from(found.subquery("found")))
