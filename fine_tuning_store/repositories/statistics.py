@@ -132,15 +132,16 @@ class FineTuningJobStatistics(Repository):
         """
         query, parameters = self._query(filters)
         rows = self._source.read(lambda transaction: select_matching(transaction, queries.queue, query, **parameters))
-        found = {status: (jobs, since) for status, jobs, since in rows}
-        queued, oldest_queued_at = found.get(JobStatus.QUEUED, (0, None))
-        running, longest_running_since = found.get(JobStatus.RUNNING, (0, None))
+        found = {status: figures for status, *figures in rows}
+        queued, oldest_queued_at, _ = found.get(JobStatus.QUEUED, _NONE_WAIT)
+        running, _, longest_running_since = found.get(JobStatus.RUNNING, _NONE_WAIT)
+        paused, _, _ = found.get(JobStatus.PAUSED, _NONE_WAIT)
         return JobQueueState(
             queued=queued,
             oldest_queued_at=oldest_queued_at,
             running=running,
             longest_running_since=longest_running_since,
-            paused=found.get(JobStatus.PAUSED, (0, None))[0],
+            paused=paused,
         )
 
     def _query(self, filters: JobFilters) -> tuple[JobQuery, dict[str, Any]]:
@@ -160,6 +161,7 @@ class FineTuningJobStatistics(Repository):
         return dimensions, grouping, parameters, query
 
 
+_NONE_WAIT = (0, None, None)
 _COLUMNS = {"organization_id": "organization_id", "model": "model", "method": "method_type", "status": "status"}
 
 

@@ -175,12 +175,9 @@ def error_codes(query: JobQuery) -> Select[Any]:
 
 @lru_cache(maxsize=256)
 def queue(query: JobQuery) -> Select[Any]:
-    """Return the SELECT of the number of queued, running and paused jobs, and the oldest time at which they were queued or started."""
-    since = case(
-        (jobs.c.status == constant(JobStatus.QUEUED), func.coalesce(jobs.c.queued_at, jobs.c.created_at)),
-        else_=func.coalesce(jobs.c.started_at, jobs.c.created_at),
-    )
-    statement = _matching([jobs.c.status, func.count(), func.min(since)], query, Grouping())
+    """Return the SELECT of the number of queued, running and paused jobs, and the oldest times at which they were queued and started."""
+    oldest = (func.min(func.coalesce(time, jobs.c.created_at)) for time in (jobs.c.queued_at, jobs.c.started_at))
+    statement = _matching([jobs.c.status, func.count(), *oldest], query, Grouping())
     waiting = status_in((JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED))
     return tagged("queue", statement.where(waiting).group_by(jobs.c.status))
 
