@@ -58,10 +58,14 @@ class Lead(NamedTuple):
     has_statuses: bool = False
 
 
+def _columns(query: JobQuery) -> tuple[str, ...]:
+    return tuple(name for name in _INDEXED if name in query.equal)
+
+
 @lru_cache(maxsize=512)
 def leads(query: JobQuery) -> tuple[Lead, ...]:
     """Return the conditions among which the rarest one leads; none if one index serves the whole query, in its order."""
-    columns = tuple(name for name in _INDEXED if name in query.equal)
+    columns = _columns(query)
     scoped = ("organization_id",) if "organization_id" in query.equal else ()
     if _has_index(query, columns, is_scoped=bool(scoped)):
         return ()
@@ -94,9 +98,13 @@ def _rows_of(query: JobQuery, lead: Lead) -> Select[Any]:
     """Return a SELECT of the ids of the jobs of a lead, RARE at most."""
     if lead.pair is not None:
         rows = select(job_metadata.c.job_id.label("id")).where(*_pair_conditions(query, lead.pair), _has_time(job_metadata.c.created_at))
-    else:
-        rows = select(jobs.c.id).where(*(jobs.c[name] == bindparam(name) for name in lead.columns), _has_time(jobs.c.created_at))
-    return (rows.where(status_in(query.statuses)) if lead.has_statuses else rows).limit(_RARE_LIMIT)
+        return rows.limit(_RARE_LIMIT)
+    rows = select(jobs.c.id).where(*(jobs.c[name] == bindparam(name) for name in lead.columns))
+    if lead.has_statuses:
+        rows = rows.where(status_in(query.statuses))
+    if len(lead.columns) + lead.has_statuses == 1:
+        rows = rows.where(_has_time(jobs.c.created_at))
+    return rows.limit(_RARE_LIMIT)
 
 
 @lru_cache(maxsize=512)
@@ -257,13 +265,21 @@ def _place(query: JobQuery) -> list[ColumnElement[bool]]:
     """Return the conditions of the jobs that have a place in the order, after the cursor if there is one."""
     time = jobs.c[query.order_by]
     after = after_key(time, jobs.c.id, descending=query.descending) if query.after else ()
-    return [*after, _has_time(time)]
+    return [*after] if _is_of_two_columns(query) else [*after, _has_time(time)]
+
+
+def _is_of_two_columns(query: JobQuery) -> bool:
+    """Return whether an index in the order of creation serves the organization and another condition."""
+    return (
+        query.order_by == "created_at" and "organization_id" in query.equal and bool(_columns(query) or query.statuses) and not leads(query)
+    )
 
 
 def _has_time(time: Column[Any]) -> ColumnElement[bool]:
-    """Return the condition that a row has a time.
+    """Return the condition that a row has a time, beside one condition that equals a column to a value.
 
-    On PostgreSQL it is a range, of which the planner expects all rows, but before the first ANALYZE hardly any: then it reads an index that
-    has the time in its order, where it would sort all rows of an organization or a file.
+    On PostgreSQL it is a range, of which the planner expects all rows, but before the first ANALYZE hardly any. Then it reads an index that
+    has both columns in order, where it would sort all rows with the value. Beside two conditions that another index serves, all indexes
+    would seem as good.
     """
     return on_postgresql(time.between(_FIRST_TIME, _LAST_TIME), time.is_not(None) if time.nullable else true())
