@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import repeat
 from typing import Any, Final
 
 from sqlalchemy import Select
@@ -17,6 +18,8 @@ from fine_tuning_store.sql.queries import jobs as queries
 from fine_tuning_store.sql.queries.job_conditions import JobQuery, OrderBy
 from fine_tuning_store.transactions import Transaction
 
+#: Makes a statement of the keys of a page.
+Statement = Callable[[JobQuery], Select[Any]]
 #: The number of jobs that a walk looks at in one statement at most.
 MAX_BATCH: Final = 5000
 #: How many times as many as the page has rows it looks at in the first statement, because not every key matches.
@@ -28,35 +31,45 @@ GROWTH: Final = 4
 def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, Any], rows: int) -> tuple[FineTuningJob, ...]:
     """Return the jobs of a page of at most `rows` rows.
 
-    Where no index serves all conditions, the rarest one leads: if fewer than RARE jobs meet it, they are sorted, unless it is a metadata
-    pair, whose index has them in order. Else the index of a pair, or of the order, is walked. Pairs alone need not be counted. The
-    statements of the keys are restricted to the organization of `query`.
+    Where no index serves all conditions, keys are selected batch by batch until the page is full: in the order of the ends from the index
+    of that order, else by the rarest condition. If fewer than RARE jobs meet it, they are sorted, unless it is a metadata pair, whose index
+    has them in order. The statements of the keys are restricted to the organization of `query`.
     """
     if query.pairs and query.has_metadata is False:
         return ()
+    fetch = partial(_fetch_by_keys, transaction, query, parameters, rows)
     leads = pages.leads(query)
-    pair = None
-    if len(leads) > query.pairs or (leads and query.order_by != "created_at"):
-        counts = tuple(transaction.execute_unscoped(pages.count_leads(query), **parameters).one())
-        if min(counts) < pages.RARE:
-            rarest = leads[counts.index(min(counts))]
-            if rarest.pair is None or query.order_by != "created_at":
-                return _fetch_by_keys(transaction, partial(pages.keys_of_rare, lead=rarest), query, parameters, rows)
-            pair = rarest.pair
+    if leads and query.order_by == "finished_at":
+        return fetch(_in_order_of_the_ends(transaction, query, parameters), batch=rows * FIRST_BATCH)
+    rarest = _rarest(transaction, query, parameters) if len(leads) > query.pairs else None  # pairs alone need not be counted
+    if rarest is not None and rarest.pair is None:
+        return fetch(repeat(partial(pages.keys_of_rare, lead=rarest)))
     if query.pairs:
-        if pair is None:
-            pair = _rarest_pair(transaction, query, parameters)
-        batch = rows * FIRST_BATCH if leads else rows
-        return _fetch_by_keys(transaction, partial(pages.walk, pair=pair), query, parameters, rows, batch=batch)
+        pair = _rarest_pair(transaction, query, parameters) if rarest is None or rarest.pair is None else rarest.pair
+        return fetch(repeat(partial(pages.walk, pair=pair)), batch=rows * FIRST_BATCH if leads else rows)
     if pages.merged_statuses(query):
-        return _fetch_by_keys(transaction, pages.keys_of_statuses, query, parameters, rows)
+        return fetch(repeat(pages.keys_of_statuses))
     result = transaction.execute(pages.page(query), **parameters, row_limit=rows)
     return tuple([job_rows.job_from_row(row) for row in result])
 
 
+def _in_order_of_the_ends(transaction: Transaction, query: JobQuery, parameters: dict[str, Any]) -> Iterator[Statement]:
+    """Yield how the next keys are selected. If two batches do not fill the page, a condition may be so rare that its jobs are sorted."""
+    walk = partial(pages.walk, pair=0)
+    yield from (walk, walk)
+    rarest = _rarest(transaction, query, parameters)
+    yield from repeat(walk if rarest is None else partial(pages.keys_of_rare, lead=rarest))
+
+
+def _rarest(transaction: Transaction, query: JobQuery, parameters: dict[str, Any]) -> pages.Lead | None:
+    """Return the condition that the fewest jobs meet, None if that are RARE or more."""
+    counts = tuple(transaction.execute_unscoped(pages.count_leads(query), **parameters).one())
+    return pages.leads(query)[counts.index(min(counts))] if min(counts) < pages.RARE else None
+
+
 def _rarest_pair(transaction: Transaction, query: JobQuery, parameters: dict[str, Any]) -> int:
     """Return the position of the pair whose next keys reach farthest in time. To count the rows of common pairs would take long."""
-    if query.pairs == 1 or query.order_by != "created_at":  # in the order of the ends no index of a pair is walked
+    if query.pairs == 1:
         return 0
     times = transaction.execute_unscoped(pages.reaches(query), **parameters).one()
     if None in times:
@@ -66,27 +79,33 @@ def _rarest_pair(transaction: Transaction, query: JobQuery, parameters: dict[str
 
 def _fetch_by_keys(
     transaction: Transaction,
-    statement: Callable[[JobQuery], Select[Any]],
     query: JobQuery,
     parameters: dict[str, Any],
     rows: int,
+    statements: Iterator[Statement],
     *,
     batch: int | None = None,
 ) -> tuple[FineTuningJob, ...]:
     """Return the jobs of a page by selecting more and more keys, batch by batch. The first batch has `batch` keys, by default `rows`."""
     found: list[FineTuningJob] = []
+    wanted: list[str] = []
     batch = min(batch or rows, MAX_BATCH)
-    while True:
+    for statement in statements:
         keys = transaction.execute_unscoped(statement(query), **parameters, row_limit=batch).all()
         matching = [key for key in keys if key.matches]
-        wanted = matching[: rows - len(found)]
-        found += fetch_existing(transaction, [key.id for key in wanted])
-        if len(found) == rows or (len(keys) < batch and len(wanted) == len(matching)):
-            return tuple(found)
-        last = keys[-1] if len(wanted) == len(matching) else wanted[-1]  # the latter if some were deleted since
+        taken = matching[: rows - len(found) - len(wanted)]
+        wanted += [key.id for key in taken]
+        is_last = len(keys) < batch and len(taken) == len(matching)
+        if is_last or len(found) + len(wanted) == rows:
+            found += fetch_existing(transaction, wanted)
+            wanted = []
+            if is_last or len(found) == rows:
+                break
+        last = keys[-1] if len(taken) == len(matching) else taken[-1]  # the latter if some were deleted since
         query = query._replace(after=True)
         parameters = parameters | cursor_of(last, query.order_by)
         batch = min(batch * GROWTH, MAX_BATCH)
+    return tuple(found)
 
 
 def fetch_existing(transaction: Transaction, ids: list[str]) -> tuple[FineTuningJob, ...]:

@@ -20,7 +20,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    false,
     func,
     literal_column,
     select,
@@ -233,17 +232,6 @@ def _range_of_pair(query: JobQuery, pair: int) -> ColumnElement[bool]:
     return and_(key <= place if query.descending else key >= place, within)
 
 
-def _conditions_in_order(query: JobQuery) -> list[ColumnElement[bool]]:
-    """Return the conditions of a query, so that the index of its order is walked.
-
-    In the order of the ends another index could serve more of them, and all of its jobs would be sorted. No index serves a CASE.
-    """
-    found = conditions(query)
-    if query.order_by == "finished_at" and leads(query):
-        return [*conditions(_without_residuals(query)), case((and_(*found), true()), else_=false())]
-    return found
-
-
 def _without_residuals(query: JobQuery) -> JobQuery:
     """Return the part of a query in the order of the ends that one index serves: its organization, else its statuses."""
     equal = query.equal & {"organization_id"}
@@ -258,7 +246,7 @@ def _ordered(statement: Select[Any], query: JobQuery) -> Select[Any]:
     The cursor is the first condition: SQLite seeks to the first limit of a time.
     """
     order = key_order(jobs.c[query.order_by], jobs.c.id, descending=query.descending)
-    return statement.where(*_place(query), *_conditions_in_order(query)).order_by(*order).limit(_LIMIT)
+    return statement.where(*_place(query), *conditions(query)).order_by(*order).limit(_LIMIT)
 
 
 def _place(query: JobQuery) -> list[ColumnElement[bool]]:
