@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import literal_column, text
 
 from fine_tuning_store import FineTuningJob, FineTuningStore, Hyperparameters, JobError, JobStatus, Method
+from fine_tuning_store.repositories import job_pages as fetching
 from fine_tuning_store.sql.queries import job_pages
 from tests.support.factories import a_job
 
@@ -83,8 +84,10 @@ FILTERS = st.fixed_dictionaries(
 
 @pytest.fixture(params=[2, 15, 1000])
 def rare(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The number below which a condition is rare, so that few jobs are enough for each kind of page."""
+    """The number below which a condition is rare. With it and small batches, few jobs are enough for each kind of page."""
     cached = (job_pages.count_leads, job_pages.keys_of_rare, job_pages.reaches)
+    monkeypatch.setattr(fetching, "FIRST_BATCH", 1)
+    monkeypatch.setattr(fetching, "GROWTH", 1)
     monkeypatch.setattr(job_pages, "RARE", request.param)
     monkeypatch.setattr(job_pages, "_RARE_LIMIT", literal_column(str(request.param)))
     monkeypatch.setattr(job_pages, "_NEXT_LIMIT", literal_column("3"))

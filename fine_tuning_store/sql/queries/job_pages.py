@@ -134,7 +134,7 @@ def page(query: JobQuery) -> Select[Any]:
     """
     statement = _ordered(tagged("page", READ), query)
     name = next((column for column in _INDEXED if column in query.equal and not leads(query)), None)
-    if name is None or query.order_by == "finished_at":
+    if name is None:
         return statement
     hint = f"FORCE INDEX (ix_fine_tuning_jobs_{'organization_' if 'organization_id' in query.equal else ''}{name})"
     return statement.with_hint(jobs, hint, "mysql").with_hint(jobs, hint, "mariadb")
