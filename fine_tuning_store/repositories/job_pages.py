@@ -45,7 +45,7 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
     if rarest is not None and rarest.pair is None:
         return fetch(repeat(partial(pages.keys_of_rare, lead=rarest)))
     if query.pairs:
-        pair = _rarest_pair(transaction, query, parameters) if rarest is None or rarest.pair is None else rarest.pair
+        pair = rarest.pair if rarest and rarest.pair is not None else _rarest_pair(transaction, query, parameters)
         return fetch(repeat(partial(pages.walk, pair=pair)), batch=rows * FIRST_BATCH if leads else rows)
     if pages.merged_statuses(query):
         return fetch(repeat(pages.keys_of_statuses))
@@ -62,7 +62,7 @@ def _in_order_of_the_ends(transaction: Transaction, query: JobQuery, parameters:
 
 
 def _rarest(transaction: Transaction, query: JobQuery, parameters: dict[str, Any]) -> pages.Lead | None:
-    """Return the condition that the fewest jobs meet, None if that are RARE or more."""
+    """Return the condition that the fewest jobs meet, None if RARE or more meet it."""
     counts = tuple(transaction.execute_unscoped(pages.count_leads(query), **parameters).one())
     return pages.leads(query)[counts.index(min(counts))] if min(counts) < pages.RARE else None
 

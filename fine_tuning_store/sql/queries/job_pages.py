@@ -96,14 +96,13 @@ def count_leads(query: JobQuery) -> Select[Any]:
 def _rows_of(query: JobQuery, lead: Lead) -> Select[Any]:
     """Return a SELECT of the ids of the jobs of a lead, RARE at most."""
     if lead.pair is not None:
-        rows = select(job_metadata.c.job_id.label("id")).where(*_pair_conditions(query, lead.pair), _has_time(job_metadata.c.created_at))
-        return rows.limit(_RARE_LIMIT)
-    rows = select(jobs.c.id).where(*(jobs.c[name] == bindparam(name) for name in lead.columns))
-    if lead.has_statuses:
-        rows = rows.where(status_in(query.statuses))
-    if len(lead.columns) + lead.has_statuses == 1:
-        rows = rows.where(_has_time(jobs.c.created_at))
-    return rows.limit(_RARE_LIMIT)
+        id, time, equal = job_metadata.c.job_id, job_metadata.c.created_at, _pair_conditions(query, lead.pair)
+    else:
+        id, time, equal = jobs.c.id, jobs.c.created_at, [jobs.c[name] == bindparam(name) for name in lead.columns]
+        if lead.has_statuses:
+            equal.append(status_in(query.statuses))
+    more = [_has_time(time)] if len(equal) == 1 else []
+    return select(id.label("id")).where(*equal, *more).limit(_RARE_LIMIT)
 
 
 @lru_cache(maxsize=512)
@@ -264,10 +263,10 @@ def _is_of_two_columns(query: JobQuery) -> bool:
 
 
 def _has_time(time: Column[Any]) -> ColumnElement[bool]:
-    """Return the condition that a row has a time, beside one condition that equals a column to a value.
+    """Return the condition that a row has a time, for a statement with one equality.
 
-    On PostgreSQL it is a range, of which the planner expects all rows, but before the first ANALYZE hardly any. Then it reads an index that
-    has both columns in order, where it would sort all rows with the value. Beside two conditions that another index serves, all indexes
-    would seem as good.
+    On PostgreSQL it is a range, of which the planner expects all rows, but before the first ANALYZE hardly any. Then it reads the index of
+    both columns in order, where it would sort all rows with the value. With two equalities, every index that serves one of them would seem
+    as good as the index of both.
     """
     return on_postgresql(time.between(_FIRST_TIME, _LAST_TIME), time.is_not(None) if time.nullable else true())
