@@ -18,8 +18,8 @@ from fine_tuning_store.sql.queries import jobs as queries
 from fine_tuning_store.sql.queries.job_conditions import JobQuery, OrderBy
 from fine_tuning_store.transactions import Transaction
 
-#: Makes a statement of the keys of a page.
-Statement = Callable[[JobQuery], Select[Any]]
+#: Returns a statement of the keys of a page.
+KeysOfPage = Callable[[JobQuery], Select[Any]]
 #: The number of jobs that a walk looks at in one statement at most.
 MAX_BATCH: Final = 5000
 #: How many times as many as the page has rows it looks at in the first statement, because not every key matches.
@@ -53,7 +53,7 @@ def fetch_page(transaction: Transaction, query: JobQuery, parameters: dict[str, 
     return tuple([job_rows.job_from_row(row) for row in result])
 
 
-def _in_order_of_the_ends(transaction: Transaction, query: JobQuery, parameters: dict[str, Any]) -> Iterator[Statement]:
+def _in_order_of_the_ends(transaction: Transaction, query: JobQuery, parameters: dict[str, Any]) -> Iterator[KeysOfPage]:
     """Yield how the next keys are selected. If two batches do not fill the page, a condition may be so rare that its jobs are sorted."""
     walk = partial(pages.walk, pair=0)
     yield from (walk, walk)
@@ -82,7 +82,7 @@ def _fetch_by_keys(
     query: JobQuery,
     parameters: dict[str, Any],
     rows: int,
-    statements: Iterator[Statement],
+    statements: Iterator[KeysOfPage],
     *,
     batch: int | None = None,
 ) -> tuple[FineTuningJob, ...]:

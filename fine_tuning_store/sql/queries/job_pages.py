@@ -150,8 +150,8 @@ def merged_statuses(query: JobQuery) -> tuple[JobStatus, ...]:
 
 
 # The statements below select the keys of a page: `id`, the time of the order, and `matches`, which says whether the job meets all
-# conditions. They join no tables, whose order each database would choose by statistics: what the job must meet is a subquery. It has no
-# other restriction to an organization than that of the query, so the jobs themselves are selected by another statement.
+# conditions. They join no tables, whose order each database would choose by statistics: what the job must meet is a CASE or a subquery.
+# They have no other restriction to an organization than that of the query, so the jobs themselves are selected by another statement.
 
 
 @lru_cache(maxsize=512)

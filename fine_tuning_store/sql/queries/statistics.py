@@ -163,8 +163,8 @@ def error_codes(query: JobQuery) -> Select[Any]:
     branches = ((jobs.c.finished_at, jobs.c.finished_at.is_not(None)), (jobs.c.created_at, jobs.c.finished_at.is_(None)))
     failed = union_all(
         *(
-            _matching([jobs.c.id, time.label("time")], query, Grouping()).where(status_in((JobStatus.FAILED,)), has_ended)
-            for time, has_ended in branches
+            _matching([jobs.c.id, time.label("time")], query, Grouping()).where(status_in((JobStatus.FAILED,)), condition)
+            for time, condition in branches
         )
     ).subquery("failed")
     number, last = func.count().label("jobs"), last_of(failed.c.time, failed.c.id).label("last")
